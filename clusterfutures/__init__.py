@@ -1,0 +1,69 @@
+"""``concurrent.futures`` for the batch cluster that you already have.
+
+    from clusterfutures import SlurmExecutor
+
+    with SlurmExecutor() as ex:
+        results = list(ex.map(f, args))
+
+The public names are imported when they are first used, because a node imports this
+package too, and must start fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "1.0.0.dev0"
+
+_HOME = {
+    "ClusterExecutor": "executors",
+    "LocalExecutor": "executors",
+    "PBSExecutor": "executors",
+    "SlurmExecutor": "executors",
+    "ClusterFuture": "futures",
+    "Usage": "futures",
+    "ClusterError": "errors",
+    "InitializerFailed": "errors",
+    "JobFailed": "errors",
+    "OptionError": "errors",
+    "RemoteTraceback": "errors",
+    "SchedulerUnavailable": "errors",
+    "StoreError": "errors",
+    "SubmitError": "errors",
+    "TransferError": "errors",
+    "WorkerDied": "errors",
+    "option_help": "schedulers.options",
+}
+
+__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+
+if TYPE_CHECKING:
+    from clusterfutures.errors import (
+        ClusterError,
+        InitializerFailed,
+        JobFailed,
+        OptionError,
+        RemoteTraceback,
+        SchedulerUnavailable,
+        StoreError,
+        SubmitError,
+        TransferError,
+        WorkerDied,
+    )
+    from clusterfutures.executors import ClusterExecutor, LocalExecutor, PBSExecutor, SlurmExecutor
+    from clusterfutures.futures import ClusterFuture, Usage
+    from clusterfutures.schedulers.options import option_help
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

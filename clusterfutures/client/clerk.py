@@ -1,0 +1,266 @@
+"""The clerk: the thread that runs the scheduler's commands, one at a time.
+
+    pump --submit, cancel, watch--> Clerk --one command at a time--> scheduler
+    pump <--inbox: Submitted, Refused, Seen, Explained-- Clerk
+
+A slow ``sbatch`` delays no result, because the clerk waits for it and the pump does not.
+Questions for the states of jobs are one command for all of them, at first after a
+second, then ever more rarely (the adapter's ``poll_seconds``); what a job wrote itself
+makes most of them unnecessary.  A submission without an answer is looked up by its
+unique name before it is tried again, or it would run twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from clusterfutures.client.inbox import Inbox
+from clusterfutures.errors import ArrayTooLarge, ClusterError, SchedulerUnavailable, SubmitError, SubmitLimitReached
+from clusterfutures.schedulers.base import JobSpec, JobStatus, Scheduler
+
+__all__ = ["Clerk", "Explained", "Refused", "Seen", "Submitted"]
+
+logger = logging.getLogger("clusterfutures")
+
+#: how long an unreachable scheduler is asked again, in seconds
+PATIENCE_SECONDS = 900.0
+FIRST_RETRY_SECONDS = 1.0
+LONGEST_RETRY_SECONDS = 30.0
+#: how long a job that says it is over may take to reach a final state
+SETTLE_SECONDS = 5.0
+
+
+class Submitted(NamedTuple):
+    """Jobs that the scheduler took, by index; ``asked`` were requested."""
+
+    pool: str
+    batch: str
+    job_ids: Sequence[str]
+    asked: int
+
+
+class Refused(NamedTuple):
+    """``count`` requested jobs that will not come; error None: only for now."""
+
+    pool: str
+    count: int
+    error: BaseException | None
+
+
+class Seen(NamedTuple):
+    """States of jobs, as the scheduler told them at ``time`` (monotonic)."""
+
+    states: dict[str, JobStatus]
+    time: float
+
+
+class Explained(NamedTuple):
+    """All that is to be known of how a worker's job ended."""
+
+    worker: str
+    status: JobStatus | None
+
+
+Prepare = Callable[[str, int], tuple[str, JobSpec, str]]
+
+
+class Clerk:
+    """Owns the adapter.  Every method may be called from any thread and returns at once.
+
+    prepare: makes batch name, spec and script path for (pool, count).
+    watched: the job ids whose state is wanted now.
+    """
+
+    def __init__(
+        self, scheduler: Scheduler, inbox: Inbox, prepare: Prepare, watched: Callable[[], Sequence[str]]
+    ) -> None:
+        self._scheduler = scheduler
+        self._inbox = inbox
+        self._prepare = prepare
+        self._watched = watched
+        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._array_limit: int | None = None
+        self._warned = False
+        self._pause = scheduler.poll_seconds[0]
+        self._next_poll: float | None = None
+        self._failing_since: float | None = None
+        self.thread = threading.Thread(target=self._run, name="clusterfutures-clerk", daemon=False)
+
+    def submit(self, pool: str, count: int) -> None:
+        """Submit ``count`` jobs for ``pool``."""
+        self._tasks.put(lambda: self._submit_all(pool, count))
+
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        """End jobs."""
+        self._tasks.put(lambda: self._cancel(list(job_ids)))
+
+    def look_soon(self) -> None:
+        """Something was noticed: ask for the states of jobs now, then at growing distance."""
+        self._tasks.put(self._poll_from_start)
+
+    def explain(self, worker: str, job_id: str) -> None:
+        """Find out how a job ended."""
+        self._tasks.put(lambda: self._explain(worker, job_id))
+
+    def stop(self) -> None:
+        """Carry out what has been asked for, then end the thread."""
+        self._tasks.put(None)
+
+    def hurry(self) -> None:
+        """Stop waiting for a scheduler that does not answer."""
+        self._stopping.set()
+
+    # -- the thread -------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while True:
+                task = self._next_task()
+                if task is None:
+                    return
+                self._carry_out(task)
+        finally:
+            self._scheduler.close()
+
+    def _carry_out(self, task: Callable[[], None]) -> None:
+        try:
+            task()
+        except Exception:  # a defect of ours, or of an adapter: say so, and go on
+            logger.exception("clusterfutures: a scheduler command failed in a way that was not expected")
+
+    def _next_task(self) -> Callable[[], None] | None:
+        if self._next_poll is None and self._watched():
+            self._next_poll = time.monotonic() + self._pause
+        timeout = None if self._next_poll is None else max(0.0, self._next_poll - time.monotonic())
+        try:
+            return self._tasks.get(timeout=timeout)
+        except queue.Empty:
+            return self._poll
+
+    # -- states -----------------------------------------------------------------
+
+    def _poll_from_start(self) -> None:
+        self._pause = self._scheduler.poll_seconds[0]
+        self._poll()
+
+    def _poll(self) -> None:
+        """Ask for the states of all jobs of interest, and post the answer."""
+        job_ids = self._watched()
+        first, longest = self._scheduler.poll_seconds
+        if job_ids:
+            now = time.monotonic()
+            try:
+                states = self._scheduler.states(job_ids)
+                self._inbox.post(Seen(states, now))
+                self._failing_since = None
+            except ClusterError as error:
+                logger.info("clusterfutures: the scheduler does not answer: %s", error)
+        self._pause = min(longest, max(first, 2 * self._pause))
+        self._next_poll = time.monotonic() + self._pause if job_ids else None
+
+    def _explain(self, worker: str, job_id: str) -> None:
+        """Wait shortly for the job to reach a final state, then ask for all details."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        status: JobStatus | None = None
+        while True:
+            try:
+                status = self._scheduler.explain(job_id)
+            except ClusterError as error:
+                logger.info("clusterfutures: the scheduler cannot say how job %s ended: %s", job_id, error)
+                break
+            if status is None or status.state.is_final or time.monotonic() > deadline:
+                break
+            if self._stopping.wait(0.25):
+                break
+        self._inbox.post(Explained(worker, status))
+
+    def _cancel(self, job_ids: Sequence[str]) -> None:
+        try:
+            self._scheduler.cancel(job_ids)
+        except ClusterError as error:
+            logger.warning("clusterfutures: could not cancel jobs %s: %s", ", ".join(job_ids), error)
+
+    # -- submitting -------------------------------------------------------------
+
+    def _submit_all(self, pool: str, count: int) -> None:
+        """Submit ``count`` jobs in as few arrays as the site allows."""
+        left = count
+        try:
+            while left:
+                taken = self._submit_some(pool, left)
+                if not taken:
+                    break
+                left -= taken
+        except Exception as error:
+            self._inbox.post(Refused(pool, left, error))
+            return
+        if left:
+            self._inbox.post(Refused(pool, left, None))
+        self._pause = self._scheduler.poll_seconds[0]
+        self._next_poll = time.monotonic() + self._pause
+
+    def _submit_some(self, pool: str, count: int) -> int:
+        """Submit one array of at most ``count`` jobs; returns how many the site took.
+
+        A limit of the site halves the array; 0 when not even one job is taken now.
+        """
+        if self._array_limit is None:
+            self._array_limit = self._scheduler.array_limit() if count > 1 else None
+        count = min(count, self._array_limit or count)
+        while True:
+            batch, spec, path = self._prepare(pool, count)
+            try:
+                job_ids = self._submit_once(spec, path, count)
+            except (SubmitLimitReached, ArrayTooLarge) as error:
+                self._say_once(error)
+                if count == 1:
+                    return self._over_the_limit(error)
+                count //= 2
+                if isinstance(error, ArrayTooLarge):
+                    self._array_limit = count
+                continue
+            self._inbox.post(Submitted(pool, batch, job_ids, count))
+            return count
+
+    def _over_the_limit(self, error: SubmitError) -> int:
+        if isinstance(error, ArrayTooLarge):
+            raise error
+        return 0
+
+    def _say_once(self, error: SubmitError) -> None:
+        if isinstance(error, SubmitLimitReached) and not self._warned:
+            self._warned = True
+            logger.warning("clusterfutures: the site's submit limit is reached, fewer jobs do the work: %s", error)
+
+    def _submit_once(self, spec: JobSpec, path: str, count: int) -> list[str]:
+        """One submission, tried until the scheduler says yes or no."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        pause = FIRST_RETRY_SECONDS
+        while True:
+            try:
+                return self._scheduler.submit(spec, path, count)
+            except SchedulerUnavailable as error:
+                logger.warning("clusterfutures: no answer to a submission, trying again: %s", error)
+                found = self._look_up(spec.name, count, deadline)
+                if found is not None:
+                    return found
+                if time.monotonic() > deadline or self._stopping.wait(pause):
+                    raise
+                pause = min(LONGEST_RETRY_SECONDS, 2 * pause)
+
+    def _look_up(self, name: str, count: int, deadline: float) -> list[str] | None:
+        """The jobs of a submission whose answer was lost; None when it did not happen."""
+        pause = FIRST_RETRY_SECONDS
+        while True:
+            try:
+                return self._scheduler.find(name, count)
+            except SchedulerUnavailable:
+                if time.monotonic() > deadline or self._stopping.wait(pause):
+                    raise
+                pause = min(LONGEST_RETRY_SECONDS, 2 * pause)

@@ -1,0 +1,376 @@
+"""One run, from its start to its removal: ties inbox, pump, clerk and directory together.
+
+    executor --submit, map, shutdown--> Client --> Inbox --> Pump <--> Clerk
+                                          |
+                                          +--> RunDirectory (made at the first call)
+
+Threads and directory are made when the first call comes, so an executor that is not used
+costs nothing and leaves nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import shlex
+import sys
+import threading
+import time
+import uuid
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import CancelledError, Future
+from typing import Any
+
+import cloudpickle
+
+import clusterfutures
+from clusterfutures.client.clerk import Clerk
+from clusterfutures.client.inbox import Inbox, Phase
+from clusterfutures.client.ledger import Limits
+from clusterfutures.client.mapping import Mapping as MapRun
+from clusterfutures.client.mapping import Plan, chunked
+from clusterfutures.client.pickling import Pickled, Pickler
+from clusterfutures.client.pump import Cancelled, Held, NewWork, Pump, Ready, Stop
+from clusterfutures.client.settings import Settings
+from clusterfutures.client.work import Call, Chunk
+from clusterfutures.errors import OptionError
+from clusterfutures.futures import ClusterFuture
+from clusterfutures.schedulers.base import JobSpec, Scheduler
+from clusterfutures.store import launch
+from clusterfutures.store.bins import CallHead, Extras
+from clusterfutures.store.run import RunDirectory
+
+__all__ = ["Client"]
+
+logger = logging.getLogger("clusterfutures")
+
+#: variables that describe the machine or the session the program runs in, not the program
+_OWN_TO_A_HOST = (
+    "HOSTNAME", "HOST", "TMPDIR", "PWD", "OLDPWD", "SHLVL", "_", "DISPLAY", "XAUTHORITY", "XDG_RUNTIME_DIR",
+    "XDG_SESSION_ID", "SSH_AUTH_SOCK", "SSH_CLIENT", "SSH_CONNECTION", "SSH_TTY", "TERM", "STY", "TMUX", "ENVIRONMENT",
+    "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES",
+)  # fmt: skip
+_OWN_TO_A_JOB = ("SLURM", "SBATCH", "PBS_", "PMI", "PMIX", "CLUSTERFUTURES_")
+
+_alive: weakref.WeakSet[Client] = weakref.WeakSet()
+_exiting = False
+
+
+class Client:
+    """The client's side of a run.  Methods may be called from any thread."""
+
+    def __init__(self, scheduler: Scheduler, settings: Settings) -> None:
+        self.settings = settings
+        self._scheduler = scheduler
+        self._start_lock = threading.Lock()
+        self._started = False
+        self._batches = itertools.count(1)
+        self._pools: dict[tuple[Any, ...], str] = {}
+        self._pool_resources: dict[str, Mapping[str, Any]] = {}
+        self.inbox = Inbox()
+        self.run: RunDirectory
+        self._pickler: Pickler
+        self._pump: Pump
+        self._clerk: Clerk
+
+    # -- calls ------------------------------------------------------------------
+
+    def submit(
+        self, resources: Mapping[str, Any], function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> ClusterFuture[Any]:
+        """Accept one call; see ``Executor.submit``."""
+        self._check_open()
+        pool = self._pool(resources)
+        future: ClusterFuture[Any] = ClusterFuture()
+        name = _name_of(function)
+        try:
+            key = self._pickler.function(function)
+            pickled = self._pickler.arguments((args, kwargs), f"an argument of {name}")
+        except Exception as error:
+            future._complete(None, error)
+            return future
+        call = Call(future, name, key, pickled.data, pickled.extras)
+        future._take_back = lambda: self._take_back(pool, call)
+        accepted = self._hold(pool, call, pickled) if pickled.futures else self.inbox.submit(NewWork(pool, call))
+        if not accepted:
+            self._check_open()
+        return future
+
+    def map(
+        self,
+        resources: Mapping[str, Any],
+        function: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        plan: Plan,
+        star: bool,
+    ) -> MapRun:
+        """Send the arguments of a ``map``; see ``Executor.map``."""
+        self._check_open()
+        pool = self._pool(resources)
+        name = f"{_name_of(function)} (in a map)"
+        key = self._pickler.function(function)
+
+        def send(sink: MapRun, number: int, arguments: list[tuple[Any, ...]]) -> Chunk:
+            pickled = self._pickler.arguments(arguments, f"an argument of {name}")
+            if pickled.futures:
+                raise OptionError("a future cannot be an argument of map: use submit, which waits for its result")
+            chunk = Chunk(sink, number, name, key, pickled.data, pickled.extras, len(arguments))
+            if not self.inbox.submit(NewWork(pool, chunk)):
+                self._check_open()
+            return chunk
+
+        return MapRun(
+            chunked(iterables, plan, star),
+            send,
+            lambda chunk: self._abandon(pool, chunk),
+            self.run,
+            self.settings.visibility_timeout,
+            plan.buffersize,
+        )
+
+    def _hold(self, pool: str, call: Call, pickled: Pickled) -> bool:
+        """Accept a call that needs the results of others, and let it go when they are there."""
+        future = call.future
+        future._take_back = None
+        if not self.inbox.submit(Held(future)):
+            return False
+        missing = itertools.count(len(pickled.futures) - 1, -1)
+
+        def one_is_done(_done: Future[Any]) -> None:
+            if next(missing) == 0:
+                self._release(pool, call, pickled)
+
+        for needed in pickled.futures:
+            needed.add_done_callback(one_is_done)
+        return True
+
+    def _release(self, pool: str, call: Call, pickled: Pickled) -> None:
+        """All results that a held call needs are there, or will never be."""
+        extras = pickled.extras or Extras("", (), ())
+        try:
+            for needed in pickled.futures:
+                if needed.cancelled():
+                    raise CancelledError(f"a call that {call.name} needs the result of was cancelled")
+                if (error := needed.exception()) is not None:
+                    raise error
+            results = tuple(self._pickler.result(f.result(), f"an argument of {call.name}") for f in pickled.futures)
+        except (Exception, CancelledError) as error:
+            call.future._complete(None, error)
+            self.inbox.post(Ready(pool, call.future, None))
+            return
+        call.extras = extras._replace(dependencies=results)
+        call.future._take_back = lambda: self._take_back(pool, call)
+        self.inbox.post(Ready(pool, call.future, call))
+
+    def _take_back(self, pool: str, call: Call | Chunk) -> bool:
+        """Withdraw a call that has not begun; runs in the thread that cancels."""
+        with self.inbox.lock:
+            file = call.file
+            if file is None:
+                call.withdrawn = True
+        if file is None:
+            self.inbox.post(Cancelled(pool, call, None))
+            return True
+        with file.lock:
+            if not file.taken:
+                file.taken = self.run.take_back(file.pool, file.name)
+            if not file.taken:
+                return False
+            with self.inbox.lock:
+                call.withdrawn = True
+        self.inbox.post(Cancelled(pool, call, file))
+        return True
+
+    def _abandon(self, pool: str, chunk: Chunk) -> None:
+        if not chunk.withdrawn:
+            self._take_back(pool, chunk)
+
+    def _check_open(self) -> None:
+        """Start the run, or say why nothing is accepted."""
+        if self.inbox.phase is not Phase.OPEN:
+            if self.inbox.cause is not None:
+                raise self.inbox.cause
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        if _exiting:
+            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+        if not self._started:
+            self._start()
+
+    # -- pools ------------------------------------------------------------------
+
+    def _pool(self, resources: Mapping[str, Any]) -> str:
+        """The name of the pool of workers with these resources."""
+        key = tuple(sorted((name, str(value)) for name, value in resources.items()))
+        name = self._pools.get(key)
+        if name is None:
+            with self._start_lock:
+                name = self._pools.setdefault(key, str(len(self._pools)))
+                self._pool_resources[name] = resources
+        return name
+
+    # -- start and end ----------------------------------------------------------
+
+    def _start(self) -> None:
+        with self._start_lock:
+            if self._started:
+                return
+            settings = self.settings
+            self.run = RunDirectory.create(os.path.join(settings.directory, _run_name(settings.name)))
+            self._pickler = Pickler(self.run)
+            self._write_context()
+            limits = Limits(
+                settings.max_workers, settings.processes, settings.bins_per_job, self._scheduler.gather_seconds
+            )
+            self._pump = Pump(self.run, self.inbox, limits, settings.visibility_timeout, self._farewell)
+            self._clerk = self._pump.clerk = Clerk(self._scheduler, self.inbox, self._prepare, self._pump.watched)
+            _at_exit()
+            _alive.add(self)
+            self._pump.thread.start()
+            self._clerk.thread.start()
+            self._started = True
+
+    def shutdown(self, wait: bool, cancel: bool, kill: str = "") -> None:
+        """Accept nothing more; with ``wait``, return when the run has been removed.
+
+        cancel: cancel calls that have not begun.  kill: end running ones too, and say
+        this as their reason.
+        """
+        if self._started and (cancel or kill):
+            self.inbox.post(Stop(kill))
+        self.inbox.advance(Phase.DRAINING)
+        if kill and self._started:
+            self._clerk.hurry()
+        if wait and self._started and threading.current_thread() not in (self._pump.thread, self._clerk.thread):
+            self._pump.thread.join()
+
+    def _farewell(self) -> None:
+        """The pump's last step: end the clerk, remove the directory."""
+        self._clerk.stop()
+        self._clerk.thread.join()
+        if not self.settings.keep:
+            self.run.remove()
+        _alive.discard(self)
+
+    def _write_context(self) -> None:
+        settings = self.settings
+        initializer = None
+        if settings.initializer is not None:
+            extras = self._pickler.stored((settings.initializer, settings.initargs), "the initializer")
+            initializer = CallHead("", 0, extras)
+        self.run.write_context(
+            {
+                "python": sys.version_info[:2],
+                "cloudpickle": cloudpickle.__version__,
+                "sys_path": [os.path.abspath(entry) for entry in sys.path],
+                "prefixes": [sys.prefix, sys.base_prefix],
+                "cwd": os.getcwd(),
+                "told": sorted(set(os.environ) | set(settings.env)),
+                "initializer": initializer,
+                "processes": settings.processes,
+                "idle_timeout": settings.idle_timeout,
+                "bins_per_job": settings.bins_per_job,
+                "max_tasks_per_child": settings.max_tasks_per_child,
+                "visibility_timeout": settings.visibility_timeout,
+            }
+        )
+        self.run.write_run_file(
+            {
+                "version": clusterfutures.__version__,
+                "scheduler": self._scheduler.name,
+                "name": settings.name,
+                "host": os.uname().nodename,
+                "pid": os.getpid(),
+                "started": time.time(),
+                "argv": sys.argv,
+            }
+        )
+
+    # -- jobs -------------------------------------------------------------------
+
+    def _prepare(self, pool: str, count: int) -> tuple[str, JobSpec, str]:
+        """Batch, spec and script of the next submission; called by the clerk."""
+        batch = f"{next(self._batches):04d}"
+        spec = self.spec(self.run, pool, batch, self._pool_resources[pool])
+        return batch, spec, self.run.write_script(batch, self._scheduler.script(spec, count))
+
+    def spec(self, run: RunDirectory, pool: str, batch: str, resources: Mapping[str, Any]) -> JobSpec:
+        """What the jobs of a pool run."""
+        settings = self.settings
+        package = os.path.dirname(os.path.dirname(os.path.abspath(clusterfutures.__file__)))
+        environment_file = ""
+        if not self._scheduler.exports_environment:
+            environment_file = run.write_environment(_environment_text()) if self._started else "environment.sh"
+        return JobSpec(
+            name=f"{settings.name}-{os.path.basename(run.path).rpartition('-')[2]}-{batch}",
+            command=launch.worker_command(settings.python, run, pool, batch, package),
+            log=run.log_path(batch).removesuffix(".log"),
+            cwd=os.getcwd(),
+            resources=resources,
+            check_in=launch.check_in_lines(run, batch),
+            modules=settings.modules,
+            setup=settings.setup,
+            teardown=settings.teardown,
+            env=settings.env,
+            environment_file=environment_file,
+            launcher=settings.launcher,
+        )
+
+    def job_script(self, resources: Mapping[str, Any]) -> str:
+        """The script that would be submitted for one job."""
+        run = RunDirectory(os.path.join(self.settings.directory, "RUN"))
+        return self._scheduler.script(self.spec(run, "0", "0001", resources), 1)
+
+
+def _run_name(name: str) -> str:
+    """A name that no other run has: what, when, and eight random digits."""
+    return f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    """How errors name a call."""
+    inner = getattr(function, "func", function)
+    name = getattr(inner, "__qualname__", None) or type(function).__qualname__
+    return f"{getattr(inner, '__module__', None) or '?'}.{name}"
+
+
+def _environment_text() -> str:
+    """The program's environment as shell lines, without what belongs to this host or job."""
+    lines = []
+    for name, value in sorted(os.environ.items()):
+        if name in _OWN_TO_A_HOST or name.startswith(_OWN_TO_A_JOB) or not name.isidentifier():
+            continue
+        lines.append(f"export {name}={shlex.quote(value)}")
+    return "\n".join(lines) + "\n"
+
+
+# -- interpreter exit -------------------------------------------------------------------
+
+
+def _at_exit() -> None:
+    """Have running clients drained when the interpreter exits, before threads are joined
+    (``threading._register_atexit`` is what the standard library's executors use)."""
+    global _registered
+    if not _registered:
+        threading._register_atexit(_drain_all)  # type: ignore[attr-defined]
+        _registered = True
+
+
+_registered = False
+
+
+def _drain_all() -> None:
+    """As the standard library: what was submitted is carried out before the end, unless
+    the program is ending because of Ctrl-C."""
+    global _exiting
+    _exiting = True
+    interrupted = issubclass(getattr(sys, "last_type", None) or Exception, KeyboardInterrupt)
+    clients = list(_alive)
+    for client in clients:
+        if interrupted:
+            client.shutdown(wait=False, cancel=True, kill="the program was interrupted")
+        else:
+            client.inbox.advance(Phase.DRAINING)
+    for client in clients:
+        client._pump.thread.join()

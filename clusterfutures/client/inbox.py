@@ -1,0 +1,81 @@
+"""The inbox: where every thread leaves what the pump has to know.
+
+Its lock is the client's one lock, and excludes:
+
+- two threads that append at the same time;
+- ``submit`` against ``shutdown``: the phase is checked and the item appended as one
+  step, so an item that was accepted is handled before the pump ends; one that comes
+  later is refused with an error;
+- ``cancel`` against publishing: where a call is (here, or in which bin) is read and
+  changed under it (``ledger.py``).
+
+It is never held over I/O, pickling or a future's callbacks.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+from typing import Any
+
+__all__ = ["Inbox", "Phase"]
+
+
+class Phase(enum.Enum):
+    """Is anything accepted, and is anything still to be done?"""
+
+    OPEN = "open"
+    DRAINING = "draining"  # nothing new; what was accepted is carried out
+    CLOSED = "closed"
+
+
+class Inbox:
+    """A list with a lock, a phase and a sleeping reader."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.phase = Phase.OPEN
+        self.cause: BaseException | None = None
+        self._items: list[Any] = []
+        self._arrived = threading.Condition(self.lock)
+        self._asleep = False
+
+    def submit(self, item: Any) -> bool:
+        """Append a new piece of work; False when none is accepted any more."""
+        with self.lock:
+            if self.phase is not Phase.OPEN:
+                return False
+            self._append(item)
+            return True
+
+    def post(self, item: Any) -> None:
+        """Append news about work that was accepted before; allowed in every phase."""
+        with self.lock:
+            self._append(item)
+
+    def _append(self, item: Any) -> None:
+        self._items.append(item)
+        if self._asleep:
+            self._asleep = False
+            self._arrived.notify()
+
+    def advance(self, phase: Phase, cause: BaseException | None = None) -> None:
+        """Go on to ``phase``; a phase is never left backwards."""
+        order = list(Phase)
+        with self.lock:
+            if order.index(phase) > order.index(self.phase):
+                self.phase = phase
+            self.cause = self.cause or cause
+            if self._asleep:
+                self._asleep = False
+                self._arrived.notify()
+
+    def take(self, timeout: float | None) -> list[Any]:
+        """All items, waiting up to ``timeout`` seconds for a first one."""
+        with self.lock:
+            if not self._items and (timeout is None or timeout > 0):
+                self._asleep = True
+                self._arrived.wait(timeout)
+                self._asleep = False
+            items, self._items = self._items, []
+            return items

@@ -1,0 +1,601 @@
+"""Every decision about calls, bins and workers.  Pure: no file, no process, no clock.
+
+The pump feeds events in (calls submitted, records read, jobs lost) with the time as an
+argument, and hands over an ``Out`` through which the decisions leave: publish this bin,
+ask for so many workers, cancel these.  A test's ``Out`` records, and proves that nothing
+else was asked for.
+
+A bin is a row of calls, cut into *pieces* as it moves about.  A piece is in exactly one
+place; its calls are handed to processes in order, so one number says which have begun:
+
+    WAITING (a file in the queue) --BEGUN--> with a worker --all settled--> gone
+        ^                                        |
+        +------ given back / job lost -----------+   calls that have not begun;
+                                                     begun ones fail with their job
+
+A worker: PENDING --STARTED--> RUNNING --ENDED--> over; lost at any moment.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from clusterfutures import binning
+from clusterfutures.client.outcomes import Place
+from clusterfutures.client.work import Call, Chunk, QueueFile
+from clusterfutures.store import records
+from clusterfutures.store.bins import CALLS
+from clusterfutures.store.records import CallInfo, Record
+
+__all__ = ["BinState", "Ledger", "Limits", "Out", "Piece", "Pool", "Worker", "WorkerState"]
+
+#: seconds that requests for workers are gathered, at first and at most
+GATHER_SECONDS = 0.003
+LONGEST_GATHER_SECONDS = 1.0
+#: after so long without another submit, calls of unknown length are published
+QUIET_SECONDS = 0.2
+#: the most bins of long calls that lie in the queue at a time
+MOST_WAITING = 1000
+#: workers lost one after the other, without any result in between, before we give up
+MOST_LOSSES = 5
+#: idle workers have been idle so long before busy ones are asked to share
+HUNGRY_SECONDS = 0.03
+
+Work = Call | Chunk
+
+
+class WorkerState(enum.Enum):
+    """Where a worker's life is."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+class Worker:
+    """One job of ours, from its submission to its end."""
+
+    __slots__ = ("busy", "host", "job_id", "launched", "name", "pool", "revoked", "since", "state")
+
+    def __init__(self, name: str, pool: str, job_id: str, now: float) -> None:
+        self.name = name
+        self.pool = pool
+        self.job_id = job_id
+        self.host = ""
+        self.state = WorkerState.PENDING
+        self.launched = False
+        self.revoked = False
+        self.busy = 0  # pieces that it works on
+        self.since = now
+
+    @property
+    def place(self) -> Place:
+        """What the errors of its calls say."""
+        return Place(self.host, self.job_id)
+
+
+class Piece:
+    """Calls ``first`` up to ``stop`` of a bin, in one place; before ``begun`` they have begun."""
+
+    __slots__ = ("begun", "file", "first", "left", "note", "stop", "worker")
+
+    def __init__(self, first: int, stop: int, left: int, note: int) -> None:
+        self.first = first
+        self.stop = stop
+        self.begun = first
+        self.left = left
+        self.note = note  # how many of them count as begun once the file is claimed
+        self.file: QueueFile | None = None
+        self.worker: Worker | None = None
+
+
+class BinState:
+    """A bin that has calls without an outcome."""
+
+    __slots__ = ("bin_id", "kind", "pieces", "pool", "settled", "work")
+
+    def __init__(self, bin_id: int, pool: str, work: list[Work]) -> None:
+        self.bin_id = bin_id
+        self.pool = pool
+        self.work = work
+        self.kind = work[0].kind
+        count = len(work) if self.kind == CALLS else work[0].count
+        self.settled = bytearray(count)
+        self.pieces: list[Piece] = []
+
+    def item(self, index: int) -> Work:
+        """The work that call ``index`` belongs to."""
+        return self.work[index] if self.kind == CALLS else self.work[0]
+
+    def piece_at(self, index: int) -> Piece | None:
+        """The piece that call ``index`` is in."""
+        for piece in self.pieces:
+            if piece.first <= index < piece.stop:
+                return piece
+        return None
+
+
+class Pool:
+    """The workers with one set of resources, and what waits for them."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.pending: deque[Work] = deque()
+        self.withdrawn = 0
+        self.waiting: dict[str, tuple[BinState, Piece]] = {}
+        self.workers: dict[str, Worker] = {}
+        self.requested = 0
+        self.request_at: float | None = None
+        self.gather = GATHER_SECONDS
+        self.last_submit = 0.0
+        self.hungry = False
+        self.hungry_since: float | None = None
+        self.ever_started = False
+        self.failed_starts = 0
+        self.losses = 0
+        self.error: BaseException | None = None
+
+    def live(self) -> list[Worker]:
+        """Workers that are pending or running."""
+        return [w for w in self.workers.values() if w.state is not WorkerState.ENDED]
+
+    @property
+    def backlog(self) -> int:
+        """Pieces of work that no worker has taken, published or not."""
+        return len(self.waiting) + len(self.pending) - self.withdrawn
+
+
+class Limits:
+    """The numbers that the decisions depend on."""
+
+    def __init__(self, max_workers: int, processes: int, bins_per_job: int | None, gather: float) -> None:
+        self.max_workers = max_workers
+        self.processes = processes
+        self.bins_per_job = bins_per_job
+        self.gather = gather
+
+    @property
+    def slots(self) -> int:
+        """Processes that work at the same time, at most."""
+        return self.max_workers * self.processes
+
+
+class Out(Protocol):
+    """How decisions leave the ledger."""
+
+    def publish(self, state: BinState, piece: Piece) -> str:
+        """Write the bin's file; returns its name."""
+
+    def take_back(self, file: QueueFile) -> bool:
+        """Take a bin's file out of the queue; False when a worker was first."""
+
+    def request(self, pool: str, count: int) -> None:
+        """Have ``count`` more workers submitted."""
+
+    def revoke(self, workers: Sequence[Worker]) -> None:
+        """End workers that have not started."""
+
+    def set_hungry(self, pool: str, hungry: bool) -> None:
+        """Ask busy workers to share, or stop asking."""
+
+    def place_work(self, work: Sequence[Work], file: QueueFile) -> list[Work]:
+        """Mark work as being in ``file``; returns what has not been withdrawn."""
+
+    def settle(self, work: Work, record: Record, worker: Worker) -> CallInfo | None:
+        """Pass an outcome on."""
+
+
+class Ledger:
+    """All calls, bins and workers of a run.  Owned by the pump thread."""
+
+    def __init__(self, limits: Limits, out: Out) -> None:
+        self.limits = limits
+        self.pools: dict[str, Pool] = {}
+        self.unsettled = 0
+        self._out = out
+        self._bins: dict[int, BinState] = {}
+        self._next_bin = 1
+        self._estimates: dict[str, float] = {}
+
+    # -- work comes in ----------------------------------------------------------
+
+    def add(self, pool_name: str, work: Work, now: float) -> None:
+        """A call or a chunk has been submitted."""
+        pool = self.pools.get(pool_name)
+        if pool is None:
+            pool = self.pools[pool_name] = Pool(pool_name)
+        pool.pending.append(work)
+        pool.last_submit = now
+        self.unsettled += work.count
+
+    def withdrawn(self, pool_name: str, work: Work) -> None:
+        """Work that had not been published was cancelled."""
+        self.unsettled -= work.count
+        self.pools[pool_name].withdrawn += 1
+
+    def taken_back(self, file: QueueFile) -> None:
+        """A cancel took a file out of the queue: what else was in it goes back."""
+        found = self.pools[file.pool].waiting.pop(file.name, None)
+        if found is None:
+            return
+        state, piece = found
+        state.pieces.remove(piece)
+        self._requeue(state, piece.first, piece.stop)
+
+    def _requeue(self, state: BinState, first: int, stop: int) -> None:
+        """Calls go back to the front: as work (calls), or as a piece of their chunk."""
+        pool = self.pools[state.pool]
+        if state.kind == CALLS:
+            again = [state.work[i] for i in range(first, stop) if not state.settled[i]]
+            for index in range(first, stop):
+                state.settled[index] = 1
+            for work in reversed(again):
+                work.file = None
+                if work.withdrawn:
+                    self.unsettled -= work.count
+                else:
+                    pool.pending.appendleft(work)
+            self._drop_if_done(state)
+            return
+        if state.work[0].withdrawn:
+            self._forget(state, first, stop)
+            return
+        for start, end in _gaps(state.settled, first, stop):
+            piece = Piece(start, end, end - start, 1)
+            state.pieces.append(piece)
+            self._publish(pool, state, piece)
+
+    def _forget(self, state: BinState, first: int, stop: int) -> None:
+        """Calls that nobody wants any more."""
+        left = state.settled[first:stop].count(0)
+        state.settled[first:stop] = b"\x01" * (stop - first)
+        self.unsettled -= left
+        self._drop_if_done(state)
+
+    # -- bins go out ------------------------------------------------------------
+
+    def advance(self, now: float) -> float:
+        """Carry out what is due; returns when to come back at the latest."""
+        due = now + 60.0
+        for pool in self.pools.values():
+            due = min(due, self._publish_pending(pool, now))
+            due = min(due, self._ask_for_workers(pool, now))
+            due = min(due, self._share(pool, now))
+        return due
+
+    def _publish_pending(self, pool: Pool, now: float) -> float:
+        quiet_at = pool.last_submit + QUIET_SECONDS
+        while pool.pending:
+            head = pool.pending[0]
+            if head.withdrawn:
+                pool.pending.popleft()
+                pool.withdrawn -= 1
+                continue
+            if head.kind == CALLS:
+                estimate = self._estimate(head, now)
+                if len(pool.waiting) >= self._room(estimate, now >= quiet_at):
+                    break
+                size = binning.stream_size(len(pool.pending), estimate, self.limits.slots)
+                if estimate is None and now >= quiet_at:
+                    size = max(size, math.ceil(len(pool.pending) / MOST_WAITING))
+                work = _next_calls(pool, size)
+                note = len(work) if estimate is not None and len(work) > 1 else 1
+            else:
+                if len(pool.waiting) >= MOST_WAITING:
+                    break
+                work, note = [pool.pending.popleft()], 1
+            self._publish_new(pool, work, note)
+        else:
+            return now + 60.0
+        return quiet_at if now < quiet_at else now + 60.0
+
+    def _room(self, estimate: float | None, quiet: bool) -> int:
+        """How many bins may lie in the queue.
+
+        Calls of unknown length are held back while more of them are coming in: in a
+        moment the first results may show that they are short, and belong together.
+        """
+        if estimate is None and not quiet:
+            return 2 * self.limits.slots
+        if estimate is not None and estimate < binning.BIN_SECONDS:
+            return 4 * self.limits.slots
+        return MOST_WAITING
+
+    def _estimate(self, work: Work, _now: float) -> float | None:
+        return self._estimates.get(work.function)
+
+    def _publish_new(self, pool: Pool, work: list[Work], note: int) -> None:
+        state = BinState(self._next_bin, pool.name, work)
+        count = len(state.settled)
+        piece = Piece(0, count, count, min(note, count))
+        state.pieces.append(piece)
+        if self._publish(pool, state, piece):
+            self._next_bin += 1
+
+    def _publish(self, pool: Pool, state: BinState, piece: Piece) -> bool:
+        file = QueueFile(pool.name)
+        wanted = self._out.place_work(state.work, file)
+        if len(wanted) < len(state.work):
+            return self._without_withdrawn(pool, state, wanted)
+        piece.file = file
+        self._bins[state.bin_id] = state
+        file.name = self._out.publish(state, piece)
+        pool.waiting[file.name] = (state, piece)
+        return True
+
+    def _without_withdrawn(self, pool: Pool, state: BinState, wanted: list[Work]) -> bool:
+        """Some calls were cancelled while their bin was being made: make it without them."""
+        pool.withdrawn -= len(state.work) - len(wanted)
+        for work in reversed(wanted):
+            work.file = None
+            pool.pending.appendleft(work)
+        return False
+
+    # -- workers ----------------------------------------------------------------
+
+    def _ask_for_workers(self, pool: Pool, now: float) -> float:
+        live = pool.live()
+        busy = sum(1 for worker in live if worker.busy)
+        backlog = pool.backlog
+        wanted = min(self.limits.max_workers, busy + math.ceil(backlog / self.limits.processes))
+        missing = wanted - len(live) - pool.requested
+        if not backlog:
+            self._dismiss_pending(pool, live)
+        if missing <= 0 or not backlog:
+            pool.request_at = None
+            if not live and not pool.requested:
+                pool.gather = self.limits.gather
+            return now + 60.0
+        if pool.request_at is None:
+            pool.request_at = now + pool.gather
+        if now < pool.request_at:
+            return pool.request_at
+        pool.requested += missing
+        pool.request_at = None
+        pool.gather = min(LONGEST_GATHER_SECONDS, max(4 * pool.gather, self.limits.gather))
+        self._out.request(pool.name, missing)
+        return now + 60.0
+
+    def _dismiss_pending(self, pool: Pool, live: Iterable[Worker]) -> None:
+        """Jobs that have not started are not wanted any more: everything is taken."""
+        pending = [worker for worker in live if worker.state is WorkerState.PENDING and not worker.revoked]
+        if pending:
+            self._out.revoke(pending)
+
+    def submitted(self, pool_name: str, workers: Iterable[Worker], asked: int) -> None:
+        """The scheduler took jobs; ``asked`` of the requested ones are answered."""
+        pool = self.pools[pool_name]
+        pool.requested -= asked
+        for worker in workers:
+            pool.workers[worker.name] = worker
+
+    def _share(self, pool: Pool, now: float) -> float:
+        """Ask busy workers for calls that wait in their bins, while others are idle."""
+        hungry = not pool.backlog and self._someone_idle(pool) and self._someone_rich(pool)
+        if not hungry:
+            pool.hungry_since = None
+        elif pool.hungry_since is None:
+            pool.hungry_since = now
+        due = hungry and now >= (pool.hungry_since or 0.0) + HUNGRY_SECONDS
+        if due != pool.hungry:
+            pool.hungry = due
+            self._out.set_hungry(pool.name, due)
+        return now + HUNGRY_SECONDS if hungry and not due else now + 60.0
+
+    def _someone_idle(self, pool: Pool) -> bool:
+        return any(w.state is WorkerState.RUNNING and w.busy < self.limits.processes for w in pool.workers.values())
+
+    def _someone_rich(self, pool: Pool) -> bool:
+        return any(
+            piece.worker is not None and piece.stop - piece.begun > 1
+            for state in self._bins.values()
+            if state.pool == pool.name
+            for piece in state.pieces
+        )
+
+    # -- records come in --------------------------------------------------------
+
+    def started(self, worker: Worker, host: str, job_id: str) -> None:
+        """The worker is up."""
+        pool = self.pools[worker.pool]
+        worker.state = WorkerState.RUNNING
+        worker.launched = True
+        worker.host = host
+        worker.job_id = worker.job_id or job_id
+        pool.ever_started = True
+        pool.failed_starts = 0
+
+    def begun(self, worker: Worker, record: Record) -> None:
+        """Calls have been handed to a process; the file they were in is the worker's."""
+        state = self._bins.get(record.bin_id)
+        piece = state.piece_at(record.first) if state else None
+        if state is None or piece is None:
+            return
+        self._claimed(worker, state, piece)
+        piece.begun = max(piece.begun, record.first + record.count)
+        self._begin(state, worker, record.first, record.first + record.count)
+
+    def _claimed(self, worker: Worker, state: BinState, piece: Piece) -> None:
+        if piece.file is not None:
+            self.pools[state.pool].waiting.pop(piece.file.name, None)
+            piece.file = None
+            piece.worker = worker
+            worker.busy += 1
+
+    def _begin(self, state: BinState, worker: Worker, first: int, stop: int) -> None:
+        if state.kind == CALLS:
+            for index in range(first, stop):
+                state.work[index].begin(index, 1, worker.place)
+        else:
+            state.work[0].begin(first, stop - first, worker.place)
+
+    def outcome(self, worker: Worker, record: Record) -> None:
+        """Calls have an outcome.  One that is reported twice counts once."""
+        state = self._bins.get(record.bin_id)
+        piece = state.piece_at(record.first) if state else None
+        if state is None or piece is None:
+            return
+        self._claimed(worker, state, piece)
+        stop = record.first + record.count
+        if state.settled.find(1, record.first, stop) >= 0:
+            return
+        state.settled[record.first : stop] = b"\x01" * record.count
+        self.unsettled -= record.count
+        self.pools[state.pool].losses = 0
+        work = state.item(record.first)
+        if state.kind == CALLS and record.count > 1:
+            for index in range(record.first, stop):
+                self._out.settle(state.work[index], record, worker)
+        else:
+            info = self._out.settle(work, record, worker)
+            if info is not None:
+                known = self._estimates.get(work.function)
+                self._estimates[work.function] = info.wall if known is None else 0.7 * known + 0.3 * info.wall
+        self._piece_progress(state, piece, record.count)
+
+    def _piece_progress(self, state: BinState, piece: Piece, count: int) -> None:
+        piece.left -= count
+        if piece.left <= 0:
+            self._release(state, piece)
+            self._drop_if_done(state)
+
+    def _release(self, state: BinState, piece: Piece) -> None:
+        state.pieces.remove(piece)
+        if piece.worker is not None:
+            piece.worker.busy -= 1
+
+    def _drop_if_done(self, state: BinState) -> None:
+        if state.settled.find(0) < 0:
+            self._bins.pop(state.bin_id, None)
+
+    def returned(self, worker: Worker, record: Record) -> None:
+        """A worker gives back calls that never ran."""
+        state = self._bins.get(record.bin_id)
+        piece = state.piece_at(record.first) if state else None
+        if state is None or piece is None:
+            return
+        self._claimed(worker, state, piece)
+        stop = piece.stop
+        piece.left -= state.settled[record.first : stop].count(0)
+        piece.stop = record.first
+        piece.begun = min(piece.begun, record.first)
+        if piece.left <= 0:
+            self._release(state, piece)
+        self._requeue(state, record.first, stop)
+
+    # -- workers go -------------------------------------------------------------
+
+    def ended(self, worker: Worker) -> None:
+        """The worker is over, and nothing more will come from it."""
+        worker.state = WorkerState.ENDED
+        self.pools[worker.pool].workers.pop(worker.name, None)
+
+    def unfinished(self, worker: Worker) -> bool:
+        """True when the worker holds calls that have begun and have no outcome."""
+        return worker.busy > 0
+
+    def lost(self, worker: Worker, claimed: Sequence[tuple[int, int, int]], error: Callable[[str], BaseException]) -> None:
+        """The worker's job is over without its last word, or with calls unfinished.
+
+        claimed: (bin id, first, stop) of the files in its directory.  Calls that had
+        begun fail with ``error(their name)``; the others go back to the queue.
+        """
+        self.ended(worker)
+        for bin_id, first, _stop in claimed:
+            state = self._bins.get(bin_id)
+            piece = state.piece_at(first) if state else None
+            if state is not None and piece is not None and piece.worker is None:
+                self._claimed(worker, state, piece)
+                piece.begun = max(piece.begun, piece.first + piece.note)
+        for state in [s for s in self._bins.values() if any(p.worker is worker for p in s.pieces)]:
+            for piece in [p for p in state.pieces if p.worker is worker]:
+                state.pieces.remove(piece)
+                self._fail_range(state, piece.first, piece.begun, error)
+                self._requeue(state, piece.begun, piece.stop)
+        pool = self.pools[worker.pool]
+        pool.losses += 1
+        if pool.losses >= MOST_LOSSES:
+            self.fail_waiting(pool, error)
+
+    def failed_to_start(self, worker: Worker, error: Callable[[str], BaseException]) -> None:
+        """The job ended and never became a worker.
+
+        One bad node is no reason to give up while others may start; but when nothing has
+        ever started, the second failure tells enough, and so does the last job there is.
+        """
+        self.ended(worker)
+        pool = self.pools[worker.pool]
+        pool.failed_starts += 1
+        none_left = not pool.live() and not pool.requested
+        if none_left or (not pool.ever_started and pool.failed_starts > 1):
+            self.fail_waiting(pool, error)
+            self._dismiss_pending(pool, pool.live())
+
+    def not_submitted(self, pool_name: str, count: int, error: BaseException | None) -> None:
+        """The scheduler refused ``count`` jobs; None: only for now, others do the work."""
+        pool = self.pools[pool_name]
+        pool.requested -= count
+        if error is not None and not pool.live():
+            self.fail_waiting(pool, lambda _call: error)
+
+    def fail_waiting(self, pool: Pool, error: Callable[[str], BaseException]) -> None:
+        """Fail everything in a pool that no worker has taken."""
+        for name, (state, piece) in list(pool.waiting.items()):
+            if piece.file is not None and self._out.take_back(piece.file):
+                del pool.waiting[name]
+                state.pieces.remove(piece)
+                self._fail_range(state, piece.first, piece.stop, error)
+        while pool.pending:
+            work = pool.pending.popleft()
+            if work.withdrawn:
+                pool.withdrawn -= 1
+                continue
+            self.unsettled -= work.count
+            work.fail(0, work.count, error(work.name))
+
+    def _fail_range(self, state: BinState, first: int, stop: int, error: Callable[[str], BaseException]) -> None:
+        for start, end in _gaps(state.settled, first, stop):
+            state.settled[start:end] = b"\x01" * (end - start)
+            self.unsettled -= end - start
+            if state.kind == CALLS:
+                for index in range(start, end):
+                    state.work[index].fail(index, 1, error(state.work[index].name))
+            else:
+                state.work[0].fail(start, end - start, error(state.work[0].name))
+        self._drop_if_done(state)
+
+    def fail_everything(self, error: Callable[[str], BaseException]) -> None:
+        """Nothing will have a result any more."""
+        for pool in self.pools.values():
+            self.fail_waiting(pool, error)
+        for state in list(self._bins.values()):
+            self._fail_range(state, 0, len(state.settled), error)
+        self.unsettled = 0
+
+
+def _next_calls(pool: Pool, size: int) -> list[Work]:
+    """Up to ``size`` calls from the front that have not been withdrawn."""
+    work: list[Work] = []
+    while pool.pending and len(work) < size and pool.pending[0].kind == CALLS:
+        call = pool.pending.popleft()
+        if call.withdrawn:
+            pool.withdrawn -= 1
+        else:
+            work.append(call)
+    return work
+
+
+def _gaps(settled: bytearray, first: int, stop: int) -> list[tuple[int, int]]:
+    """The rows of calls in ``first`` up to ``stop`` that have no outcome."""
+    gaps = []
+    start = settled.find(0, first, stop)
+    while start >= 0:
+        end = settled.find(1, start, stop)
+        end = stop if end < 0 else end
+        gaps.append((start, end))
+        start = settled.find(0, end, stop)
+    return gaps

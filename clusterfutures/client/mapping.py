@@ -1,0 +1,258 @@
+"""``map``: chunks of arguments out, values in, one record of bookkeeping per chunk.
+
+    iterables --> chunks (one pickle each) --> the pump --> ... workers
+    consumer <-- values, decoded one by one <-- records <-- the pump (``deliver``)
+
+The records stay undecoded until the consumer comes to them, in its own thread: the pump
+does not unpickle, and a value lives no longer than the consumer holds it.  A chunk's
+records may come in any order and in parts (its bin may have been divided among several
+workers); each says which calls it is about.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
+from typing import Any
+
+from clusterfutures import binning
+from clusterfutures.client import outcomes
+from clusterfutures.client.outcomes import Place
+from clusterfutures.client.work import Chunk
+from clusterfutures.store import records
+from clusterfutures.store.records import Record
+from clusterfutures.store.run import RunDirectory
+
+__all__ = ["Mapping", "Plan", "chunked"]
+
+
+class Arrived:
+    """An outcome that waits for the consumer: a record, or an error for ``count`` calls."""
+
+    __slots__ = ("count", "error", "place", "record")
+
+    def __init__(self, count: int, record: Record | None, place: Place | None, error: BaseException | None) -> None:
+        self.count = count
+        self.record = record
+        self.place = place
+        self.error = error
+
+
+class Plan:
+    """How the arguments are divided.
+
+    slots: processes that will work on them.  chunksize, bins: as ``binning.map_sizes``.
+    buffersize: the most calls that may be out and not yet yielded; None: all.
+    """
+
+    def __init__(self, slots: int, chunksize: int | None, bins: int | None, buffersize: int | None) -> None:
+        self.slots = slots
+        self.chunksize = chunksize
+        self.bins = bins
+        self.buffersize = buffersize
+
+    def sizes(self, count: int | None) -> Iterator[int]:
+        """The sizes of the chunks for ``count`` arguments; for ever when that is unknown."""
+        if self.buffersize is None and count is not None:
+            return iter(binning.map_sizes(count, self.slots, self.bins, self.chunksize))
+        buffer = self.buffersize or binning.BINS_PER_SLOT * self.slots
+        size = self.chunksize or max(1, buffer // (2 * max(1, self.slots)))
+        return itertools.repeat(min(size, buffer))
+
+
+def chunked(iterables: tuple[Iterable[Any], ...], plan: Plan, star: bool) -> Iterator[list[tuple[Any, ...]]]:
+    """The arguments as lists of tuples, divided as ``plan`` says.
+
+    Without ``buffersize`` the length decides how they are divided, so iterables that do
+    not know theirs are read first.
+    """
+    rows: Iterable[tuple[Any, ...]] = map(tuple, iterables[0]) if star else zip(*iterables, strict=False)
+    count: int | None = None
+    if plan.buffersize is None:
+        if all(hasattr(iterable, "__len__") for iterable in iterables):
+            count = min((len(iterable) for iterable in iterables), default=0)  # type: ignore[arg-type]
+        else:
+            rows = list(rows)
+            count = len(rows)
+    rows = iter(rows)
+    for size in plan.sizes(count):
+        chunk = list(itertools.islice(rows, size))
+        if not chunk:
+            return
+        yield chunk
+
+
+class Mapping:
+    """One ``map``: the sink of its chunks, and the iterator over its values.
+
+    send: publishes a list of argument tuples as the chunk with this number; cancel:
+    takes a chunk back.  ``deliver`` and ``refuse`` are called by the pump.
+    """
+
+    def __init__(
+        self,
+        chunks: Iterator[list[tuple[Any, ...]]],
+        send: Callable[[Mapping, int, list[tuple[Any, ...]]], Chunk],
+        cancel: Callable[[Chunk], None],
+        run: RunDirectory,
+        wait: float,
+        buffersize: int | None,
+    ) -> None:
+        self._chunks = chunks
+        self._send = send
+        self._cancel = cancel
+        self._run = run
+        self._wait = wait
+        self._buffersize = buffersize
+        self._lock = threading.Condition()
+        self._out: dict[int, Chunk] = {}
+        self._arrived: dict[int, dict[int, Arrived]] = {}
+        self._ready: deque[tuple[int, Arrived]] = deque()
+        self._cancelled: set[int] = set()
+        self._next = 0
+        self._in_flight = 0
+        self._exhausted = False
+        self.fill()
+
+    # -- chunks out -------------------------------------------------------------
+
+    def fill(self) -> None:
+        """Send chunks: all of them, or as many as the buffer allows."""
+        while not self._exhausted and (self._buffersize is None or self._in_flight < self._buffersize):
+            arguments = next(self._chunks, None)
+            if arguments is None:
+                self._exhausted = True
+                return
+            number = self._next
+            self._next += 1
+            self._in_flight += len(arguments)
+            self._arrived[number] = {}
+            self._out[number] = self._send(self, number, arguments)
+
+    def abandon(self) -> None:
+        """Nobody wants the rest: take back what has not begun."""
+        self._exhausted = True
+        for chunk in list(self._out.values()):
+            self._cancel(chunk)
+
+    # -- outcomes in (pump) -----------------------------------------------------
+
+    def deliver(self, number: int, record: Record, place: Place) -> None:
+        """Calls of a chunk have an outcome."""
+        self._arrive(number, record.first, Arrived(record.count, record, place, None))
+
+    def refuse(self, number: int, first: int, count: int, error: BaseException) -> None:
+        """Calls of a chunk will have none."""
+        self._arrive(number, first, Arrived(count, None, None, error))
+
+    def cancelled(self, number: int) -> None:
+        """Of a chunk, what has no outcome yet will have none: it was cancelled."""
+        with self._lock:
+            self._cancelled.add(number)
+            self._ready.append((number, Arrived(1, None, None, CancelledError())))
+            self._lock.notify_all()
+
+    def _arrive(self, number: int, first: int, arrived: Arrived) -> None:
+        with self._lock:
+            waiting = self._arrived.get(number)
+            if waiting is not None:
+                waiting.setdefault(first, arrived)
+                self._ready.append((number, arrived))
+                self._lock.notify_all()
+
+    # -- values out (consumer) --------------------------------------------------
+
+    def values(self, ordered: bool, timeout: float | None) -> Iterator[Any]:
+        """The values, in the order of the arguments or as they come.
+
+        timeout: seconds from now until TimeoutError.  The first call that failed ends
+        the iteration with its exception, as in the standard library.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        return self._iterate(self._in_order(deadline) if ordered else self._as_they_come(deadline))
+
+    def _iterate(self, arrivals: Iterator[tuple[int, Arrived]]) -> Iterator[Any]:
+        try:
+            for number, arrived in arrivals:
+                yield from self._decoded(arrived, self._out[number].name)
+                self._yielded(arrived.count)
+        finally:
+            self.abandon()
+
+    def _decoded(self, arrived: Arrived, call: str) -> Iterator[Any]:
+        record = arrived.record
+        if record is None or arrived.place is None:
+            raise arrived.error or CancelledError()
+        if record.kind == records.VALUES:
+            yield from outcomes.decode_values(record, call)
+        else:
+            box = [outcomes.decode(record, self._run, arrived.place, call, self._wait)]
+            if (error := box[0].error) is not None:
+                raise error
+            yield box.pop().value  # popped: the consumer's reference is the only one
+
+    def _yielded(self, count: int) -> None:
+        """Calls have been yielded: the buffer has room for others."""
+        if self._buffersize is not None:
+            self._in_flight -= count
+            self.fill()
+
+    def _in_order(self, deadline: float | None) -> Iterator[tuple[int, Arrived]]:
+        number = 0
+        while True:
+            if number not in self._out:
+                self.fill()
+                if number not in self._out:
+                    return
+            index, count = 0, self._out[number].count
+            while index < count:
+                arrived = self._await(number, index, deadline)
+                yield number, arrived
+                index += arrived.count
+            self._forget(number)
+            number += 1
+
+    def _forget(self, number: int) -> None:
+        with self._lock:
+            del self._arrived[number]
+            self._ready.clear()
+        del self._out[number]
+
+    def _await(self, number: int, index: int, deadline: float | None) -> Arrived:
+        with self._lock:
+            self._ready.clear()
+            while index not in self._arrived[number]:
+                if number in self._cancelled:
+                    raise CancelledError()
+                self._sleep(deadline)
+            return self._arrived[number].pop(index)
+
+    def _as_they_come(self, deadline: float | None) -> Iterator[tuple[int, Arrived]]:
+        left: dict[int, int] = {}
+        while self._out or not self._exhausted:
+            self.fill()
+            if not self._out:
+                return
+            with self._lock:
+                while not self._ready:
+                    self._sleep(deadline)
+                number, arrived = self._ready.popleft()
+            yield number, arrived
+            left[number] = left.get(number, self._out[number].count) - arrived.count
+            if not left[number]:
+                with self._lock:
+                    del self._arrived[number]
+                del self._out[number]
+
+    def _sleep(self, deadline: float | None) -> None:
+        if deadline is None:
+            self._lock.wait()
+            return
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError()
+        self._lock.wait(left)

@@ -1,0 +1,111 @@
+"""Records back to values and exceptions.
+
+Everything that user code can do to an unpickler ends here, in an exception for the one
+call: a class that cannot be imported, a ``__setstate__`` that raises, a damaged file.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from clusterfutures.errors import RemoteTraceback, StoreError, TransferError, WorkerDied
+from clusterfutures.store import records
+from clusterfutures.store.records import CallInfo, Record
+from clusterfutures.store.run import RunDirectory
+
+__all__ = ["Outcome", "Place", "decode", "decode_values"]
+
+
+class Outcome(NamedTuple):
+    """A value, or an error; and what else is known of the call."""
+
+    value: Any
+    error: BaseException | None
+    info: CallInfo | None
+
+
+class Place(NamedTuple):
+    """Where a call ran, for the text of its errors."""
+
+    host: str
+    job_id: str
+
+
+def decode(record: Record, run: RunDirectory, place: Place, call: str, wait: float) -> Outcome:
+    """The outcome of the one call that ``record`` is about.
+
+    call: how to name it in an error.  wait: seconds that a large result may be late.
+    """
+    body, info = record.body, None
+    if record.flags & records.INFO:
+        info, body = records.split_info(body)
+    if record.kind == records.ERROR:
+        return Outcome(None, _exception(body), info)
+    if record.kind == records.DIED:
+        return Outcome(None, _death(body, place, call), info)
+    try:
+        if record.kind == records.LARGE:
+            data, *buffers = run.read_large(bytes(body).decode(), wait)
+            return Outcome(pickle.loads(data, buffers=buffers), None, info)
+        return Outcome(pickle.loads(body), None, info)
+    except StoreError as error:
+        return Outcome(None, error, info)
+    except BaseException as error:
+        return Outcome(None, _cannot_unpickle(call, error), info)
+
+
+def decode_values(record: Record, call: str) -> Iterator[Any]:
+    """The values of a row, one by one: each is unpickled when it is asked for, and not
+    held on to.
+
+    Raises TransferError at the first that cannot be unpickled.
+    """
+    load = pickle.Unpickler(io.BytesIO(record.body)).load
+    try:
+        for _ in range(record.count):
+            yield load()
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        raise _cannot_unpickle(call, error) from error
+
+
+def _exception(body: memoryview) -> BaseException:
+    """The exception that the call raised, with the remote traceback as its cause."""
+    pickled, name, text, trace, why = pickle.loads(body)
+    if pickled is not None:
+        try:
+            error = pickle.loads(pickled)
+            if isinstance(error, BaseException):
+                error.__cause__ = RemoteTraceback(trace)
+                return error
+            why = f"it unpickles as a {type(error).__name__}, which is no exception"
+        except BaseException as reason:
+            why = f"{type(reason).__name__}: {reason}"
+    failed = TransferError(
+        message=f"the call raised {name}: {text}; the exception itself could not be brought back ({why})"
+    )
+    failed.__cause__ = RemoteTraceback(trace)
+    return failed
+
+
+def _death(body: memoryview, place: Place, call: str) -> WorkerDied:
+    fields = pickle.loads(body)
+    if fields.pop("loading"):
+        call += " (while its arguments were unpickled)"
+    advice = ""
+    if fields["signal"] == "SIGKILL":
+        advice = "SIGKILL from outside is most often the kernel, out of memory: try a larger memory="
+    return WorkerDied(call=call, host=place.host, job_id=place.job_id, advice=advice, **fields)
+
+
+def _cannot_unpickle(call: str, error: BaseException) -> TransferError:
+    failed = TransferError(
+        message=f"the result of {call} could not be unpickled here: {type(error).__name__}: {error}; "
+        "its class must be importable in this program"
+    )
+    failed.__cause__ = error
+    return failed

@@ -1,0 +1,107 @@
+"""What an executor was told, checked once: everything but the resources of its jobs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from clusterfutures.errors import OptionError
+
+__all__ = ["Settings", "run_directory_base"]
+
+#: how many jobs there may be at most, where the user names no number
+MOST_WORKERS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The options of an executor; ``executors.py`` documents them."""
+
+    max_workers: int
+    processes: int = 1
+    bins_per_job: int | None = None
+    max_tasks_per_child: int | None = None
+    initializer: Callable[..., Any] | None = None
+    initargs: tuple[Any, ...] = ()
+    idle_timeout: float = 60.0
+    directory: str = ""
+    name: str = "clusterfutures"
+    python: str = sys.executable
+    setup: Sequence[str] = ()
+    teardown: Sequence[str] = ()
+    modules: Sequence[str] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    launcher: Sequence[str] = ()
+    keep: bool = False
+    visibility_timeout: float = 60.0
+
+    def __post_init__(self) -> None:
+        _positive("max_workers", self.max_workers)
+        _positive("processes", self.processes)
+        if self.bins_per_job is not None:
+            _positive("bins_per_job", self.bins_per_job)
+        if self.max_tasks_per_child is not None:
+            if not isinstance(self.max_tasks_per_child, int):
+                raise TypeError("max_tasks_per_child must be an integer")
+            if self.max_tasks_per_child <= 0:
+                raise ValueError("max_tasks_per_child must be >= 1")
+        if self.initializer is not None and not callable(self.initializer):
+            raise TypeError("initializer must be a callable")
+        if not re.fullmatch(r"[A-Za-z0-9_.+-]{1,100}", self.name):
+            raise OptionError(
+                f"name={self.name!r}: a name is 1 to 100 letters, digits, '_', '.', '+' or '-', for example name='fit-2'"
+            )
+        if self.idle_timeout < 0:
+            raise ValueError("idle_timeout must not be negative: it is in seconds")
+        for what in (self.directory, self.python):
+            if "\n" in what or "\0" in what:
+                raise OptionError(f"{what!r}: a path with a line break cannot be used in a job script")
+
+
+def _positive(name: str, value: Any) -> None:
+    """The standard library's words for a number that is not positive."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, not {type(value).__name__}")
+    if value <= 0:
+        raise ValueError(f"{name} must be greater than 0")
+
+
+def run_directory_base(directory: str | os.PathLike[str] | None) -> str:
+    """Where runs live: the argument, ``$CLUSTERFUTURES_DIR``, or the home directory."""
+    if directory is not None:
+        return os.path.abspath(os.path.expanduser(os.fspath(directory)))
+    configured = os.environ.get("CLUSTERFUTURES_DIR")
+    if configured:
+        return os.path.abspath(os.path.expanduser(configured))
+    return os.path.expanduser("~/.clusterfutures/runs")
+
+
+def lines(name: str, value: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Shell lines, given as one text or as a list."""
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return tuple(value.splitlines())
+    return tuple(_texts(name, value))
+
+
+def words(name: str, value: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The words of a command, given as one text (divided as a shell does) or as a list."""
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return tuple(shlex.split(value))
+    return tuple(_texts(name, value))
+
+
+def _texts(name: str, value: Sequence[str]) -> list[str]:
+    texts = list(value)
+    for text in texts:
+        if not isinstance(text, str):
+            raise OptionError(f"{name}={value!r}: expected text or a list of texts, not {type(text).__name__}")
+    return texts

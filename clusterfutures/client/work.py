@@ -1,0 +1,150 @@
+"""The two kinds of work: a call from ``submit``, a chunk of a ``map``.
+
+The ledger moves them about without knowing which is which; what happens to them they
+pass on to a future, or to the ``map`` that waits for them.
+
+    Work.begin(first, count, ...)    these calls have been handed to a process
+    Work.settle(record, ...)         these calls have an outcome
+    Work.fail(first, count, error)   these calls never will
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any, Protocol
+
+from clusterfutures.client import outcomes
+from clusterfutures.client.outcomes import Place
+from clusterfutures.futures import ClusterFuture, Usage
+from clusterfutures.store.bins import CALLS, CHUNK, CallHead, Extras
+from clusterfutures.store.records import CallInfo, Record
+from clusterfutures.store.run import RunDirectory
+
+__all__ = ["Call", "Chunk", "QueueFile", "Sink"]
+
+logger = logging.getLogger("clusterfutures")
+
+
+class QueueFile:
+    """A bin's file in the queue.  ``lock`` is held while it is written or taken back, so
+    that a ``cancel`` which comes too early waits for it instead of missing it."""
+
+    __slots__ = ("lock", "name", "pool", "taken")
+
+    def __init__(self, pool: str) -> None:
+        self.pool = pool
+        self.name = ""
+        self.taken = False
+        self.lock = threading.Lock()
+
+
+class Call:
+    """One call of ``submit``.
+
+    ``file`` and ``withdrawn`` say where it is; both are read and written under the
+    inbox's lock, everything else belongs to the pump.
+    """
+
+    __slots__ = ("data", "extras", "file", "function", "future", "name", "withdrawn")
+
+    kind = CALLS
+    count = 1
+
+    def __init__(
+        self, future: ClusterFuture[Any], name: str, function: str, data: bytes, extras: Extras | None
+    ) -> None:
+        self.future = future
+        self.name = name
+        self.function = function
+        self.data = data
+        self.extras = extras
+        self.file: QueueFile | None = None
+        self.withdrawn = False
+
+    def head(self) -> CallHead:
+        """What the bin's file says of it."""
+        return CallHead(self.function, len(self.data), self.extras)
+
+    def begin(self, _first: int, _count: int, place: Place) -> None:
+        """Its job took it."""
+        self.future.host, self.future.job_id = place.host, place.job_id
+        self.future._begin()
+
+    def settle(self, record: Record, run: RunDirectory, place: Place, slot_log: str, wait: float) -> CallInfo | None:
+        """Complete the future; what is known of the call besides its outcome."""
+        value, error, info = outcomes.decode(record, run, place, self.name, wait)
+        future = self.future
+        future.host, future.job_id = place.host, place.job_id
+        if info is not None:
+            future.started = info.started
+            future.usage = Usage(info.wall, info.cpu, info.memory)
+            if info.output:
+                future._output = info.output
+            elif info.out_stop > info.out_start:
+                log = f"{slot_log}.{info.slot}"
+                future._output = lambda: run.read_log(log, info.out_start, info.out_stop)
+        future._complete(value, error)
+        return info
+
+    def fail(self, _first: int, _count: int, error: BaseException) -> None:
+        """It will have no result."""
+        self.future._complete(None, error)
+
+    def cancel(self) -> None:
+        """It has been taken out of the queue for good."""
+        self.future._take_back = None
+        self.future._cancelled()
+
+
+class Sink(Protocol):
+    """Where the outcomes of a ``map``'s chunks go; see ``mapping.py``."""
+
+    def deliver(self, number: int, record: Record, place: Place) -> None:
+        """Calls of chunk ``number`` have an outcome."""
+
+    def refuse(self, number: int, first: int, count: int, error: BaseException) -> None:
+        """Calls of chunk ``number`` will have none."""
+
+    def cancelled(self, number: int) -> None:
+        """What has no outcome yet of chunk ``number`` was cancelled."""
+
+
+class Chunk:
+    """A slice of a ``map``: ``count`` calls of one function, pickled in one go."""
+
+    __slots__ = ("count", "data", "extras", "file", "function", "name", "number", "sink", "withdrawn")
+
+    kind = CHUNK
+
+    def __init__(
+        self, sink: Sink, number: int, name: str, function: str, data: bytes, extras: Extras | None, count: int
+    ) -> None:
+        self.sink = sink
+        self.number = number
+        self.name = name
+        self.function = function
+        self.data = data
+        self.extras = extras
+        self.count = count
+        self.file: QueueFile | None = None
+        self.withdrawn = False
+
+    def head(self) -> CallHead:
+        """What the bin's file says of it."""
+        return CallHead(self.function, len(self.data), self.extras)
+
+    def begin(self, first: int, count: int, place: Place) -> None:
+        """Its job took these calls: a ``map`` does not care."""
+
+    def settle(self, record: Record, _run: RunDirectory, place: Place, _slot_log: str, _wait: float) -> None:
+        """Pass the record on, undecoded: the ``map``'s consumer decodes it in its thread."""
+        self.sink.deliver(self.number, record, place)
+
+    def fail(self, first: int, count: int, error: BaseException) -> None:
+        """These calls will have no result."""
+        self.sink.refuse(self.number, first, count, error)
+
+    def cancel(self) -> None:
+        """It has been taken out of the queue for good."""
+        self.sink.cancelled(self.number)

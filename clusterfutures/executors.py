@@ -1,0 +1,277 @@
+"""The executors: what users import.
+
+All are ``concurrent.futures.Executor``s with one behaviour; they differ in the scheduler
+that runs their jobs.
+
+    with SlurmExecutor(max_workers=8, memory="4GB", time="1:00:00") as ex:
+        results = list(ex.map(f, args))
+        future = ex.with_options(memory="64GB").submit(g, x)
+
+``with_options`` gives a view of the same executor, whose calls run in jobs with other
+resources: no keyword of a user's function is ever taken for an option.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Any, ClassVar, TypeVar
+
+from clusterfutures.client.client import Client
+from clusterfutures.client.mapping import Plan
+from clusterfutures.client.settings import MOST_WORKERS, Settings, lines, run_directory_base, words
+from clusterfutures.errors import OptionError
+from clusterfutures.futures import ClusterFuture
+from clusterfutures.schedulers import by_name, find_scheduler, options
+from clusterfutures.schedulers.base import Scheduler
+
+__all__ = ["ClusterExecutor", "LocalExecutor", "PBSExecutor", "SlurmExecutor"]
+
+logger = logging.getLogger("clusterfutures")
+
+T = TypeVar("T")
+
+_SETTINGS = (
+    "max_workers", "processes", "bins_per_job", "max_tasks_per_child", "initializer", "initargs", "idle_timeout",
+    "directory", "name", "python", "setup", "teardown", "modules", "env", "launcher", "keep",
+)  # fmt: skip
+
+
+class _Calls(Executor):
+    """What an executor and its ``with_options`` views have in common: making calls."""
+
+    _client: Client
+    _resources: Mapping[str, Any]
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> ClusterFuture[T]:
+        """Schedule ``fn(*args, **kwargs)``; returns its future.
+
+        The call is pickled at once.  Futures among the arguments, however deep, are
+        replaced by their results before the call runs.  Raises RuntimeError after
+        ``shutdown``; a call that cannot be pickled fails its own future.
+        """
+        return self._client.submit(self._resources, fn, args, kwargs)
+
+    def map(  # type: ignore[override]
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        bins: int | None = None,
+        ordered: bool = True,
+    ) -> Iterator[T]:
+        """``map(fn, *iterables)``, on the cluster: an iterator over the results.
+
+        timeout: seconds, counted from now, until TimeoutError.
+        chunksize: calls in each bin.  bins: number of bins, of equal size.  Neither: a
+            few bins for each process.
+        buffersize: the most calls that may be out with their results not yet yielded; the
+            iterables may be infinite then.
+        ordered: yield in the order of the arguments; else as results come.
+
+        Results come before their bin is complete.  A call that raised raises here when
+        its turn comes; what has not begun is then cancelled.
+        """
+        return self._map(fn, iterables, False, timeout, chunksize, buffersize, bins, ordered)
+
+    def starmap(
+        self,
+        fn: Callable[..., T],
+        iterable: Iterable[Iterable[Any]],
+        *,
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        bins: int | None = None,
+        ordered: bool = True,
+    ) -> Iterator[T]:
+        """``fn(*args)`` for each ``args`` of the iterable; otherwise as ``map``."""
+        return self._map(fn, (iterable,), True, timeout, chunksize, buffersize, bins, ordered)
+
+    def _map(
+        self,
+        fn: Callable[..., T],
+        iterables: tuple[Iterable[Any], ...],
+        star: bool,
+        timeout: float | None,
+        chunksize: int | None,
+        buffersize: int | None,
+        bins: int | None,
+        ordered: bool,
+    ) -> Iterator[T]:
+        for name, value in (("chunksize", chunksize), ("buffersize", buffersize), ("bins", bins)):
+            if value is not None and not isinstance(value, int):
+                raise TypeError(f"{name} must be an integer or None")
+            if value is not None and value < 1:
+                raise ValueError("chunksize must be >= 1." if name == "chunksize" else f"{name} must be None or > 0")
+        if bins is not None and (chunksize is not None or buffersize is not None):
+            raise ValueError("bins cannot be combined with chunksize or buffersize: it needs the whole length")
+        plan = Plan(self._client.settings.max_workers * self._client.settings.processes, chunksize, bins, buffersize)
+        return self._client.map(self._resources, fn, iterables, plan, star).values(ordered, timeout)
+
+    def with_options(self, **resources: Any) -> _Options:
+        """The same executor, with other resources for the calls that are made through
+        what is returned; what is not named stays as it is."""
+        return _Options(self, {**self._resources, **options.normalise(resources)})
+
+    def job_script(self) -> str:
+        """The script that would be submitted for one job."""
+        return self._client.job_script(self._resources)
+
+
+class _Options(_Calls):
+    """An executor seen through other resources; see ``with_options``."""
+
+    def __init__(self, owner: _Calls, resources: Mapping[str, Any]) -> None:
+        self._owner = owner  # kept alive: the executor ends when nobody uses it any more
+        self._client = owner._client
+        self._resources = resources
+        self._max_workers = self._client.settings.max_workers * self._client.settings.processes
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Shut the executor down that this is a view of."""
+        self._owner.shutdown(wait, cancel_futures=cancel_futures)
+
+
+class ClusterExecutor(_Calls):
+    """Runs calls as jobs of the scheduler that this machine has: Slurm, else PBS, else
+    this machine itself.  ``executor.scheduler`` says which.
+
+    max_workers: the most jobs at once; None: one per bin, at most 64 (on this machine:
+        its cores).
+    processes: processes in each job.  bins_per_job: bins that a job takes before it ends
+        (1: one job per bin); None: as many as there are.
+    max_tasks_per_child, initializer, initargs: as in ``ProcessPoolExecutor``.
+    idle_timeout: seconds that a worker waits for more before it gives its node back.
+    directory: where the run lives, on a file system that the nodes share; default
+        ``$CLUSTERFUTURES_DIR`` or ``~/.clusterfutures/runs``.  keep: leave it there.
+    name: what the jobs are called in the queue.
+    python: interpreter on the nodes.  launcher: command put in front of it
+        (``"apptainer exec image.sif"``).  modules: names to ``module load``.
+        setup, teardown: shell lines before and after.  env: variables for the jobs.
+    scheduler: "slurm", "pbs" or "local", to name one.
+
+    Everything else is a resource of the jobs (``cores``, ``memory``, ``time``,
+    ``partition``, ...): ``clusterfutures.option_help()`` lists them, with their synonyms.
+
+    Raises OptionError for an option that does not exist or a value that cannot be read.
+    Follows https://docs.python.org/3/library/concurrent.futures.html.
+    """
+
+    _scheduler_name: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        *,
+        processes: int = 1,
+        bins_per_job: int | None = None,
+        max_tasks_per_child: int | None = None,
+        initializer: Callable[..., Any] | None = None,
+        initargs: tuple[Any, ...] = (),
+        idle_timeout: float = 60.0,
+        directory: str | os.PathLike[str] | None = None,
+        name: str = "clusterfutures",
+        python: str | None = None,
+        setup: str | Sequence[str] | None = None,
+        teardown: str | Sequence[str] | None = None,
+        modules: str | Sequence[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        launcher: str | Sequence[str] | None = None,
+        keep: bool = False,
+        scheduler: str | None = None,
+        **resources: Any,
+    ) -> None:
+        wanted = self._scheduler_name or scheduler
+        adapter = by_name(wanted) if wanted else find_scheduler()
+        self.scheduler = adapter.name
+        try:
+            self._resources = options.normalise(resources)
+        except OptionError as error:
+            raise OptionError(f"{error} Options of the executor itself: {', '.join(_SETTINGS)}.") from None
+        if processes != 1 and "cores" not in self._resources:
+            self._resources["cores"] = processes
+        settings = Settings(
+            max_workers=_default_workers(adapter, processes) if max_workers is None else max_workers,
+            processes=processes,
+            bins_per_job=bins_per_job,
+            max_tasks_per_child=max_tasks_per_child,
+            initializer=initializer,
+            initargs=tuple(initargs),
+            idle_timeout=float(idle_timeout),
+            directory=run_directory_base(directory),
+            name=name,
+            python=python or sys.executable,
+            setup=lines("setup", setup),
+            teardown=lines("teardown", teardown),
+            modules=tuple(modules.split()) if isinstance(modules, str) else lines("modules", modules),
+            env=dict(env or {}),
+            launcher=words("launcher", launcher),
+            keep=keep,
+        )
+        self._max_workers = settings.max_workers * settings.processes
+        self._client = Client(_made(adapter, max_workers, self._resources), settings)
+        self._client.job_script(self._resources)  # what cannot be expressed is said now
+        self._finalizer = weakref.finalize(self, self._client.shutdown, False, False)
+        self._finalizer.atexit = False
+        if self._scheduler_name is None and scheduler is None:
+            logger.info("clusterfutures: using the %s scheduler", self.scheduler)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Accept no more calls; see ``concurrent.futures.Executor.shutdown``.
+
+        With ``wait``, returns when every call is done and no job, process, thread or file
+        is left.  cancel_futures: cancel the calls that have not begun.
+        """
+        self._client.shutdown(wait, cancel_futures)
+
+    def __exit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> bool | None:
+        """Wait for all calls; but when the block is left by an exception, cancel what has
+        not begun and end what is running."""
+        reason = "" if exc_type is None else f"the block of the executor was left by {exc_type.__name__}"
+        self._client.shutdown(True, bool(reason), reason)
+        return None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {self.scheduler}, up to {self._max_workers} processes>"
+
+
+class SlurmExecutor(ClusterExecutor):
+    """Runs calls as Slurm jobs; options as ``ClusterExecutor``."""
+
+    _scheduler_name = "slurm"
+
+
+class PBSExecutor(ClusterExecutor):
+    """Runs calls as jobs of PBS Pro, OpenPBS or Torque; options as ``ClusterExecutor``."""
+
+    _scheduler_name = "pbs"
+
+
+class LocalExecutor(ClusterExecutor):
+    """Runs calls as jobs of this machine; options as ``ClusterExecutor``."""
+
+    _scheduler_name = "local"
+
+
+def _default_workers(adapter: type[Scheduler], processes: int) -> int:
+    if adapter.name != "local":
+        return MOST_WORKERS
+    from clusterfutures.schedulers.local import cores_here
+
+    return max(1, cores_here() // max(1, processes))
+
+
+def _made(adapter: type[Scheduler], max_workers: int | None, resources: Mapping[str, Any]) -> Scheduler:
+    """The adapter's instance; the local one honours a number of workers that was asked for."""
+    if adapter.name != "local" or max_workers is None:
+        return adapter()
+    from clusterfutures.schedulers.local import LocalScheduler, cores_here
+
+    return LocalScheduler(max(cores_here(), max_workers * int(resources.get("cores", 1))))

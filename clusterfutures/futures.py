@@ -1,0 +1,98 @@
+"""``ClusterFuture``: a ``concurrent.futures.Future`` that knows where its call ran.
+
+A future is made by ``submit`` and completed by the pump thread.  What is known of the
+call besides its outcome (job, host, output, usage) is set before the outcome, so it is
+there as soon as ``result()`` returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Generic, NamedTuple, TypeVar
+
+__all__ = ["ClusterFuture", "Usage"]
+
+T = TypeVar("T")
+
+
+class Usage(NamedTuple):
+    """What a call used: seconds of wall time and of CPU (its child processes included),
+    and the peak of its process's resident memory in bytes."""
+
+    wall: float
+    cpu: float
+    memory: int
+
+
+class ClusterFuture(Future[T], Generic[T]):
+    """The future of one call on a cluster.
+
+    Beyond ``concurrent.futures.Future``: ``job_id`` and ``host`` (empty until the call is
+    running), ``output()``, ``usage`` and ``started`` (None until it has ended).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.job_id: str = ""
+        self.host: str = ""
+        self.started: float | None = None
+        self.usage: Usage | None = None
+        self._output: bytes | Callable[[], bytes] = b""
+        self._take_back: Callable[[], bool] | None = None
+
+    def output(self) -> str:
+        """What this call wrote to stdout and stderr, also from C and from child
+        processes, in the order in which it was written; '' while it has not ended."""
+        if callable(self._output):
+            self._output = self._output()
+        return self._output.decode("utf-8", "replace")
+
+    def cancel(self) -> bool:
+        """Cancel the call if it has not begun.
+
+        A call that waits in the shared queue is taken out of it by the same rename that
+        a worker claims it with; whoever is first decides.  Returns False when the call
+        is running or done.
+        """
+        if not self._pending():
+            return super().cancel()
+        take_back = self._take_back
+        if take_back is not None and not take_back():
+            with self._condition:
+                pending = self._state == "PENDING"
+            if pending:
+                self._begin()
+            return False
+        return self._cancelled()
+
+    def _cancelled(self) -> bool:
+        """Cancel, and tell those who ``wait`` for it: no worker will."""
+        with self._condition:
+            if not super().cancel():
+                return False
+            if self._state == "CANCELLED":
+                self.set_running_or_notify_cancel()
+            return True
+
+    def _pending(self) -> bool:
+        with self._condition:
+            return self._state == "PENDING"
+
+    def _begin(self) -> bool:
+        """Turn RUNNING, if not so already; False when it was cancelled."""
+        with self._condition:
+            if self._state == "CANCELLED_AND_NOTIFIED":
+                return False
+            # Under the condition, which is re-entrant: cancel() and the pump may both be here.
+            return self._state in ("RUNNING", "FINISHED") or self.set_running_or_notify_cancel()
+
+    def _complete(self, value: Any, error: BaseException | None) -> None:
+        """Set the outcome, through RUNNING; a cancelled future stays cancelled."""
+        self._take_back = None
+        if not self._begin():
+            return
+        if error is not None:
+            self.set_exception(error)
+        else:
+            self.set_result(value)

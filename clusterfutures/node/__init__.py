@@ -1,0 +1,18 @@
+"""What runs inside a job: a supervisor, and the processes that it forks.
+
+    main.py        the entry: context, versions, then the supervisor
+    supervisor.py  one loop: claims bins, hands calls to slots, publishes what they report
+    slot.py        the supervisor's side of one process: fork, pipes, judge of its death
+    arena.py       memory that both sides share and that outlives the process
+    process.py     the process: runs calls, one at a time
+    loading.py     functions and arguments from what the client pickled
+    output.py      what each call wrote to stdout and stderr
+    share.py       the slot's share of the job's cores and GPUs
+
+    queue/ --claim--> Supervisor --pipe--> process: fn(*args)
+    results/ <--segment-- Supervisor <--pipe-- records
+
+The supervisor is single-threaded and never runs user code, so it may fork at any time
+and outlives whatever a call does to its process.  It imports ``store/`` and never
+``client/``.
+"""

@@ -1,0 +1,97 @@
+"""Memory shared by a process and its supervisor, which survives the process.
+
+A call may kill its process at any moment.  What the earlier calls of the same group
+returned must not be lost with it, and the supervisor must know which call it was.  So
+the process builds its records in anonymous shared memory: after the death, the
+supervisor reads there what had not been sent, and whose turn it was.
+
+    words    0 current   index of the call that is running, or NOBODY
+             1 loading   1 while a chunk's arguments are being unpickled
+             2 bin       id of the bin that the records belong to
+             3 end       bytes of complete records
+             4 first     open row of values: index of its first call
+             5 count     ... how many calls it has
+             6 stop      ... where its bytes end
+    bytes    from DATA: records, then the open row's pickles (after room for its header)
+
+A row of plain values is one VALUES record whose header is written when the row is
+closed: a call that returns something small costs one copy and two stores, no header.
+The stores are in program order (bytes, stop, count), and the reader starts after the
+writer's death, so it never sees a call counted whose bytes are not there.
+"""
+
+from __future__ import annotations
+
+import mmap
+
+from clusterfutures.store import records
+
+__all__ = ["ARENA_BYTES", "NOBODY", "Arena"]
+
+ARENA_BYTES = 2 << 20
+NOBODY = (1 << 64) - 1
+
+CURRENT, LOADING, BIN, END, FIRST, COUNT, STOP = range(7)
+_DATA = 64
+
+
+class Arena:
+    """The shared memory of one slot; made before the fork, used on both sides."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, ARENA_BYTES)
+        self.bytes = memoryview(self._memory)
+        self.words = self.bytes[:_DATA].cast("Q")
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: a new process, or records that have been sent."""
+        words = self.words
+        words[END] = words[STOP] = _DATA
+        words[COUNT] = words[LOADING] = 0
+        words[CURRENT] = NOBODY
+
+    # -- the process's side -----------------------------------------------------
+
+    def room(self) -> int:
+        """Bytes that another record may take."""
+        return ARENA_BYTES - max(self.words[END], self.words[STOP]) - 2 * records.HEADER.size
+
+    def open_row(self, first: int) -> int:
+        """Start a row of values at call ``first``; returns where its bytes start."""
+        words = self.words
+        words[COUNT] = 0
+        words[FIRST] = first
+        words[STOP] = words[END] + records.HEADER.size
+        return words[STOP]
+
+    def close_row(self) -> None:
+        """Write the header of the open row, if it has any calls."""
+        words = self.words
+        count, end = words[COUNT], words[END]
+        if count:
+            length = words[STOP] - end - records.HEADER.size
+            records.HEADER.pack_into(
+                self.bytes, end, records.VALUES, 0, words[BIN], words[FIRST], count, length
+            )  # fmt: skip
+            words[END] = words[STOP]
+        words[STOP] = words[END]
+        words[COUNT] = 0
+
+    def add(self, record: bytes) -> None:
+        """Add a complete record; no row may be open."""
+        end = self.words[END]
+        stop = end + len(record)
+        self.bytes[end:stop] = record
+        self.words[END] = self.words[STOP] = stop
+
+    def pending(self) -> memoryview:
+        """The complete records, as a view: sent by the caller, then ``reset``."""
+        return self.bytes[_DATA : self.words[END]]
+
+    # -- the supervisor's side --------------------------------------------------
+
+    def remains(self) -> bytes:
+        """The records that a dead process had not sent."""
+        self.close_row()
+        return bytes(self.pending())

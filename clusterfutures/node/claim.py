@@ -1,0 +1,106 @@
+"""A claimed bin while the supervisor works on it, and how much to hand over at a time.
+
+Pure: no file, no process, no clock.  A claim moves forward over its calls:
+
+    first ........ done ........ handed ........ stop
+          reported      begun, in        not begun: may be
+          to client     the process      given back
+
+*Begun* is noted on disk before calls are handed over (the claim itself is the note of
+the first ``begun``).  Short calls are handed over in groups of about ``GROUP_SECONDS``,
+so that notes stay few; long ones singly, so that little is lost with a job.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clusterfutures.node.process import CALLS, CHUNK, RANGE
+from clusterfutures.store import bins
+from clusterfutures.store.bins import Bin
+
+__all__ = ["Claim", "group_size"]
+
+#: work handed over at a time, in seconds
+GROUP_SECONDS = 0.1
+
+
+def group_size(remaining: int, seconds_per_call: float | None, processes: int) -> int:
+    """How many of ``remaining`` calls to hand over: one when nothing is known of them.
+
+    A worker with many processes notes as many groups at a time; they get longer, so that
+    the number of files does not grow with the processes.
+    """
+    if seconds_per_call is None:
+        return min(1, remaining)
+    target = GROUP_SECONDS * max(1.0, min(20.0, processes / 2))
+    return max(1, min(remaining, int(target / max(seconds_per_call, 1e-9))))
+
+
+class Claim:
+    """A bin that this worker has claimed; see the picture above."""
+
+    def __init__(self, name: str, content: Bin) -> None:
+        self.name = name
+        self.bin_id = content.bin_id
+        self.first, self.stop = content.first, content.stop
+        self.done = self.handed = content.first
+        self.noted = content.first + content.begun
+        self.seconds_per_call: float | None = None
+        self.strikes = 0
+        self._content = content
+        self._loaded = False
+        self._group_start = content.first
+        self._group_seconds = 0.0
+        self._offsets = [0]
+        if content.kind == bins.CALLS:
+            for head in content.heads:
+                self._offsets.append(self._offsets[-1] + head.length)
+
+    @property
+    def finished(self) -> bool:
+        """True when nothing is left to hand over and all that was has come back."""
+        return self.done >= self.stop
+
+    def next_group(self, processes: int) -> tuple[int, int]:
+        """The calls to hand over next; note them as begun first if ``noted`` is less."""
+        if self.handed < self.noted:
+            return self.handed, min(self.noted, self.stop)
+        size = group_size(self.stop - self.handed, self.seconds_per_call, processes)
+        return self.handed, self.handed + size
+
+    def commands(self, first: int, stop: int) -> list[tuple[Any, ...]]:
+        """What to send to a process so that it runs these calls; marks them handed over."""
+        self.handed = self._group_start = stop
+        self._group_start = first
+        self._group_seconds = 0.0
+        content = self._content
+        base = content.first
+        if content.kind == bins.CALLS:
+            low, high = self._offsets[first - base], self._offsets[stop - base]
+            blob = bytes(memoryview(content.blob)[low:high])
+            return [(CALLS, self.bin_id, first, content.heads[first - base : stop - base], blob)]
+        commands: list[tuple[Any, ...]] = []
+        if not self._loaded:
+            commands.append((CHUNK, self.bin_id, base, content.stop, content.heads[0], bytes(content.blob)))
+            self._loaded = True
+        commands.append((RANGE, self.bin_id, first, stop, stop >= self.stop))
+        return commands
+
+    def progress(self, upto: int, seconds: float, group_done: bool) -> None:
+        """Calls before ``upto`` are reported; the process took ``seconds`` since it last said so."""
+        self.done = max(self.done, upto)
+        self._group_seconds += seconds
+        if group_done and upto > self._group_start:
+            self.seconds_per_call = self._group_seconds / (upto - self._group_start)
+
+    def process_lost(self, done: int) -> None:
+        """The process died; calls before ``done`` are settled, what follows is to be run
+        by another process."""
+        self.done = max(self.done, done)
+        self.handed = self.done
+        self._loaded = False
+
+    def cut(self, stop: int) -> None:
+        """Calls from ``stop`` on have been given back."""
+        self.stop = stop

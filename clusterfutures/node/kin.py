@@ -1,0 +1,61 @@
+"""Who dies with whom: nothing of a worker outlives it.
+
+Linux lets a process be killed when its parent dies, and lets a process adopt what its
+descendants leave behind.  With both, the processes of a supervisor that was killed end
+at once, and a supervisor that ends can find and end every process that its calls left,
+also those that moved to a session of their own.  Where the kernel refuses, the job's end
+does what it did before: the scheduler cleans up what it can find.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+
+__all__ = ["adopt_orphans", "die_with_parent", "end_orphans"]
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def _prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent, ``parent``, dies."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before we asked
+        os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of processes whose own parent, a descendant of ours, has died."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def end_orphans(seconds: float = 1.0) -> None:
+    """Kill every child that is left, and the children that these leave, and reap them."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for pid in _children():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                continue  # gone, or not ours to kill (setuid)
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            time.sleep(0.002)
+
+
+def _children() -> list[int]:
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []  # a kernel without it: nothing is known of them

@@ -1,0 +1,107 @@
+"""The entry of a job: find the run, compare versions, supervise, say how it ended.
+
+The script that the scheduler starts ends in
+
+    exec python -c '<bootstrap>' <run directory> <pool> <batch> <directory of this package>
+
+(``store/launch.py``) with ``CLUSTERFUTURES_INDEX``, ``_ATTEMPT``, ``_JOB_ID`` and ``_CORES`` set, and after
+``mkdir claimed/<worker>`` (the check-in).  What goes wrong before the supervisor works
+goes to the job's log, as one clear sentence, and to the worker's *ended*.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any
+
+from clusterfutures.node import kin
+from clusterfutures.node.supervisor import Ending, Supervisor
+from clusterfutures.store import names, records
+from clusterfutures.store.run import RunDirectory
+
+__all__ = ["main"]
+
+_EXIT_FAULT = 70
+
+
+def main() -> None:
+    """Run the worker that this job is; exits with 0 unless something was wrong."""
+    path, pool, batch = sys.argv[1:4]
+    worker = names.worker_name(
+        batch, os.environ.get("CLUSTERFUTURES_INDEX", "0"), os.environ.get("CLUSTERFUTURES_ATTEMPT", "0")
+    )
+    started = time.time()
+    try:
+        run = RunDirectory.open(path)
+        context = run.read_context()
+        _compare_versions(context)
+    except Exception as error:
+        sys.exit(f"clusterfutures: this worker cannot start: {error}")
+    ending = _supervise(run, worker, pool, context, started)
+    kin.end_orphans()
+    sys.stdout.flush()
+    os._exit(0 if ending not in (Ending.FAULT, Ending.INITIALIZER) else _EXIT_FAULT)
+
+
+def _supervise(run: RunDirectory, worker: str, pool: str, context: dict[str, Any], started: float) -> Ending:
+    kin.adopt_orphans()
+    _enter(context)
+    supervisor = Supervisor(run, worker, pool, context)
+    supervisor.report(
+        records.STARTED,
+        {
+            "host": os.uname().nodename,
+            "pid": os.getpid(),
+            "job_id": os.environ.get("CLUSTERFUTURES_JOB_ID", ""),
+            "processes": context["processes"],
+            "time": started,
+        },
+    )
+    return supervisor.serve()
+
+
+def _compare_versions(context: dict[str, Any]) -> None:
+    """Functions pickled by value are bytecode: they need the same Python on both sides."""
+    import cloudpickle
+
+    here = list(sys.version_info[:2])
+    there = list(context["python"])
+    if here != there:
+        raise RuntimeError(
+            f"Python {here[0]}.{here[1]} on {os.uname().nodename} ({sys.executable}), "
+            f"but {there[0]}.{there[1]} where the program runs: they must be the same; "
+            "name the right interpreter with python="
+        )
+    mine, yours = cloudpickle.__version__.split(".")[:2], context["cloudpickle"].split(".")[:2]
+    if mine != yours:
+        raise RuntimeError(
+            f"cloudpickle {cloudpickle.__version__} on {os.uname().nodename}, but {context['cloudpickle']} "
+            "where the program runs: install the same version on both"
+        )
+
+
+def _enter(context: dict[str, Any]) -> None:
+    """Find here what the program finds there: modules, relative paths, cores."""
+    sys.path[:] = _search_path(context)
+    try:
+        os.chdir(context["cwd"])
+    except OSError as error:
+        print(f"clusterfutures: cannot enter {context['cwd']}: {error.strerror}; staying in {os.getcwd()}", flush=True)
+    given = os.environ.get("CLUSTERFUTURES_CORES", "")
+    context["job_cores"] = int(given) if given.isdigit() else 0
+
+
+def _search_path(context: dict[str, Any]) -> list[str]:
+    """The program's ``sys.path`` in its order, then what only this interpreter has.
+
+    An interpreter of another installation keeps its own standard library and packages:
+    of the program's path it takes what stands outside that one's installation.
+    """
+    theirs = list(context["sys_path"])
+    if list(context["prefixes"]) != [sys.prefix, sys.base_prefix]:
+        roots = tuple(prefix.rstrip("/") + "/" for prefix in context["prefixes"])
+        theirs = [entry for entry in theirs if not entry.startswith(roots)]
+    mine = [entry for entry in sys.path if entry and entry not in theirs]
+    return theirs + mine

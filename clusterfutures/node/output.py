@@ -1,0 +1,83 @@
+"""What each call wrote to stdout and stderr: bytes of its process's own log.
+
+Every process has its own log file, opened before the fork and put in the place of file
+descriptors 1 and 2: so what C code and child processes write is caught as well.  A
+call's output is what the file grew by while it ran.  Python's and C's buffers are
+flushed after every call, or a call's last words would be counted as the next one's.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import os
+import sys
+
+__all__ = ["INLINE_BYTES", "Capture", "tail"]
+
+#: a call's output up to this size travels with its result
+INLINE_BYTES = 1 << 16
+
+_TAIL_BYTES = 4096
+_TAIL_LINES = 10
+
+
+class Capture:
+    """Stdout and stderr of this process, going to one log."""
+
+    def __init__(self, log: int) -> None:
+        self._log = log
+        libc = ctypes.CDLL(None)
+        self._fflush = libc.fflush
+        self._c_streams = [ctypes.c_void_p.in_dll(libc, name) for name in ("stdout", "stderr")]
+        self.install()
+
+    def install(self) -> None:
+        """Put the log in the place of stdout and stderr, whatever a call did to them."""
+        os.dup2(self._log, 1)
+        os.dup2(self._log, 2)
+        self.stdout = _text_stream(1)
+        self.stderr = _text_stream(2)
+        sys.stdout = sys.__stdout__ = self.stdout  # type: ignore[misc]
+        sys.stderr = sys.__stderr__ = self.stderr  # type: ignore[misc]
+
+    def position(self) -> int:
+        """How many bytes the log has."""
+        return os.lseek(self._log, 0, os.SEEK_END)
+
+    def settle(self) -> None:
+        """Flush what Python and C hold back; undo what a call did to the streams."""
+        intact = sys.stdout is self.stdout and sys.stderr is self.stderr
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except Exception:  # closed, or replaced by something without flush: put ours back
+            intact = False
+        for stream in self._c_streams:
+            self._fflush(stream)
+        if not intact:
+            self._restore()
+
+    def read(self, start: int, stop: int) -> bytes:
+        """These bytes of the log, when they are few; else nothing."""
+        return os.pread(self._log, stop - start, start) if 0 < stop - start <= INLINE_BYTES else b""
+
+    def _restore(self) -> None:
+        for stream in (self.stdout, self.stderr):
+            if not stream.closed:
+                stream.flush()
+        self.install()
+
+
+def _text_stream(descriptor: int) -> io.TextIOWrapper:
+    """A text stream that does not close the descriptor when it is collected."""
+    raw = open(descriptor, "wb", buffering=io.DEFAULT_BUFFER_SIZE, closefd=False)  # noqa: SIM115
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
+def tail(log: int, start: int) -> str:
+    """The last lines of a log from ``start`` on."""
+    size = os.lseek(log, 0, os.SEEK_END)
+    start = max(start, size - _TAIL_BYTES)
+    text = os.pread(log, size - start, start).decode("utf-8", "replace")
+    return "\n".join(text.splitlines()[-_TAIL_LINES:])

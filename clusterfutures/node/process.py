@@ -1,0 +1,386 @@
+"""The process: a child of the supervisor that runs calls, one at a time.
+
+    supervisor --commands--> process --replies--> supervisor
+                                |
+                              arena: whose turn it is, results not yet sent
+
+Commands are pickled tuples, each after its length:
+
+    (CALLS, bin id, first, heads, blob)   run these calls of a bin from ``submit``
+    (CHUNK, bin id, first, head, blob)    unpickle a ``map``'s slice and keep it
+    (RANGE, bin id, first, stop, last)    run these calls of the slice; last: then drop it
+
+A reply says how far the process has come and carries records for the client:
+
+    length (4 bytes) | flags (4) | bin id (8) | next call (4) | seconds (8) | records
+
+The process reports after every ``REPORT_SECONDS`` of short calls, and at the end of each
+group.  It ends when the command pipe is closed.  Whatever user code raises is caught and
+sent; whatever kills the process is judged by the supervisor.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import resource
+import struct
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from clusterfutures.errors import TransferError
+from clusterfutures.node.arena import (
+    ARENA_BYTES,
+    BIN,
+    COUNT,
+    CURRENT,
+    LOADING,
+    NOBODY,
+    STOP,
+    Arena,
+)
+from clusterfutures.node.loading import Loader
+from clusterfutures.node.output import Capture
+from clusterfutures.store import records
+from clusterfutures.store.bins import CallHead
+from clusterfutures.store.run import LARGE_BYTES, RunDirectory
+
+__all__ = ["CALLS", "CHUNK", "RANGE", "REPLY", "Process", "Worked"]
+
+CALLS, CHUNK, RANGE = range(3)
+READY, GROUP_DONE, BROKEN, LEAVING = 1, 2, 4, 8
+REPLY = struct.Struct("<IIQId")
+LENGTH = struct.Struct("<Q")
+REPORT_SECONDS = 0.02
+
+# A row of values leaves room behind it for the largest record that may follow.
+_ROW_LIMIT = ARENA_BYTES - LARGE_BYTES // 2
+
+Worked = tuple[int, bytes]  # kind of record, body
+
+
+class Process:
+    """The child's side of a slot.  ``serve`` runs until the supervisor hangs up."""
+
+    def __init__(
+        self, run: RunDirectory, name: str, slot: int, commands: int, replies: int, arena: Arena, log: int
+    ) -> None:
+        self._run = run
+        self._name = name
+        self._slot = slot
+        self._commands = commands
+        self._replies = replies
+        self._arena = arena
+        self._capture = Capture(log)
+        self._chunk: list[tuple[Any, ...]] = []
+        self._chunk_first = 0
+        self._chunk_function: Callable[..., Any] = print
+        self._large = 0
+        self._bin = 0
+        self._sent = time.perf_counter()
+        # A call that forks and lets the child return would have two processes run this
+        # loop, both writing to the arena and the pipe: the child ends when its call does.
+        self._forked: list[bool] = []
+        os.register_at_fork(after_in_child=lambda: self._forked.append(True))
+
+    def serve(self, context: dict[str, Any]) -> None:
+        """Prepare as ``context`` says, then run what the supervisor sends."""
+        self._loader = Loader(self._run, context["visibility_timeout"])
+        limit = context["max_tasks_per_child"]
+        if not self._initialise(context["initializer"]):
+            return
+        self._send(READY)
+        done = 0
+        while True:
+            command = self._receive()
+            if command is None:
+                return
+            done += self._obey(command)
+            if limit and done >= limit:
+                self._send(LEAVING | GROUP_DONE)
+                return
+
+    # -- the pipes --------------------------------------------------------------
+
+    def _receive(self) -> tuple[Any, ...] | None:
+        size = self._read(LENGTH.size)
+        if size is None:
+            return None
+        body = self._read(LENGTH.unpack(size)[0])
+        if body is None:
+            return None
+        command: tuple[Any, ...] = pickle.loads(body)
+        return command
+
+    def _read(self, size: int) -> bytes | None:
+        content = os.read(self._commands, min(size, 1 << 20))
+        if not content:
+            return None
+        while len(content) < size:
+            piece = os.read(self._commands, min(size - len(content), 1 << 20))
+            if not piece:
+                return None
+            content += piece
+        return content
+
+    def _send(self, flags: int, upto: int = 0, body: bytes | memoryview = b"") -> None:
+        """Send a reply; the records in the arena are in ``body`` and may be forgotten."""
+        now = time.perf_counter()
+        reply = REPLY.pack(len(body), flags, self._bin, upto, now - self._sent)
+        self._sent = now
+        view = memoryview(reply + body)
+        while view:
+            view = view[os.write(self._replies, view) :]
+
+    def _report(self, upto: int, flags: int = 0) -> None:
+        """Send what the arena holds: calls before ``upto`` are done."""
+        self._arena.close_row()
+        self._send(flags, upto, self._arena.pending())
+        self._arena.reset()
+
+    # -- the work ---------------------------------------------------------------
+
+    def _initialise(self, initializer: CallHead | None) -> bool:
+        if initializer is None:
+            return True
+        try:
+            function, arguments = self._loader.arguments(initializer, b"")
+            function(*arguments)
+        except BaseException as error:
+            self._capture.settle()
+            self._send(BROKEN, 0, "".join(traceback.format_exception(error)).encode())
+            return False
+        self._capture.settle()
+        return True
+
+    def _obey(self, command: tuple[Any, ...]) -> int:
+        """Carry out a command; returns how many calls were run."""
+        kind, self._bin, first, *rest = command
+        self._arena.words[BIN] = self._bin
+        self._sent = time.perf_counter()
+        _reset_peak_memory()
+        if kind == CALLS:
+            return self._run_calls(first, *rest)
+        if kind == CHUNK:
+            self._load_chunk(first, *rest)
+            return 0
+        return self._run_range(first, *rest)
+
+    def _run_calls(self, first: int, heads: list[CallHead], blob: bytes) -> int:
+        view, at = memoryview(blob), 0
+        due = time.perf_counter() + REPORT_SECONDS
+        for index, head in enumerate(heads, first):
+            record = self._run_call(index, head, view[at : at + head.length])
+            at += head.length
+            if len(record) > self._arena.room():
+                self._report(index)
+            self._arena.add(record)
+            self._arena.words[CURRENT] = NOBODY
+            if time.perf_counter() > due and index + 1 < first + len(heads):
+                self._report(index + 1)
+                due = time.perf_counter() + REPORT_SECONDS
+        self._report(first + len(heads), GROUP_DONE)
+        return len(heads)
+
+    def _run_call(self, index: int, head: CallHead, data: memoryview) -> bytes:
+        """Run one call; its record, with all that is to be known of it."""
+        self._arena.words[CURRENT] = index
+        capture = self._capture
+        output = capture.position()
+        children = os.times()
+        started, cpu, clock = time.time(), time.process_time(), time.perf_counter()
+        kind, body = self._outcome(head, data)
+        if self._forked:
+            os._exit(0)
+        wall = time.perf_counter() - clock
+        cpu = time.process_time() - cpu
+        if wall > 0.02:  # the clock of what child processes used ticks in hundredths
+            now = os.times()
+            cpu += now[2] + now[3] - children[2] - children[3]
+        capture.settle()
+        end = capture.position()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        info = records.CallInfo(started, wall, cpu, peak, self._slot, output, end, capture.read(output, end))
+        return records.pack(kind, self._bin, index, 1, records.pack_info(info) + body, records.INFO)
+
+    def _outcome(self, head: CallHead, data: memoryview) -> Worked:
+        try:
+            function = self._loader.function(head.function)
+            arguments, keywords = self._loader.arguments(head, data)
+        except BaseException as error:
+            return records.ERROR, packed_error(_cannot_unpickle("the function or the arguments of this call", error))
+        try:
+            value = function(*arguments, **keywords)
+        except BaseException as error:
+            return records.ERROR, packed_error(error)
+        return self._packed(value)
+
+    def _load_chunk(self, first: int, stop: int, head: CallHead, blob: bytes) -> None:
+        self._chunk_first = first
+        words = self._arena.words
+        words[CURRENT], words[LOADING] = first, 1
+        try:
+            self._chunk_function = self._loader.function(head.function)
+            self._chunk = self._loader.arguments(head, blob)
+        except BaseException as error:
+            body = packed_error(_cannot_unpickle(f"the function or the arguments of calls {first} to {stop - 1}", error))
+            self._arena.add(records.pack(records.ERROR, self._bin, first, stop - first, body))
+            self._report(stop)
+        words[CURRENT], words[LOADING] = NOBODY, 0
+
+    def _run_range(self, first: int, stop: int, last: bool) -> int:
+        """Run calls of the chunk: the loop that a million short calls go through."""
+        arena, words, memory = self._arena, self._arena.words, self._arena.bytes
+        function, clock, dumps, forked = self._chunk_function, time.perf_counter, pickle.dumps, self._forked
+        chunk = self._chunk[first - self._chunk_first : stop - self._chunk_first]
+        due = clock() + REPORT_SECONDS
+        at, count = arena.open_row(first), 0
+        for index, arguments in enumerate(chunk, first):
+            words[CURRENT] = index
+            unusual: Worked | None = None
+            data = b""
+            try:
+                value = function(*arguments)
+            except BaseException as error:
+                unusual = records.ERROR, packed_error(error)
+            else:
+                try:
+                    data = dumps(value, 5)
+                except BaseException:
+                    unusual = self._packed(value)
+                if len(data) > LARGE_BYTES:
+                    unusual = self._packed(value)
+            if forked:
+                os._exit(0)
+            end = at + len(data)
+            if unusual is None and end < _ROW_LIMIT:
+                memory[at:end] = data
+                words[STOP] = at = end
+                count += 1
+                words[COUNT] = count
+            else:
+                self._add_unusual(index, unusual or (records.VALUES, data))
+                at, count = arena.open_row(index + 1), 0
+            words[CURRENT] = NOBODY
+            if clock() > due and index + 1 < stop:
+                self._capture.settle()
+                self._report(index + 1)
+                at, count = arena.open_row(index + 1), 0
+                due = clock() + REPORT_SECONDS
+        value = None
+        if last:
+            self._chunk, chunk = [], []
+        self._capture.settle()
+        self._report(stop, GROUP_DONE)
+        return stop - first
+
+    def _add_unusual(self, index: int, worked: Worked) -> None:
+        """A call of a chunk whose outcome does not go into the open row."""
+        self._arena.close_row()
+        record = records.pack(worked[0], self._bin, index, 1, worked[1])
+        if len(record) > self._arena.room():
+            self._report(index)
+        self._arena.add(record)
+
+    # -- what a call returned ---------------------------------------------------
+
+    def _packed(self, value: Any) -> Worked:
+        """A return value as a record's body; large ones go to a file of their own."""
+        buffers: list[pickle.PickleBuffer] = []
+
+        def keep(buffer: pickle.PickleBuffer) -> bool:
+            if buffer.raw().nbytes < LARGE_BYTES:
+                return True
+            buffers.append(buffer)
+            return False
+
+        try:
+            data = _dumped(value, keep, buffers)
+        except BaseException as error:
+            return records.ERROR, packed_error(_cannot_pickle("the result of this call", value, error))
+        if not buffers and len(data) <= LARGE_BYTES:
+            return records.VALUES, data
+        self._large += 1
+        name = f"{self._name}-{os.getpid()}-{self._large}"
+        try:
+            self._run.write_large(name, [data, *(buffer.raw() for buffer in buffers)])
+        except OSError as error:
+            return records.ERROR, packed_error(_cannot_write(value, error))
+        return records.LARGE, name.encode()
+
+
+def _dumped(value: Any, keep: Callable[[pickle.PickleBuffer], bool], buffers: list[pickle.PickleBuffer]) -> bytes:
+    """Plain pickle, and cloudpickle for what that cannot do."""
+    try:
+        return pickle.dumps(value, 5, buffer_callback=keep)
+    except Exception:
+        buffers.clear()
+        import cloudpickle
+
+        data: bytes = cloudpickle.dumps(value, 5, buffer_callback=keep)
+        return data
+
+
+def packed_error(error: BaseException) -> bytes:
+    """An exception as a record's body: itself, and what to say if it cannot come back."""
+    text = "".join(traceback.format_exception(type(error), error, _users_part(error)))
+    name = f"{type(error).__module__}.{type(error).__qualname__}"
+    why = ""
+    pickled: bytes | None = None
+    error.__traceback__ = None
+    try:
+        pickled = _dumped(error, lambda _buffer: True, [])
+    except BaseException as reason:
+        why = f"{type(reason).__name__}: {reason}"
+    return pickle.dumps((pickled, name, _text_of(error), text, why), 5)
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException as reason:
+        return f"(its text cannot be had: {type(reason).__name__})"
+
+
+def _users_part(error: BaseException) -> Any:
+    """The traceback without the frames of this module at its top."""
+    place = error.__traceback__
+    while place is not None and place.tb_frame.f_code.co_filename == __file__:
+        place = place.tb_next
+    return place or error.__traceback__
+
+
+def _cannot_unpickle(what: str, error: BaseException) -> TransferError:
+    failed = TransferError(
+        message=f"{what} could not be unpickled on {os.uname().nodename}: {type(error).__name__}: {_text_of(error)}; "
+        "what a call uses must be importable there, or be pickled by value"
+    )
+    failed.__cause__ = error
+    return failed
+
+
+def _cannot_pickle(what: str, value: Any, error: BaseException) -> TransferError:
+    failed = TransferError(
+        message=f"{what} could not be pickled: it is a {type(value).__module__}.{type(value).__qualname__}; "
+        f"{type(error).__name__}: {_text_of(error)}"
+    )
+    failed.__cause__ = error
+    return failed
+
+
+def _cannot_write(value: Any, error: OSError) -> TransferError:
+    return TransferError(
+        message=f"the result of this call (a {type(value).__qualname__}) could not be written: {error.strerror}: "
+        f"{error.filename}; free some space there, or choose another directory="
+    )
+
+
+def _reset_peak_memory() -> None:
+    """Let the peak that the kernel keeps start anew, where it allows that."""
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+    except OSError:
+        return  # not permitted in some containers: the peak is then the process's

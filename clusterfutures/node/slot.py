@@ -1,0 +1,210 @@
+"""The supervisor's side of one process: its pipes, its memory, its death.
+
+    STARTING --ready--> IDLE --send--> BUSY --group done--> IDLE
+        any state --the process died--> DEAD --start--> STARTING
+
+A slot is the only one to fork, kill or reap its process.  A death is noticed by
+``waitpid``, not by the end of the reply pipe: a child that user code forked may hold
+that pipe open for ever.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import pickle
+import signal
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from clusterfutures.node import kin
+from clusterfutures.node.arena import CURRENT, LOADING, NOBODY, Arena
+from clusterfutures.node.process import LENGTH, REPLY, Process
+from clusterfutures.node.share import take_share
+from clusterfutures.store.run import RunDirectory
+
+__all__ = ["Death", "Reply", "Slot", "SlotState"]
+
+
+class SlotState(enum.Enum):
+    """What the slot's process is doing."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    BUSY = "busy"
+    DEAD = "dead"
+
+
+class Reply(NamedTuple):
+    """One reply of the process; see ``process.py``."""
+
+    flags: int
+    bin_id: int
+    upto: int
+    seconds: float
+    records: bytes
+
+
+class Death(NamedTuple):
+    """How a process ended: what it had not sent, and which call was running.
+
+    current: the running call's index, or None; loading: it was unpickling a chunk.
+    """
+
+    pid: int
+    exit_code: int | None
+    signal: int | None
+    remains: bytes
+    current: int | None
+    loading: bool
+
+
+class Slot:
+    """One process of the worker, and all that the supervisor holds of it."""
+
+    def __init__(self, number: int, run: RunDirectory, worker: str, told: list[str]) -> None:
+        self.number = number
+        self.state = SlotState.DEAD
+        self.pid = 0
+        self.log_name = f"{worker}.{number}"
+        self._run = run
+        self._told = told
+        self._arena = Arena()
+        self._commands = self.replies = -1
+        self._unsent = bytearray()
+        self._received = bytearray()
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        self.log = os.open(run.log_path(self.log_name), flags, 0o600)
+
+    def start(self, context: dict[str, Any], close: Callable[[], None]) -> None:
+        """Fork a new process.  ``close``: drops in the child what is the supervisor's."""
+        self._arena.reset()
+        self._received.clear()
+        self._unsent.clear()
+        commands, self._commands = os.pipe()
+        self.replies, replies = os.pipe()
+        os.set_blocking(self._commands, False)
+        os.set_blocking(self.replies, False)
+        supervisor = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._be_process(context, supervisor, commands, replies, close)
+        os.close(commands)
+        os.close(replies)
+        self.state = SlotState.STARTING
+
+    def descriptors(self) -> list[int]:
+        """What the child of another slot has to close."""
+        return [fd for fd in (self._commands, self.replies) if fd >= 0]
+
+    def _be_process(
+        self, context: dict[str, Any], supervisor: int, commands: int, replies: int, close: Callable[[], None]
+    ) -> None:
+        """The child: never returns."""
+        status = 1
+        try:
+            kin.die_with_parent(supervisor)
+            os.setpgid(0, 0)
+            close()
+            take_share(self.number, context["processes"], context["job_cores"], self._told)
+            process = Process(self._run, self.log_name, self.number, commands, replies, self._arena, self.log)
+            process.serve(context)
+            status = 0
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+
+    # -- the pipes --------------------------------------------------------------
+
+    def send(self, command: tuple[Any, ...]) -> None:
+        """Give the process a command; what the pipe does not take now follows later."""
+        body = pickle.dumps(command, 5)
+        self._unsent += LENGTH.pack(len(body)) + body
+        self.state = SlotState.BUSY
+        self.push()
+
+    @property
+    def wants_to_write(self) -> int | None:
+        """The descriptor to wait for while there is something unsent."""
+        return self._commands if self._unsent else None
+
+    def push(self) -> None:
+        """Write what the pipe takes without blocking."""
+        try:
+            while self._unsent:
+                del self._unsent[: os.write(self._commands, memoryview(self._unsent)[: 1 << 16].tobytes())]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self._unsent.clear()  # the process is dead: waitpid will tell
+
+    def receive(self) -> list[Reply]:
+        """The replies that have come in whole."""
+        try:
+            while piece := os.read(self.replies, 1 << 20):
+                self._received += piece
+        except BlockingIOError:
+            pass  # nothing more for now
+        replies = []
+        view, at = bytes(self._received), 0
+        while len(view) - at >= REPLY.size:
+            length, *fields = REPLY.unpack_from(view, at)
+            stop = at + REPLY.size + length
+            if stop > len(view):
+                break
+            replies.append(Reply(*fields, view[at + REPLY.size : stop]))
+            at = stop
+        del self._received[:at]
+        return replies
+
+    # -- the end ----------------------------------------------------------------
+
+    def has_died(self) -> tuple[int | None, int | None] | None:
+        """Exit code and signal of a process that has ended; None while it lives."""
+        if self.state is SlotState.DEAD:
+            return None
+        try:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:  # reaped by somebody else: cannot be, but must not hang
+            return None, None
+        if not pid:
+            return None
+        if os.WIFSIGNALED(status):
+            return None, os.WTERMSIG(status)
+        return os.WEXITSTATUS(status), None
+
+    def bury(self, exit_code: int | None, killed_by: int | None) -> Death:
+        """Read what the dead process left, and forget it.  Call ``receive`` before."""
+        words = self._arena.words
+        current, loading = words[CURRENT], bool(words[LOADING])
+        remains = self._arena.remains()
+        self._kill_group()
+        for descriptor in self.descriptors():
+            os.close(descriptor)
+        self._commands = self.replies = -1
+        self.state = SlotState.DEAD
+        return Death(self.pid, exit_code, killed_by, remains, None if current == NOBODY else current, loading)
+
+    def hang_up(self) -> None:
+        """Close the command pipe: an idle process ends by itself."""
+        if self._commands >= 0:
+            os.close(self._commands)
+            self._commands = -1
+
+    def kill(self) -> None:
+        """Kill the process and the children that stayed in its group."""
+        if self.state is not SlotState.DEAD:
+            self._kill_group()
+            try:
+                os.kill(self.pid, signal.SIGKILL)  # before its setpgid it is in no group of its own
+            except ProcessLookupError:
+                return
+
+    def _kill_group(self) -> None:
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            return  # nobody left, or not a group yet

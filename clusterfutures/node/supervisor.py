@@ -1,0 +1,489 @@
+"""The supervisor: one loop, no threads, no locks, no user code.
+
+            queue/<pool>/                               results/
+                 | claim (rename)                          ^ segment (rename)
+                 v                                         |
+    +---------------------------- Supervisor ---------------------------+
+    |  claims --group--> Slot 0 ==pipes==> process 0 --records--> outbox |
+    |                    Slot 1 ==pipes==> process 1                     |
+    +--------------------------------------------------------------------+
+                         ^ signals (scancel, time limit, a child's death)
+
+The loop waits on all pipes and on a signal descriptor until the next thing is due:
+a look at the queue (when a slot is idle), a flush of the outbox, the end of patience.
+
+Order matters in three places.  Calls are noted as begun, on disk, before they are handed
+to a process, save those whose note is the claim itself.  A claimed bin is forgotten
+after the segment with its last result is out.  *Ended* is written last of all.
+
+How often: a look every ``LOOK_SECONDS`` while there was work a moment ago, ever more
+rarely when there was none (to a second).  A segment at once when every slot is idle
+(somebody may be waiting for just this result); otherwise results are gathered so that
+over time no more than ``SEGMENTS_PER_SECOND`` files are written.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import pickle
+import select
+import signal
+import time
+from typing import Any
+
+from clusterfutures.node import output
+from clusterfutures.node.claim import Claim
+from clusterfutures.node.process import BROKEN, GROUP_DONE, LEAVING, READY
+from clusterfutures.node.slot import Death, Reply, Slot, SlotState
+from clusterfutures.store import names, records
+from clusterfutures.store.run import RunDirectory
+
+__all__ = ["Ending", "Supervisor"]
+
+LOOK_SECONDS = 0.0005
+LONGEST_LOOK_SECONDS = 1.0
+GATHER_SECONDS = 0.002
+SEGMENTS_PER_SECOND = 8.0
+SEGMENT_BURST = 10.0
+STRIKES = 3
+PATIENCE_SECONDS = 60.0
+
+
+class Ending(enum.Enum):
+    """Why a worker ended."""
+
+    IDLE = "idle"
+    CLOSED = "closed"
+    ENOUGH = "took as many bins as one job may"
+    SIGNAL = "signal"
+    INITIALIZER = "initializer"
+    GONE = "the run directory is gone"
+    FAULT = "fault"
+
+
+class Supervisor:
+    """One worker.  ``serve`` runs until there is a reason to end, and returns it."""
+
+    def __init__(self, run: RunDirectory, worker: str, pool: str, context: dict[str, Any]) -> None:
+        self._run = run
+        self._worker = worker
+        self._pool = pool
+        self._context = context
+        self._slots = [Slot(i, run, worker, context["told"]) for i in range(context["processes"])]
+        self._claims: dict[int, Claim] = {}  # by slot
+        self._outbox: list[bytes] = []
+        self._to_forget: list[str] = []
+        self._segments = 0
+        self._tokens = SEGMENT_BURST
+        self._flushed = self._worked = self._looked = time.monotonic()
+        self._look_pause = LOOK_SECONDS
+        self._bins_left = context["bins_per_job"] or -1
+        self._losses = 0
+        self._hungry_look = 0.0
+        self._ending: Ending | None = None
+        self._broken = ""
+        self._signals, self._wakeup = os.pipe()
+        self._caught: set[int] = set()
+
+    def serve(self) -> Ending:
+        """Work until there is a reason to end; everything is reported before it returns."""
+        self._listen_to_signals()
+        try:
+            for slot in self._slots:
+                self._start(slot)
+            while self._ending is None:
+                self._step()
+        except FileNotFoundError:
+            self._ending = Ending.GONE
+        finally:
+            self._wind_up()
+        return self._ending or Ending.FAULT
+
+    def report(self, kind: int, body: dict[str, Any]) -> None:
+        """Say something about the worker itself."""
+        self._outbox.append(records.pack(kind, 0, 0, 0, pickle.dumps(body, 5)))
+
+    # -- the loop ---------------------------------------------------------------
+
+    def _step(self) -> None:
+        now = time.monotonic()
+        self._look(now)
+        if self._outbox and now >= self._flush_due():
+            self._flush()
+        self._consider_ending(now)
+        if self._ending is None:
+            self._wait(now)
+
+    def _wait(self, now: float) -> None:
+        readable = [self._signals] + [slot.replies for slot in self._slots if slot.state is not SlotState.DEAD]
+        writable = [fd for slot in self._slots if (fd := slot.wants_to_write) is not None]
+        ready, open_, _ = select.select(readable, writable, [], max(0.0, self._next_due(now) - now))
+        for slot in self._slots:
+            if slot.wants_to_write in open_:
+                slot.push()
+            if slot.replies in ready:
+                self._hear(slot)
+        if self._signals in ready:
+            self._handle_signals()
+
+    def _next_due(self, now: float) -> float:
+        due = now + LONGEST_LOOK_SECONDS
+        if self._outbox:
+            due = min(due, self._flush_due())
+        if self._idle_slots() and self._bins_left:
+            due = min(due, self._looked + self._look_pause)
+        return due
+
+    def _idle_slots(self) -> list[Slot]:
+        return [slot for slot in self._slots if slot.state is SlotState.IDLE]
+
+    def _consider_ending(self, now: float) -> None:
+        if self._claims or any(slot.state is SlotState.STARTING for slot in self._slots):
+            return
+        if not self._bins_left:
+            self._ending = Ending.ENOUGH
+        elif now - self._worked > self._context["idle_timeout"]:
+            self._ending = Ending.IDLE
+
+    # -- claiming ---------------------------------------------------------------
+
+    def _look(self, now: float) -> None:
+        """Look at the queue, when a slot is idle and it is time, and claim what fits."""
+        idle = self._idle_slots()
+        if not idle or not self._bins_left or now < self._looked + self._look_pause:
+            return
+        found = self._run.queued(self._pool)
+        self._looked = time.monotonic()
+        waiting = [name for name in found if name[0] != names.SIGN]
+        for slot in idle:
+            if waiting and self._bins_left:
+                self._claim_for(slot, waiting)
+        if not waiting and names.CLOSED in found and not self._claims:
+            self._ending = Ending.CLOSED
+        cost = self._looked - now
+        resting = (self._looked - self._worked) / 20
+        self._look_pause = min(LONGEST_LOOK_SECONDS, max(LOOK_SECONDS, 10 * cost, resting))
+
+    def _claim_for(self, slot: Slot, waiting: list[str]) -> None:
+        """Claim a bin for ``slot``; what is tried is taken off ``waiting``.
+
+        Workers that look at the same moment would all try the oldest.  So after a loss a
+        worker tries further down, the further the more it has lost; a win halves that.
+        """
+        while waiting:
+            reach = min(len(waiting), 2 * self._losses + 1)
+            name = waiting.pop(hash((self._worker, self._losses, waiting[0])) % reach)
+            content = self._run.claim(self._pool, name, self._worker)
+            if content is None:
+                self._losses = min(2 * self._losses + 1, 1024)
+                continue
+            self._losses //= 2
+            self._bins_left -= 1
+            claim = self._claims[slot.number] = Claim(name, content)
+            if content.begun:
+                self._note_begun(slot, claim, claim.first, claim.noted)
+            self._hand_over(slot, claim)
+            return
+
+    def _hand_over(self, slot: Slot, claim: Claim) -> None:
+        """Give the slot's process its next calls, noted as begun before."""
+        first, stop = claim.next_group(len(self._slots))
+        if stop > claim.noted:
+            claim.noted = stop
+            self._note_begun(slot, claim, first, stop)
+            self._flush()
+        for command in claim.commands(first, stop):
+            slot.send(command)
+        self._worked = time.monotonic()
+
+    def _note_begun(self, slot: Slot, claim: Claim, first: int, stop: int) -> None:
+        body = slot.number.to_bytes(4, "little")
+        self._outbox.append(records.pack(records.BEGUN, claim.bin_id, first, stop - first, body))
+
+    # -- what processes say -----------------------------------------------------
+
+    def _hear(self, slot: Slot) -> None:
+        for reply in slot.receive():
+            if reply.flags & READY:
+                slot.state = SlotState.IDLE
+                self._resume(slot)
+            elif reply.flags & BROKEN:
+                self._broken = reply.records.decode("utf-8", "replace")
+                self._ending = Ending.INITIALIZER
+            else:
+                self._record(slot, reply)
+
+    def _record(self, slot: Slot, reply: Reply) -> None:
+        if reply.records:
+            self._outbox.append(reply.records)
+        if reply.flags & LEAVING:
+            slot.state = SlotState.STARTING  # it ends now; its death starts the next one
+            return
+        claim = self._claims.get(slot.number)
+        if claim is None:
+            return
+        done = bool(reply.flags & GROUP_DONE)
+        claim.progress(reply.upto, reply.seconds, done)
+        if not done:
+            return
+        slot.state = SlotState.IDLE
+        self._give_back_half(claim)
+        self._resume(slot)
+
+    def _resume(self, slot: Slot) -> None:
+        """Let an idle slot go on with its bin, or be done with it."""
+        self._worked = time.monotonic()
+        claim = self._claims.get(slot.number)
+        if claim is None:
+            self._look_pause = 0.0
+        elif claim.finished:
+            del self._claims[slot.number]
+            self._to_forget.append(claim.name)
+            self._look_pause = 0.0
+        else:
+            self._hand_over(slot, claim)
+
+    def _give_back_half(self, claim: Claim) -> None:
+        """Share long calls that wait in this bin with workers that have nothing to do.
+
+        Only when the client asks for it: it alone knows who is idle, and it must be
+        there to put the calls in the queue again.
+        """
+        left = claim.stop - claim.handed
+        seconds = claim.seconds_per_call or 0.0
+        now = time.monotonic()
+        if left < 2 or left * seconds < 0.02 or now < self._hungry_look:
+            return
+        self._hungry_look = now + 0.05
+        if names.HUNGRY in self._run.queued(self._pool):
+            stop = claim.handed + left // 2
+            self._give_back(claim, stop)
+            self._flush()
+
+    def _give_back(self, claim: Claim, stop: int) -> None:
+        self._outbox.append(records.pack(records.RETURNED, claim.bin_id, stop, claim.stop - stop))
+        claim.cut(stop)
+
+    # -- processes that die -----------------------------------------------------
+
+    def _start(self, slot: Slot) -> None:
+        slot.start(self._context, self._close_in_child)
+
+    def _close_in_child(self) -> None:
+        """Runs in a new process: drop what is the supervisor's alone."""
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.close(self._signals)
+        os.close(self._wakeup)
+        for slot in self._slots:
+            for descriptor in slot.descriptors():
+                os.close(descriptor)
+            if slot.pid:
+                os.close(slot.log)
+
+    def _bury_the_dead(self) -> None:
+        for slot in self._slots:
+            how = slot.has_died()
+            if how is None:
+                continue
+            self._hear(slot)  # what it sent before it died comes first
+            leaving = slot.state is SlotState.STARTING and how == (0, None)
+            death = slot.bury(*how)
+            if not leaving and self._ending is None:
+                self._judge(slot, death)
+            elif leaving and self._ending is None:
+                self._resume_claim_elsewhere(slot, death)
+            if self._ending is None:
+                self._start(slot)
+
+    def _resume_claim_elsewhere(self, slot: Slot, death: Death) -> None:
+        claim = self._claims.get(slot.number)
+        if claim is not None:
+            claim.process_lost(claim.done)
+
+    def _judge(self, slot: Slot, death: Death) -> None:
+        """A process died: fail the call that did it, and that one alone."""
+        if death.remains:
+            self._outbox.append(death.remains)
+        claim = self._claims.get(slot.number)
+        if claim is None:
+            self._strike(death, "while no call was running")
+            return
+        done = max([claim.done, *(r.first + r.count for r in records.records(memoryview(death.remains)))])
+        if death.current is None or death.current < done:
+            claim.strikes += 1
+            if claim.strikes < STRIKES:
+                claim.process_lost(done)
+                return
+            victim = done
+        else:
+            victim = death.current
+        stop = claim.stop if death.loading else victim + 1
+        self._outbox.append(self._obituary(slot, claim, victim, stop, death))
+        claim.strikes = 0
+        claim.process_lost(stop)
+        if claim.finished:
+            del self._claims[slot.number]
+            self._to_forget.append(claim.name)
+        self._flush()
+
+    def _obituary(self, slot: Slot, claim: Claim, first: int, stop: int, death: Death) -> bytes:
+        body = {
+            "signal": _signal_name(death.signal),
+            "exit_code": death.exit_code,
+            "pid": death.pid,
+            "log": self._run.log_path(slot.log_name),
+            "tail": output.tail(slot.log, 0),
+            "loading": death.loading,
+        }
+        return records.pack(records.DIED, claim.bin_id, first, stop - first, pickle.dumps(body, 5))
+
+    def _strike(self, death: Death, when: str) -> None:
+        """Processes that die without running a call: not for ever."""
+        self._idle_deaths = getattr(self, "_idle_deaths", 0) + 1
+        if self._idle_deaths >= STRIKES:
+            self._broken = f"processes die {when}: {_signal_name(death.signal) or f'exit status {death.exit_code}'}"
+            self._ending = Ending.FAULT
+
+    # -- signals ----------------------------------------------------------------
+
+    def _listen_to_signals(self) -> None:
+        os.set_blocking(self._wakeup, False)
+        os.set_blocking(self._signals, False)
+        signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda _number, _frame: None)
+
+    def _handle_signals(self) -> None:
+        try:
+            self._caught.update(os.read(self._signals, 4096))
+        except BlockingIOError:
+            return
+        ends = self._caught & {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+        if ends:
+            self._ending = Ending.SIGNAL
+        elif signal.SIGCHLD in self._caught:
+            self._await_own_signal()
+            self._bury_the_dead()
+        self._caught.discard(signal.SIGCHLD)
+
+    def _await_own_signal(self) -> None:
+        """A scheduler that ends the job signals every process of it, in any order: before
+        a call is blamed for the death of its process, see whether our turn comes too."""
+        for slot in self._slots:
+            if slot.state is SlotState.DEAD or not _killed_from_outside(slot.pid):
+                continue
+            ready, _, _ = select.select([self._signals], [], [], 0.1)
+            if ready:
+                self._handle_signals()
+            return
+
+    # -- writing ----------------------------------------------------------------
+
+    def _flush_due(self) -> float:
+        if not self._claims or not self._slots_busy():
+            return 0.0
+        refill = (1.0 - self._tokens) / SEGMENTS_PER_SECOND
+        return self._flushed + max(GATHER_SECONDS, refill)
+
+    def _slots_busy(self) -> bool:
+        return any(slot.state is SlotState.BUSY for slot in self._slots)
+
+    def _flush(self) -> None:
+        """Publish what has been gathered as one segment, then forget finished bins."""
+        if self._outbox:
+            now = time.monotonic()
+            self._tokens = min(SEGMENT_BURST, self._tokens + (now - self._flushed) * SEGMENTS_PER_SECOND) - 1.0
+            self._flushed = now
+            self._run.publish_segment(names.segment_name(self._worker, self._segments), b"".join(self._outbox))
+            self._segments += 1
+            self._outbox.clear()
+        for name in self._to_forget:
+            self._run.finish(self._worker, name)
+        self._to_forget.clear()
+
+    # -- the end ----------------------------------------------------------------
+
+    def _wind_up(self) -> None:
+        """Stop the slots, give back what has not begun, say why: in this order."""
+        for slot in self._slots:
+            if slot.state is SlotState.BUSY or self._ending in (Ending.SIGNAL, Ending.FAULT, Ending.GONE):
+                slot.kill()
+            else:
+                slot.hang_up()
+        self._reap_all()
+        try:
+            for claim in self._claims.values():
+                self._return_rest(claim)
+            self.report(records.ENDED, self._last_words())
+            self._flush()
+        except FileNotFoundError:
+            self._ending = Ending.GONE  # nobody is left to read it
+
+    def _reap_all(self) -> None:
+        deadline = time.monotonic() + 1.0
+        while alive := [slot for slot in self._slots if slot.state is not SlotState.DEAD]:
+            for slot in alive:
+                how = slot.has_died()
+                if how is not None:
+                    self._last_reply(slot, how)
+                elif time.monotonic() > deadline:
+                    slot.kill()
+            if any(slot.state is not SlotState.DEAD for slot in alive):
+                select.select([self._signals], [], [], 0.01)
+                _drain(self._signals)
+
+    def _last_reply(self, slot: Slot, how: tuple[int | None, int | None]) -> None:
+        """Keep what a stopped process had finished, and see how far it had come."""
+        for reply in slot.receive():
+            self._outbox.append(reply.records)
+            claim = self._claims.get(slot.number)
+            if claim is not None:
+                claim.progress(reply.upto, reply.seconds, False)
+        death = slot.bury(*how)
+        self._outbox.append(death.remains)
+        claim = self._claims.get(slot.number)
+        if claim is not None:
+            done = max([claim.done, *(r.first + r.count for r in records.records(memoryview(death.remains)))])
+            begun = done if death.current is None or death.current < done else death.current + 1
+            claim.process_lost(done)
+            claim.handed = claim.stop if death.loading else begun
+
+    def _return_rest(self, claim: Claim) -> None:
+        """Give back the calls of a claim that never ran."""
+        if claim.handed < claim.stop:
+            self._give_back(claim, claim.handed)
+
+    def _last_words(self) -> dict[str, Any]:
+        caught = [_signal_name(number) for number in sorted(self._caught) if number != signal.SIGCHLD]
+        return {
+            "why": (self._ending or Ending.FAULT).name,
+            "signals": caught,
+            "text": self._broken,
+            "segments": self._segments + 1,
+        }
+
+
+def _signal_name(number: int | None) -> str:
+    if not number:
+        return ""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _killed_from_outside(pid: int) -> bool:
+    """True when a process has ended by a signal that schedulers send; it is not reaped."""
+    found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    return found is not None and found.si_code == os.CLD_KILLED and found.si_status in (signal.SIGTERM, signal.SIGKILL)
+
+
+def _drain(descriptor: int) -> None:
+    try:
+        os.read(descriptor, 4096)
+    except BlockingIOError:
+        return

@@ -1,0 +1,180 @@
+"""What an adapter is: the one interface between clusterfutures and a scheduler.
+
+An adapter knows nothing about futures, bins or pickles.  It is given a ``JobSpec`` (what
+to run, with which resources, under which name) and turns it into a script; it submits
+that script as N jobs with one command, tells their states with one command, cancels
+them with one command, and looks jobs up by name.  Everything that starts a process goes
+through ``schedulers/command.py``; everything that reads a scheduler's answer is a pure
+function of its text, tested on recorded answers.
+
+    JobSpec --script()--> text --submit(path, n)--> job ids --states()--> JobStatus each
+
+Elements of an array are numbered 0 .. n-1; the i-th id that ``submit`` returns is the
+job that runs with ``CLUSTERFUTURES_INDEX=i``.  ``submit`` is one scheduler command: an
+array larger than the site allows raises ``ArrayTooLarge`` and the caller asks for less.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+__all__ = ["JobSpec", "JobState", "JobStatus", "Scheduler"]
+
+
+class JobState(enum.Enum):
+    """What a job is doing, in one vocabulary for all schedulers."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    ENDING = "ending"  # COMPLETING, exiting: over, but how is not known yet
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMEOUT = "timeout"
+    OUT_OF_MEMORY = "out of memory"
+    NODE_FAIL = "node failed"
+    PREEMPTED = "preempted"
+    GONE = "gone"  # in no list of the scheduler's: ended, nobody knows how
+    UNKNOWN = "unknown"  # a word that we do not know: treated as still running
+
+    @property
+    def is_final(self) -> bool:
+        """True when the job has ended (a requeue may still revive it)."""
+        return self in _FINAL
+
+
+_FINAL = frozenset(
+    {
+        JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED, JobState.TIMEOUT,
+        JobState.OUT_OF_MEMORY, JobState.NODE_FAIL, JobState.PREEMPTED, JobState.GONE,
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """One job as the scheduler sees it.
+
+    ``word`` and ``reason`` are the scheduler's own; ``never_starts`` says that the job is
+    pending for a reason that does not clear by itself.
+    """
+
+    job_id: str
+    state: JobState
+    word: str = ""
+    reason: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+    host: str = ""
+    restarts: int = 0
+    never_starts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """What to run as a job, for any scheduler.
+
+    name: unique in the queue; jobs are found again by it.
+    command: argv of the program; ``exec``ed last (or run, when there is a teardown).
+    log: path prefix of the output: element i writes ``<log>-<i>.log``.
+    cwd: directory the job starts in (and logs relative to nothing: all paths absolute).
+    resources: normalised options, as ``options.normalise`` returns them.
+    check_in: shell lines run first of all, before modules and setup.
+    modules, setup, teardown: ``module load`` names; shell lines before and after.
+    env: variables to export, quoted by us, arriving exactly as given.
+    environment_file: shell file to source where the scheduler exports no environment.
+    launcher: argv put in front of ``command`` (``apptainer exec image``).
+    """
+
+    name: str
+    command: Sequence[str]
+    log: str
+    cwd: str
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    check_in: Sequence[str] = ()
+    modules: Sequence[str] = ()
+    setup: Sequence[str] = ()
+    teardown: Sequence[str] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    environment_file: str = ""
+    launcher: Sequence[str] = ()
+
+    def log_of(self, index: int) -> str:
+        """The path that element ``index`` writes its output to."""
+        return f"{self.log}-{index}.log"
+
+
+class Scheduler(ABC):
+    """One batch scheduler.  Instances are cheap and used by one thread at a time."""
+
+    #: the name users write: "slurm", "pbs", "local"
+    name: ClassVar[str]
+    #: first and longest pause between two questions for the states of jobs, in seconds
+    poll_seconds: ClassVar[tuple[float, float]] = (1.0, 30.0)
+    #: how long requests for jobs are gathered into one command at first, in seconds
+    gather_seconds: ClassVar[float] = 0.003
+    #: True when a job sees the environment of the program that submitted it; where it does
+    #: not, ``JobSpec.environment_file`` brings it there
+    exports_environment: ClassVar[bool] = True
+
+    @classmethod
+    @abstractmethod
+    def is_here(cls) -> bool:
+        """True when this machine has the scheduler's commands."""
+
+    @abstractmethod
+    def script(self, spec: JobSpec, count: int) -> str:
+        """The whole text of the script for ``count`` jobs, directives included.
+
+        The script sets ``CLUSTERFUTURES_INDEX`` (0 .. count-1), ``CLUSTERFUTURES_JOB_ID``
+        (the id as ``states`` reports it), ``CLUSTERFUTURES_ATTEMPT`` (0, then 1 after a
+        requeue) and ``CLUSTERFUTURES_CORES`` (cores that the job was given), then runs
+        ``spec.check_in``, modules, setup, and ``exec``s the command.
+
+        Raises OptionError for a resource that this scheduler cannot express.
+        """
+
+    @abstractmethod
+    def submit(self, spec: JobSpec, path: str, count: int) -> list[str]:
+        """Submit the script at ``path`` as ``count`` jobs with one command.
+
+        Returns the job ids in the order of their index.  Raises SubmitError (or
+        SubmitLimitReached, ArrayTooLarge) when refused, SchedulerUnavailable when nobody
+        knows whether it was carried out.
+        """
+
+    @abstractmethod
+    def find(self, name: str, count: int) -> list[str] | None:
+        """The ids of the jobs submitted under ``name``, or None when there are none.
+
+        Asked after a submission of ``count`` jobs that got no answer.
+        """
+
+    @abstractmethod
+    def states(self, job_ids: Iterable[str]) -> dict[str, JobStatus]:
+        """The state of each of ``job_ids``, with one command for all of them.
+
+        A job that is in no list of the scheduler's is reported as GONE.  Raises
+        SchedulerUnavailable when there was no answer.
+        """
+
+    def explain(self, job_id: str) -> JobStatus | None:
+        """Everything the scheduler still knows of one ended job (costlier than
+        ``states``: accounting, ``scontrol``); None when it knows nothing."""
+        return self.states([job_id]).get(job_id)
+
+    @abstractmethod
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        """End these jobs, pending or running; jobs that have ended are no error."""
+
+    def array_limit(self) -> int:
+        """The most elements that one array may have here."""
+        return 1000
+
+    def close(self) -> None:
+        """Release what the adapter holds; jobs are not touched."""

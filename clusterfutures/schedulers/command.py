@@ -1,0 +1,230 @@
+"""The one place that starts a process for a scheduler.
+
+    argv --run()--> process, in its own process group, under a time limit --> Result
+
+An adapter makes an argv, ``run`` carries it out, the adapter's parser reads the text of
+the ``Result``.  ``run`` judges nothing: a non-zero exit status is a result like any
+other.  It raises ``SchedulerUnavailable`` when there is no result at all, because the
+program is not there or did not answer in time; in the latter case nobody knows whether
+the request was carried out (a controller that hangs does what it was asked when it wakes
+up).  So a question or a cancellation may be tried again here, a submission never is.
+
+``scrubbed_environment`` is what those commands see of the caller's environment.  A
+program that runs inside a job carries that job's SLURM_*, PBS_* ... variables, which
+would reach into the jobs it submits.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from clusterfutures.errors import SchedulerUnavailable
+
+__all__ = ["Result", "inside_a_job", "run", "scrubbed_environment"]
+
+log = logging.getLogger("clusterfutures")
+
+#: how long a killed process has to give back its pipes, in seconds
+_REAP_SECONDS = 5.0
+_FIRST_PAUSE = 0.5
+
+
+class Result(NamedTuple):
+    """What a command answered."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+
+    @property
+    def command(self) -> str:
+        """The command as one would type it."""
+        return shlex.join(self.argv)
+
+    @property
+    def said(self) -> str:
+        """Everything it printed, errors first."""
+        return "\n".join(part.strip("\n") for part in (self.stderr, self.stdout) if part.strip())
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    timeout: float = 30.0,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    attempts: int = 1,
+    transient: str | None = None,
+    within: float = 60.0,
+) -> Result:
+    """Run ``argv`` to its end and return what it answered.
+
+    timeout: seconds after which the command and its children are killed.
+    env: the environment, ``scrubbed_environment()`` unless given.
+    attempts: how often to try in all; more than 1 only for what may be done twice.
+    transient: pattern of what a failure that may pass says; only such a one is tried again.
+    within: seconds after which no further attempt is begun.
+    """
+    environment = dict(scrubbed_environment() if env is None else env)
+    last_start = time.monotonic() + within
+    pause = _FIRST_PAUSE
+    for attempt in range(1, attempts + 1):
+        may_retry = attempt < attempts and time.monotonic() + pause < last_start
+        try:
+            result = _once(argv, timeout, environment, cwd)
+        except subprocess.TimeoutExpired as late:
+            if not may_retry:
+                raise _no_answer(argv, timeout, late) from None
+            log.info("%s did not answer within %g s, trying again", argv[0], timeout)
+        else:
+            passing = result.returncode != 0 and transient is not None and re.search(transient, result.said)
+            if not (passing and may_retry):
+                return result
+            log.info("%s failed, trying again in %g s: %s", argv[0], pause, result.said)
+        time.sleep(pause)
+        pause *= 2
+    raise AssertionError("attempts must be at least 1")
+
+
+def _no_answer(argv: Sequence[str], timeout: float, late: subprocess.TimeoutExpired) -> SchedulerUnavailable:
+    said = "\n".join(_text(part).strip() for part in (late.stderr, late.output) if part)
+    so_far = f"; until then it said: {said}" if said else ""
+    return SchedulerUnavailable(
+        message=f"{argv[0]} did not answer within {timeout:g} s{so_far}",
+        command=shlex.join(argv),
+    )
+
+
+def _once(argv: Sequence[str], timeout: float, env: Mapping[str, str], cwd: str | None) -> Result:
+    """Run once.  Raises TimeoutExpired (with the output so far) or SchedulerUnavailable."""
+    began = time.monotonic()
+    try:
+        # A process group of its own: a Ctrl-C at the terminal must not cut a submission in
+        # two, and a time-out must reach the children of a site's wrapper script as well.
+        process = subprocess.Popen(
+            list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=dict(env), cwd=cwd, start_new_session=True,
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise SchedulerUnavailable(message=_missing(argv[0], env, cwd, error), command=shlex.join(argv)) from None
+    except OSError as error:
+        raise SchedulerUnavailable(message=f"{argv[0]} cannot be started: {error}", command=shlex.join(argv)) from None
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        out, err = _kill(process)
+        raise subprocess.TimeoutExpired(list(argv), timeout, output=out, stderr=err) from None
+    except BaseException:
+        _kill(process)
+        raise
+    result = Result(tuple(argv), process.returncode, _text(out), _text(err))
+    seconds = time.monotonic() - began
+    log.debug("%s -> %d in %.3f s %s", result.command, result.returncode, seconds, result.stderr.strip())
+    return result
+
+
+def _missing(program: str, env: Mapping[str, str], cwd: str | None, error: FileNotFoundError) -> str:
+    if cwd is not None and not os.path.isdir(cwd):
+        return f"{program} cannot be started: no directory {cwd}"
+    if os.path.dirname(program):
+        return f"{program} cannot be started: {error.strerror}"
+    return (
+        f"there is no program {program!r} on this machine (PATH={env.get('PATH', '')}): "
+        "are you on a node from which jobs may be submitted, with the scheduler's module loaded?"
+    )
+
+
+def _kill(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
+    """Kill the process and its children; returns what they had printed."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        log.debug("process group %d had ended already", process.pid)
+    try:
+        return process.communicate(timeout=_REAP_SECONDS)
+    except subprocess.TimeoutExpired as late:
+        # A grandchild in a session of its own still holds the pipes, or the kernel cannot
+        # kill the process (a dead file system).  Neither may hold us up.
+        log.warning("process %d was killed but has not let go of its output", process.pid)
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+        return late.output or b"", late.stderr or b""
+
+
+def _text(raw: bytes | str | None) -> str:
+    # Names of jobs are free bytes: somebody's invalid UTF-8 must not hide our own jobs.
+    return raw.decode("utf-8", "surrogateescape") if isinstance(raw, bytes) else raw or ""
+
+
+# --------------------------------------------------------------------- environment
+
+#: variables of a scheduler or of a launcher, by how they begin
+_FOREIGN = (
+    "SLURM_", "SLURMD_", "SBATCH_", "SALLOC_", "SRUN_", "SQUEUE_", "SCANCEL_", "SACCT_", "SCONTROL_",
+    "PBS_", "PMI_", "PMI2_", "PMIX_",
+)  # fmt: skip
+
+#: those of them that say which cluster to talk to, and how
+_NAMES_THE_CLUSTER = frozenset(
+    {
+        "SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT",
+        "PBS_SERVER", "PBS_DEFAULT", "PBS_CONF_FILE", "PBS_EXEC", "PBS_HOME", "PBS_PRIMARY", "PBS_SECONDARY",
+        "PBS_BATCH_SERVICE_PORT", "PBS_BATCH_SERVICE_PORT_DIS", "PBS_LEAF_NAME",
+        "PBS_AUTH_METHOD", "PBS_ENCRYPT_METHOD", "PBS_SUPPORTED_AUTH_METHODS",
+    }
+)  # fmt: skip
+
+#: defaults that users and sites set for their own sbatch; inside a job they were set by
+#: or for the outer job, so there they go too
+_SITE_CHOICES = frozenset(
+    {
+        "SBATCH_ACCOUNT", "SBATCH_PARTITION", "SBATCH_QOS", "SBATCH_RESERVATION", "SBATCH_CONSTRAINT",
+        "SBATCH_CLUSTERS",
+    }
+)  # fmt: skip
+
+#: what our own script set for the outer job; CLUSTERFUTURES_DIR and its like are settings
+_OUTER_JOB = frozenset(
+    {"CLUSTERFUTURES_INDEX", "CLUSTERFUTURES_JOB_ID", "CLUSTERFUTURES_ATTEMPT", "CLUSTERFUTURES_CORES"}
+)
+
+#: the outer job's devices: an inner job gets its own, or none
+_OUTER_DEVICES = frozenset(
+    {"CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ZE_AFFINITY_MASK", "GPU_DEVICE_ORDINAL"}
+)
+
+
+def inside_a_job(environ: Mapping[str, str] | None = None) -> bool:
+    """True when this program itself runs inside a job of a scheduler."""
+    environ = os.environ if environ is None else environ
+    return "SLURM_JOB_ID" in environ or "PBS_JOBID" in environ
+
+
+def scrubbed_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for a scheduler's commands, without what belongs to an outer job.
+
+    Inherited, SLURM_ARRAY_TASK_ID would make a plain job look like an element of an array,
+    SBATCH_TIMELIMIT would change its limit, SQUEUE_STATES would hide jobs from a question.
+    """
+    environ = os.environ if environ is None else environ
+    keep = _NAMES_THE_CLUSTER
+    drop = _OUTER_JOB
+    if inside_a_job(environ):
+        drop = drop | _OUTER_DEVICES
+    else:
+        keep = keep | _SITE_CHOICES
+    return {
+        name: value
+        for name, value in environ.items()
+        if name in keep or not (name.startswith(_FOREIGN) or name in drop)
+    }

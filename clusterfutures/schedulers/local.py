@@ -1,0 +1,195 @@
+"""The scheduler of one machine: jobs are subprocesses of this program.
+
+    submit() -> waiting --a place is free--> running (sh script) --exit--> ended
+
+It behaves as the others do: jobs run a script, start in order, wait while there is no
+room, are told to end by SIGTERM and made to by SIGKILL.  Room is counted in cores: a job
+takes ``cores=`` (1 when it does not say) of the machine's.  A program that names its own
+``max_workers`` gets them even beyond the cores, as from ``ProcessPoolExecutor``.
+
+It runs no commands and asks nobody, so ``states`` may be called often; places that have
+become free are filled by the same look.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from clusterfutures.errors import SubmitError
+from clusterfutures.schedulers import script as scripts
+from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, Scheduler
+from clusterfutures.schedulers.command import scrubbed_environment
+
+__all__ = ["LocalScheduler", "cores_here"]
+
+#: between telling a job to end and making it, in seconds
+KILL_DELAY_SECONDS = 2.0
+
+_PROLOGUE = (
+    'export CLUSTERFUTURES_INDEX="${CLUSTERFUTURES_INDEX:-0}"',
+    'export CLUSTERFUTURES_JOB_ID="${CLUSTERFUTURES_JOB_ID:-$$}"',
+    "export CLUSTERFUTURES_ATTEMPT=0",
+    'export CLUSTERFUTURES_CORES="${CLUSTERFUTURES_CORES:-1}"',
+)
+
+
+def cores_here() -> int:
+    """The cores that this program may use."""
+    return len(os.sched_getaffinity(0))
+
+
+class _Job:
+    """One job: waiting while it has no process."""
+
+    def __init__(self, job_id: str, spec: JobSpec, path: str, index: int, cores: int) -> None:
+        self.job_id = job_id
+        self.spec = spec
+        self.path = path
+        self.index = index
+        self.cores = cores
+        self.process: subprocess.Popen[bytes] | None = None
+        self.cancelled_at: float | None = None
+        self.deadline: float | None = None
+
+    def start(self) -> None:
+        limit = self.spec.resources.get("time")
+        environment = scrubbed_environment() | {
+            "CLUSTERFUTURES_INDEX": str(self.index),
+            "CLUSTERFUTURES_JOB_ID": self.job_id,
+            "CLUSTERFUTURES_CORES": str(self.cores),
+        }
+        with open(self.spec.log_of(self.index), "ab", opener=_private) as log:
+            self.process = subprocess.Popen(
+                [scripts.interpreter(self.spec), self.path],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
+            )
+        self.deadline = None if limit is None else time.monotonic() + limit
+
+    def status(self) -> JobStatus:
+        host = os.uname().nodename
+        if self.process is None:
+            state = JobState.PENDING if self.cancelled_at is None else JobState.CANCELLED
+            return JobStatus(self.job_id, state, state.name)
+        code = self.process.poll()
+        if code is None:
+            return JobStatus(self.job_id, JobState.RUNNING, "RUNNING", host=host)
+        state = JobState.COMPLETED if code == 0 else JobState.FAILED
+        if self.deadline is not None and self.cancelled_at is not None and self.cancelled_at >= self.deadline:
+            state = JobState.TIMEOUT
+        elif self.cancelled_at is not None:
+            state = JobState.CANCELLED
+        killed = -code if code < 0 else None
+        return JobStatus(
+            self.job_id, state, state.name, exit_code=code if code >= 0 else None, signal=killed, host=host
+        )  # fmt: skip
+
+    def signal(self, number: int) -> None:
+        if self.process is not None and self.process.poll() is None:
+            try:
+                os.killpg(self.process.pid, number)
+            except ProcessLookupError:
+                return
+
+
+class LocalScheduler(Scheduler):
+    """Jobs of this machine.  capacity: cores to give away; None: those of the machine."""
+
+    name: ClassVar[str] = "local"
+    poll_seconds: ClassVar[tuple[float, float]] = (0.05, 0.5)
+    gather_seconds: ClassVar[float] = 0.0
+
+    def __init__(self, capacity: int | None = None) -> None:
+        self._capacity = capacity or cores_here()
+        self._jobs: dict[str, _Job] = {}
+        self._numbers = itertools.count(1)
+
+    @classmethod
+    def is_here(cls) -> bool:
+        return True
+
+    def script(self, spec: JobSpec, count: int) -> str:
+        return scripts.build(spec, directives=[], prologue=_PROLOGUE)
+
+    def submit(self, spec: JobSpec, path: str, count: int) -> list[str]:
+        cores = int(spec.resources.get("cores", 1))
+        if cores > self._capacity:
+            raise SubmitError(
+                message=f"a job asks for {cores} cores, but this machine has {self._capacity}",
+                advice=f"ask for cores={self._capacity} or less",
+            )
+        jobs = [_Job(f"local-{os.getpid()}-{next(self._numbers)}", spec, path, i, cores) for i in range(count)]
+        self._jobs |= {job.job_id: job for job in jobs}
+        self._fill()
+        return [job.job_id for job in jobs]
+
+    def find(self, name: str, count: int) -> list[str] | None:
+        return [job.job_id for job in self._jobs.values() if job.spec.name == name] or None
+
+    def states(self, job_ids: Iterable[str]) -> dict[str, JobStatus]:
+        self._fill()
+        wanted = list(job_ids)
+        return {
+            job_id: self._jobs[job_id].status() if job_id in self._jobs else JobStatus(job_id, JobState.GONE)
+            for job_id in wanted
+        }
+
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        for job_id in job_ids:
+            job = self._jobs.get(job_id)
+            if job is not None and job.cancelled_at is None:
+                job.cancelled_at = time.monotonic()
+                job.signal(signal.SIGTERM)
+        self._fill()
+
+    def close(self) -> None:
+        """Wait for what was told to end, and make it; running jobs that nobody cancelled
+        have ended by now, or were left to run by a program that is going."""
+        deadline = time.monotonic() + KILL_DELAY_SECONDS
+        told = [job for job in self._jobs.values() if job.process is not None and job.cancelled_at is not None]
+        for job in told:
+            assert job.process is not None
+            try:
+                job.process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                job.signal(signal.SIGKILL)
+                job.process.wait()
+        for job in self._jobs.values():
+            if job.process is not None:
+                try:
+                    job.process.wait(KILL_DELAY_SECONDS)  # reaped, or a warning at exit
+                except subprocess.TimeoutExpired:
+                    job.process.returncode = 0  # still working: no concern of ours any more
+
+    def _fill(self) -> None:
+        """Enforce limits, then start what there is room for, in order."""
+        now = time.monotonic()
+        free = self._capacity
+        for job in self._jobs.values():
+            if job.process is None or job.process.poll() is not None:
+                continue
+            free -= job.cores
+            if job.deadline is not None and now > job.deadline and job.cancelled_at is None:
+                job.cancelled_at = now
+                job.signal(signal.SIGTERM)
+            elif job.cancelled_at is not None and now > job.cancelled_at + KILL_DELAY_SECONDS:
+                job.signal(signal.SIGKILL)
+        for job in self._jobs.values():
+            if job.process is None and job.cancelled_at is None:
+                if job.cores > free:
+                    return
+                job.start()
+                free -= job.cores
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)

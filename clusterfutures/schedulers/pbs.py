@@ -1,0 +1,234 @@
+"""The adapter for PBS: PBS Pro, OpenPBS and Torque.
+
+    script()  JobSpec -> text, its #PBS lines and qsub's arguments from one list
+    submit()  qsub ... script                      -> 25, or 25[0] ... 25[9]
+    states()  qstat, one command for all           -> JobStatus by id, or GONE
+    find()    qselect -N name (Torque: qstat)
+    cancel()  qdel 25 26[3]
+
+Which dialect is spoken is asked once per instance; ``pbs_dialects`` has the words of each,
+``pbs_parse`` what the answers mean.  Written against OpenPBS 23.06.
+
+What PBS does not do, the script does: output arrives while the job runs (PBS would bring
+it at the end), the environment comes from ``JobSpec.environment_file`` (PBS exports none,
+and with -V it breaks its own JSON), and the number of the attempt is counted in a file
+beside the log (nothing in a job's environment tells that it runs again).
+
+Job ids carry no server's name: ``25``, ``25[3]``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import shutil
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from clusterfutures.errors import SchedulerUnavailable, SubmitError
+from clusterfutures.schedulers import pbs_parse as parse
+from clusterfutures.schedulers import script as scripts
+from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, Scheduler
+from clusterfutures.schedulers.command import Result, run, scrubbed_environment
+from clusterfutures.schedulers.pbs_dialects import Dialect, dialect_of, extra_has
+
+__all__ = ["PBSScheduler"]
+
+log = logging.getLogger("clusterfutures")
+
+_SUBMIT_SECONDS = 60.0
+_ASK_SECONDS = 30.0
+_IDS_PER_COMMAND = 200
+
+#: exit codes are the server's error number modulo 256
+_UNKNOWN_JOB = 153
+_FINISHED = 35
+#: qdel of what needs no deleting: unknown, finished, finished or unknown element, and
+#: (Torque) a job in the wrong state, which is an ended one
+_NOTHING_TO_DELETE = frozenset({0, _UNKNOWN_JOB, _FINISHED, 55, 156, 170})
+
+
+class PBSScheduler(Scheduler):
+    """PBS, through qsub, qstat, qselect, qdel and qmgr."""
+
+    name: ClassVar[str] = "pbs"
+    exports_environment: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        self._dialect: Dialect | None = None
+        self._history = True
+        self._array_limit: int | None = None
+
+    @classmethod
+    def is_here(cls) -> bool:
+        return shutil.which("qsub") is not None and shutil.which("qstat") is not None
+
+    @property
+    def dialect(self) -> Dialect:
+        """What is spoken here, asked when it is first needed."""
+        if self._dialect is None:
+            said = []
+            for program in ("qstat", "qsub"):
+                result = _ask([program, "--version"])
+                self._dialect = dialect_of(result.said, os.environ)
+                if self._dialect is not None:
+                    return self._dialect
+                said.append(result.said)
+            raise SubmitError(
+                message=f"qstat and qsub do not say which PBS they belong to: {' '.join(said)!r}",
+                command="qstat --version",
+                advice="clusterfutures knows PBS Pro, OpenPBS and Torque",
+            )
+        return self._dialect
+
+    # -------------------------------------------------------------------- submitting
+
+    def script(self, spec: JobSpec, count: int) -> str:
+        return scripts.build(
+            spec,
+            directives=[f"#PBS {shlex.join(words)}" for words in self._directives(spec, count)],
+            prologue=self._prologue(spec, count),
+        )
+
+    def _directives(self, spec: JobSpec, count: int) -> list[list[str]]:
+        """qsub's options, each a list of words; the user's own come in place of ours."""
+        extra = spec.resources.get("extra") or []
+        defaults = [
+            ["-o", "/dev/null"],  # the script opens the log itself
+            ["-j", "oe"],
+            ["-S", scripts.interpreter(spec)],  # a login shell may be csh, and Torque ignores the #! line
+            ["-m", "n"],  # no mail for each element that is deleted
+            ["-W", "umask=077"],
+        ]
+        return [
+            ["-N", self.dialect.job_name(spec.name)],
+            *(self.dialect.array(count) if count > 1 else []),
+            *(words for words in defaults if not extra_has(extra, words[0])),
+            *self.dialect.resources(spec.resources),
+            *([list(extra)] if extra else []),
+        ]
+
+    def _prologue(self, spec: JobSpec, count: int) -> list[str]:
+        index = f"${self.dialect.index_variable}" if count > 1 else "0"
+        asked = spec.resources.get("cores")
+        cores = str(asked) if asked else f"${{{self.dialect.cores_variable}:-1}}"
+        log_path = f'{scripts.quoted(spec.log)}-"$CLUSTERFUTURES_INDEX".log'
+        return [
+            f'export CLUSTERFUTURES_INDEX="{index}"',
+            'export CLUSTERFUTURES_JOB_ID="${PBS_JOBID%%.*}"',
+            f'export CLUSTERFUTURES_CORES="{cores}"',
+            f"clusterfutures_log={log_path}",
+            "export CLUSTERFUTURES_ATTEMPT=0",
+            'if [ -e "$clusterfutures_log" ]; then',
+            '    if [ -r "$clusterfutures_log.attempt" ]; then',
+            '        read -r CLUSTERFUTURES_ATTEMPT <"$clusterfutures_log.attempt"',
+            "    fi",
+            "    CLUSTERFUTURES_ATTEMPT=$((${CLUSTERFUTURES_ATTEMPT:-0} + 1))",
+            '    echo "$CLUSTERFUTURES_ATTEMPT" >"$clusterfutures_log.attempt"',
+            "fi",
+            'exec >>"$clusterfutures_log" 2>&1',
+        ]
+
+    def submit(self, spec: JobSpec, path: str, count: int) -> list[str]:
+        arguments = [word for words in self._directives(spec, count) for word in words]
+        argv = ["qsub", *arguments, path]
+        try:
+            result = run(argv, timeout=_SUBMIT_SECONDS, env=scrubbed_environment())
+        except SchedulerUnavailable as error:
+            if shutil.which("qsub") is None:
+                raise SubmitError(message=error.message, command=shlex.join(argv)) from None
+            raise
+        if result.returncode != 0:
+            raise parse.classify_refusal(result.said, count, result.command)
+        number = parse.parse_submitted(result.stdout)
+        if number is None:
+            raise SchedulerUnavailable(message=f"qsub told no job id: {result.said!r}", command=result.command)
+        if result.stderr.strip():
+            log.info("qsub said about job %s: %s", number, result.stderr.strip())
+        return _ids(number, count)
+
+    def find(self, name: str, count: int) -> list[str] | None:
+        wanted = self.dialect.job_name(name)
+        result = _ask(self.dialect.search(wanted, history=self._history))
+        if parse.HISTORY_IS_OFF in result.said and self._history:
+            self._history = False
+            result = _ask(self.dialect.search(wanted, history=False))
+        if result.returncode != 0:
+            raise SchedulerUnavailable(message=result.said or f"{result.argv[0]} failed", command=result.command)
+        found = self.dialect.found(result.stdout, wanted)
+        if found is None:
+            return None
+        number, is_array = found
+        return _ids(number, max(count, 2)) if is_array else [number]
+
+    # ------------------------------------------------------------------------ asking
+
+    def states(self, job_ids: Iterable[str]) -> dict[str, JobStatus]:
+        wanted = list(job_ids)
+        if not wanted:
+            return {}
+        records = self._records(wanted)
+        return {
+            job_id: parse.status_of(job_id, records[job_id], self.dialect.exits)
+            if job_id in records
+            else JobStatus(job_id, JobState.GONE)
+            for job_id in wanted
+        }
+
+    def _records(self, job_ids: Sequence[str]) -> dict[str, parse.Record]:
+        result = self._qstat(job_ids)
+        records = self.dialect.records(result.stdout)
+        if records is None:
+            log.debug("the JSON of qstat cannot be read, asking for plain text")
+            records = self.dialect.records(self._qstat(job_ids, plain=True).stdout)
+        return records or {}
+
+    def _qstat(self, job_ids: Sequence[str], *, plain: bool = False) -> Result:
+        """One qstat.  Its exit code is that of the last error: jobs that are known are
+        printed all the same."""
+        result = _ask(self.dialect.question(job_ids, history=self._history, plain=plain))
+        if self._history and parse.HISTORY_IS_OFF in result.said:
+            # with -x such a site answers nothing, not even for jobs that run, and status 0
+            log.info("this PBS keeps no history: a job that has ended is known by what it wrote alone")
+            self._history = False
+            result = _ask(self.dialect.question(job_ids, history=False, plain=plain))
+        if result.returncode not in (0, _UNKNOWN_JOB, _FINISHED):
+            raise SchedulerUnavailable(message=result.said or "qstat failed", command=result.command)
+        return result
+
+    def array_limit(self) -> int:
+        if self._array_limit is None:
+            self._array_limit = self._ask_array_limit()
+        return self._array_limit
+
+    def _ask_array_limit(self) -> int:
+        for argv in self.dialect.limit_commands:
+            try:
+                result = run(argv, timeout=_ASK_SECONDS, env=scrubbed_environment())
+            except SchedulerUnavailable as error:
+                log.debug("no limit of arrays from %s: %s", argv[0], error)
+                continue
+            limit = parse.parse_limit(result.stdout, self.dialect.limit_attribute)
+            if limit is not None:
+                return max(1, limit)
+        log.debug("the site does not tell its limit of arrays, taking %d", self.dialect.default_limit)
+        return self.dialect.default_limit
+
+    # --------------------------------------------------------------------- cancelling
+
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        # Never a whole array as "25[]", nor -x: both lose how its elements have ended.
+        for start in range(0, len(job_ids), _IDS_PER_COMMAND):
+            result = _ask(["qdel", *job_ids[start : start + _IDS_PER_COMMAND]])
+            if result.returncode not in _NOTHING_TO_DELETE:
+                raise SchedulerUnavailable(message=result.said or "qdel failed", command=result.command)
+
+
+def _ask(argv: Sequence[str]) -> Result:
+    """Run a command that may be run twice."""
+    return run(argv, timeout=_ASK_SECONDS, env=scrubbed_environment(), attempts=3, transient=parse.TRANSIENT)
+
+
+def _ids(number: str, count: int) -> list[str]:
+    return [number] if count == 1 else [f"{number}[{index}]" for index in range(count)]

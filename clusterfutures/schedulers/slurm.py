@@ -1,0 +1,261 @@
+"""The adapter for Slurm: which commands are run, and when.
+
+    script()  JobSpec -> text, its #SBATCH lines and sbatch's arguments from one list
+    submit()  sbatch --parsable ... script        -> 123, or 123_0 ... 123_9
+    states()  squeue of all my jobs, one command  -> JobStatus by id, or GONE
+    explain() scontrol show job, then sacct       -> how one job ended
+    cancel()  scancel 123 124_[0-9]
+
+What the answers mean is in ``slurm_parse``.  Written against 22.05; 20.02 and newer have
+everything used here.
+
+Options go on sbatch's command line, because SBATCH_* variables of the user's win over
+#SBATCH lines; they stand in the script as well, so that it can be read, and run by hand.
+sacct is asked about single jobs only, and no more once it said that accounting is off.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shlex
+import shutil
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from clusterfutures.errors import OptionError, SchedulerUnavailable, SubmitError, SubmitLimitReached
+from clusterfutures.schedulers import options
+from clusterfutures.schedulers import script as scripts
+from clusterfutures.schedulers import slurm_parse as parse
+from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, Scheduler
+from clusterfutures.schedulers.command import Result, run, scrubbed_environment
+
+__all__ = ["SlurmScheduler"]
+
+log = logging.getLogger("clusterfutures")
+
+#: a busy controller answers late; one at its MaxJobCount makes sbatch wait for ever
+_SUBMIT_SECONDS = 60.0
+#: squeue gives up by itself after 20 s when the controller hangs
+_ASK_SECONDS = 30.0
+#: what a controller needs to catch up with the requests that waited for it
+_SETTLE_SECONDS = 2.0
+_IDS_PER_COMMAND = 500
+_DEFAULT_ARRAY_LIMIT = 1000
+
+
+class SlurmScheduler(Scheduler):
+    """Slurm, through sbatch, squeue, scontrol, sacct and scancel."""
+
+    name: ClassVar[str] = "slurm"
+
+    def __init__(self) -> None:
+        self._has_accounting = True
+        self._array_limit: int | None = None
+        self._cluster = ""
+
+    @classmethod
+    def is_here(cls) -> bool:
+        return shutil.which("sbatch") is not None and shutil.which("squeue") is not None
+
+    # -------------------------------------------------------------------- submitting
+
+    def script(self, spec: JobSpec, count: int) -> str:
+        return scripts.build(
+            spec,
+            directives=[f"#SBATCH {shlex.join(words)}" for words in _directives(spec, count)],
+            prologue=_prologue(count),
+        )
+
+    def submit(self, spec: JobSpec, path: str, count: int) -> list[str]:
+        arguments = [word for words in _directives(spec, count) for word in words]
+        argv = ["sbatch", "--parsable", *arguments, path]
+        try:
+            result = run(argv, timeout=_SUBMIT_SECONDS, env=scrubbed_environment())
+        except SchedulerUnavailable as error:
+            if shutil.which("sbatch") is None:
+                raise SubmitError(message=error.message, command=shlex.join(argv)) from None
+            if "temporarily unable to accept" in error.message:
+                return self._after_waiting(spec, count, error)
+            raise
+        if result.returncode != 0:
+            raise parse.classify_refusal(result.said, count, result.command)
+        submitted = parse.parse_submitted(result.stdout)
+        if submitted is None:
+            raise SchedulerUnavailable(message=f"sbatch told no job id: {result.said!r}", command=result.command)
+        base, self._cluster = submitted
+        if result.stderr.strip():
+            log.info("sbatch said about job %s: %s", base, result.stderr.strip())
+        return _ids(base, count)
+
+    def _after_waiting(self, spec: JobSpec, count: int, error: SchedulerUnavailable) -> list[str]:
+        """sbatch was waiting for room under MaxJobCount when we ended it.  It may have got
+        through in its last moment; otherwise this is a limit like any other."""
+        found = self.find(spec.name, count)
+        if found is not None:
+            return found
+        raise SubmitLimitReached(
+            message=error.message,
+            command=error.command,
+            advice="the controller has as many jobs as it can hold (MaxJobCount): fewer, or later, will do",
+        ) from None
+
+    def find(self, name: str, count: int) -> list[str] | None:
+        found = parse.parse_names(self._squeue(parse.NAMES_FORMAT).stdout, name)
+        if found is None:
+            # A controller that was stuck and wakes up may answer this question before it
+            # carries out the submission that waited longer (seen with 22.05.8): look twice.
+            time.sleep(_SETTLE_SECONDS)
+            found = parse.parse_names(self._squeue(parse.NAMES_FORMAT).stdout, name)
+        if found is None:
+            return None
+        base, indexes = found
+        return _ids(base, max(count, max(indexes) + 1)) if indexes else [base]
+
+    # ------------------------------------------------------------------------ asking
+
+    def states(self, job_ids: Iterable[str]) -> dict[str, JobStatus]:
+        wanted = list(job_ids)
+        if not wanted:
+            return {}
+        jobs = parse.parse_queue(self._squeue(parse.QUEUE_FORMAT).stdout)
+        return {job_id: jobs.get(job_id) or JobStatus(job_id, JobState.GONE) for job_id in wanted}
+
+    def _squeue(self, fields: str) -> Result:
+        """All my jobs, ended ones included, one line per element.
+
+        Asked by user, not by id: the controller sends no more for it, one unknown id is
+        an error in squeue, and the question is the same for all of a user's programs.
+        """
+        argv = ["squeue", "-h", "-r", "-t", "all", "-u", str(os.getuid()), "-o", fields]
+        result = self._ask(argv)
+        if result.returncode != 0 or "error:" in result.stderr:
+            # An "error:" with status 0 (an unknown user) comes with an empty list, and an
+            # empty list would mean that every job is gone.
+            raise SchedulerUnavailable(message=result.said or "squeue failed", command=result.command)
+        return result
+
+    def explain(self, job_id: str) -> JobStatus | None:
+        result = self._ask(["scontrol", "-o", "show", "job", job_id])
+        known = parse.parse_job(result.stdout, job_id)
+        if known is None and re.search(parse.TRANSIENT, result.said):
+            raise SchedulerUnavailable(message=result.said, command=result.command)
+        if known is not None and known.state is not JobState.FAILED:
+            return known
+        return parse.combine(known, self._accounting(job_id))
+
+    def _accounting(self, job_id: str) -> JobStatus | None:
+        if not self._has_accounting:
+            return None
+        argv = ["sacct", "-n", "-P", "-j", job_id, "-o", "JobID,State,ExitCode,NodeList"]
+        try:
+            result = run(argv, timeout=_ASK_SECONDS, env=self._environment())
+        except SchedulerUnavailable as error:
+            log.info("sacct is of no use: %s", error)
+            self._has_accounting = shutil.which("sacct") is not None
+            return None
+        if result.returncode != 0:
+            log.info("sacct failed: %s", result.said)
+            self._has_accounting = not parse.accounting_is_off(result.said)
+            return None
+        return parse.parse_accounting(result.stdout, job_id)
+
+    def array_limit(self) -> int:
+        if self._array_limit is None:
+            result = self._ask(["scontrol", "show", "config"])
+            limit = parse.parse_array_limit(result.stdout)
+            if limit is None:
+                log.info("no MaxArraySize in the answer of scontrol, taking %d: %s", _DEFAULT_ARRAY_LIMIT, result.said)
+                return _DEFAULT_ARRAY_LIMIT
+            self._array_limit = limit
+        return self._array_limit
+
+    # --------------------------------------------------------------------- cancelling
+
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        words = parse.compress(job_ids)
+        for start in range(0, len(words), _IDS_PER_COMMAND):
+            # scancel says nothing, with status 0, about jobs that are unknown or over
+            result = self._ask(["scancel", *words[start : start + _IDS_PER_COMMAND]])
+            if result.returncode != 0 and not _all_over(result.stderr):
+                raise SchedulerUnavailable(message=result.said or "scancel failed", command=result.command)
+
+    # -------------------------------------------------------------------------- common
+
+    def _ask(self, argv: Sequence[str]) -> Result:
+        """Run a command that may be run twice."""
+        return run(argv, timeout=_ASK_SECONDS, env=self._environment(), attempts=3, transient=parse.TRANSIENT)
+
+    def _environment(self) -> dict[str, str]:
+        """For questions; a submission hands its environment on to the job."""
+        env = scrubbed_environment()
+        env["SLURM_BITSTR_LEN"] = "0"  # or long lists of indexes are cut
+        cluster = self._cluster or env.get("SBATCH_CLUSTERS", "")
+        if cluster:  # sbatch went there (-M, SBATCH_CLUSTERS), so must the questions
+            env.setdefault("SLURM_CLUSTERS", cluster)
+        return env
+
+
+def _all_over(stderr: str) -> bool:
+    """True when scancel complained only of jobs that need no cancelling."""
+    lines = [line for line in stderr.splitlines() if line.strip()]
+    harmless = ("Invalid job id specified", "already completing or completed")
+    return bool(lines) and all(line.endswith(harmless) for line in lines)
+
+
+def _ids(base: str, count: int) -> list[str]:
+    return [base] if count == 1 else [f"{base}_{index}" for index in range(count)]
+
+
+def _directives(spec: JobSpec, count: int) -> list[list[str]]:
+    """sbatch's options, each a list of words; a later one wins over an earlier one."""
+    nodes = spec.resources.get("nodes", 1)
+    words = [
+        [f"--job-name={_safe('name of a job', spec.name)}"],
+        [f"--output={_output(spec, count)}"],
+        ["--open-mode=append"],  # or a requeue would wipe the log of the first run
+        *([] if count == 1 else [[f"--array=0-{count - 1}"]]),
+        *([] if "nodes" in spec.resources else [["--nodes=1"]]),
+        [f"--ntasks={nodes}"],
+        *([text] for _, text in options.spell(spec.resources, "slurm")),
+    ]
+    return [*words, *_extra(spec.resources)]
+
+
+def _extra(resources: Mapping[str, Any]) -> list[list[str]]:
+    """All on one line: only the user knows which word is the value of which option."""
+    extra = resources.get("extra")
+    return [list(extra)] if extra else []
+
+
+def _safe(what: str, text: str) -> str:
+    """Refuse what would end a directive's line."""
+    if not text.isprintable() and any(ord(c) < 32 or ord(c) == 127 for c in text):
+        raise OptionError(f"the {what} must not contain control characters: {text!r}")
+    return text
+
+
+def _output(spec: JobSpec, count: int) -> str:
+    """The file that the job's output goes to, as sbatch's pattern for it.
+
+    A backslash cannot be written there: one vanishes, and it may switch the pattern off.
+    """
+    if "\\" in spec.log:
+        raise OptionError(f"Slurm cannot write logs to a path with a backslash: {spec.log!r}. Use another directory=")
+    log_path = _safe("path of a log", spec.log).replace("%", "%%")
+    return f"{log_path}-0.log" if count == 1 else f"{log_path}-%a.log"
+
+
+def _prologue(count: int) -> list[str]:
+    """SLURM_JOB_ID of the last element is the array's own id: name elements by array and index."""
+    plain = ("0", "$SLURM_JOB_ID")
+    element = ("$SLURM_ARRAY_TASK_ID", "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}")
+    index, job_id = plain if count == 1 else element
+    return [
+        f'export CLUSTERFUTURES_INDEX="{index}"',
+        f'export CLUSTERFUTURES_JOB_ID="{job_id}"',
+        'export CLUSTERFUTURES_ATTEMPT="${SLURM_RESTART_COUNT:-0}"',
+        'export CLUSTERFUTURES_CORES="${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-1}}"',
+    ]

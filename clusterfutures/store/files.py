@@ -1,0 +1,176 @@
+"""The file system's verbs, made safe for NFS and Lustre: the only module to call ``os``.
+
+    publish   write to a temporary name, close, rename: a file is whole or not there
+    listing   the names in a directory, opened afresh: never a cached "not there"
+    read      open without following links, check owner and kind on the descriptor
+    take      rename a file to a name of one's own: the only arbiter there is
+    discard   remove, without minding that it has gone already
+
+Rules (DESIGN.md, "The shared directory"): a published file never changes; discovery is
+by listing; a rename that reports an error may have happened all the same.  Nothing is
+``fsync``ed: closing before the rename is what NFS needs, and a node that crashes loses
+its job anyway.  Tests replace ``Files`` by one that lies: late listings, torn frames,
+renames that fail but happen.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import stat
+from collections.abc import Callable, Sequence
+
+from clusterfutures.errors import StoreError
+from clusterfutures.store.frames import Bytes
+from clusterfutures.store.names import TEMPORARY
+
+__all__ = ["Files"]
+
+_DIRECTORY_MODE = 0o700
+_FILE_MODE = 0o600
+_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Files:
+    """The verbs.  Stateless: two threads may use one instance at the same time."""
+
+    def publish(self, directory: str, name: str, pieces: Sequence[Bytes]) -> None:
+        """Make ``directory/name`` with ``pieces`` as content, all of it or nothing.
+
+        Raises OSError (ENOSPC, EDQUOT, EROFS ...) when it cannot be written; the
+        temporary file is removed then.
+        """
+        temporary = f"{directory}/{TEMPORARY}{name}"
+        try:
+            self.write(temporary, pieces)
+            os.rename(temporary, f"{directory}/{name}")
+        except OSError:
+            self.discard(temporary)
+            raise
+
+    def write(self, path: str, pieces: Sequence[Bytes]) -> None:
+        """Write a file of mode 0600 under any umask, without making it known."""
+        descriptor = os.open(path, _WRITE_FLAGS, _FILE_MODE)
+        try:
+            os.fchmod(descriptor, _FILE_MODE)
+            for start in range(0, len(pieces), 512):  # writev takes at most 1024 pieces
+                _write_all(descriptor, list(pieces[start : start + 512]))
+        finally:
+            os.close(descriptor)
+
+    def listing(self, directory: str) -> list[str]:
+        """The published names in ``directory``, sorted; signs and temporaries included
+        are left to the caller, save that temporaries are left out."""
+        return sorted(name for name in os.listdir(directory) if name[0] != TEMPORARY)
+
+    def read(self, path: str) -> bytes:
+        """The content of a file of ours.
+
+        Raises FileNotFoundError when it is not there (late, or gone), StoreError when it
+        is not ours, or others may write it, or it is no plain file.
+        """
+        descriptor = self._open_ours(path)
+        try:
+            size = os.fstat(descriptor).st_size
+            content = os.read(descriptor, size + 1)
+            while len(content) < size:  # large files come in several reads
+                piece = os.read(descriptor, size - len(content))
+                if not piece:
+                    break
+                content += piece
+            return content
+        finally:
+            os.close(descriptor)
+
+    def map(self, path: str) -> memoryview:
+        """A private, writable view of a file of ours; changes to it stay in memory.
+
+        Raises as ``read`` does.
+        """
+        descriptor = self._open_ours(path)
+        try:
+            if os.fstat(descriptor).st_size == 0:
+                return memoryview(bytearray())
+            return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY))
+        finally:
+            os.close(descriptor)
+
+    def take(self, source: str, target: str) -> bool:
+        """Rename ``source`` to ``target``, a name that only the caller uses.
+
+        Returns False when somebody else was first.  An error may hide a rename that
+        happened (a repeated NFS request), so the target directory is listed before the
+        answer is "no".
+        """
+        try:
+            os.rename(source, target)
+        except OSError as error:
+            directory, name = os.path.split(target)
+            if name in self.listing(directory):
+                return True
+            if error.errno in (errno.ENOENT, errno.ESTALE):
+                return False
+            raise
+        return True
+
+    def discard(self, path: str) -> None:
+        """Remove a file; one that has gone already is no error."""
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            return
+
+    def make_directory(self, path: str) -> bool:
+        """Make a directory of mode 0700; False when it was there already."""
+        try:
+            os.mkdir(path, _DIRECTORY_MODE)
+        except FileExistsError:
+            return False
+        os.chmod(path, _DIRECTORY_MODE)
+        return True
+
+    def check_directory(self, path: str) -> None:
+        """Refuse a directory that is not ours or that others may write."""
+        _check(os.stat(path, follow_symlinks=False), path, stat.S_ISDIR, "directory")
+
+    def _open_ours(self, path: str) -> int:
+        try:
+            descriptor = os.open(path, _READ_FLAGS)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise StoreError(message=f"{path} is a symbolic link: refused; remove it", path=path) from None
+            raise
+        try:
+            _check(os.fstat(descriptor), path, stat.S_ISREG, "plain file")
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+
+def _check(found: os.stat_result, path: str, is_kind: Callable[[int], bool], kind: str) -> None:
+    """Refuse what could have been put there by somebody else: unpickling runs code."""
+    if not is_kind(found.st_mode):
+        raise StoreError(message=f"{path} is not a {kind}: refused; remove it", path=path)
+    if found.st_uid != os.geteuid():
+        raise StoreError(
+            message=f"{path} belongs to user {found.st_uid}, not to you ({os.geteuid()}): refused", path=path
+        )
+    if found.st_mode & 0o022:
+        raise StoreError(
+            message=f"{path} may be written by others (mode {stat.S_IMODE(found.st_mode):o}): refused; chmod go-w it",
+            path=path,
+        )
+
+
+def _write_all(descriptor: int, pieces: list[Bytes]) -> None:
+    """Write every piece, however often the system writes less than it was given."""
+    views = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
+    while views:
+        written = os.writev(descriptor, views)
+        while views and written >= len(views[0]):
+            written -= len(views.pop(0))
+        if written:
+            views[0] = views[0][written:]

@@ -1,0 +1,103 @@
+"""Every file name of a run directory, made and parsed here and nowhere else.
+
+Pure functions of text.  Names sort in the order in which their files are to be taken,
+and hold only characters that every file system and every shell leaves alone.
+
+    worker    <batch>-<index>-<attempt>      0003-0-0: third submission, element 0, first try
+    bin       <bin id>.<first>-<stop>        000000012.0-31: calls 0..30 of bin 12
+    segment   <worker>~<number>              0003-0-0~00000007: the worker's eighth
+    object    <blake2b of the content>
+
+A name that starts with a dot is a file being written; one that starts with ``~`` is a
+sign from the client to the workers.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = [
+    "CLOSED",
+    "HUNGRY",
+    "BinName",
+    "SegmentName",
+    "bin_name",
+    "parse_bin",
+    "parse_segment",
+    "parse_worker",
+    "segment_name",
+    "worker_name",
+]
+
+RUN_FILE = "run.json"
+CONTEXT_FILE = "context"
+ENVIRONMENT_FILE = "environment.sh"
+OBJECTS = "objects"
+QUEUE = "queue"
+CLAIMED = "claimed"
+RESULTS = "results"
+READ = "read"
+LARGE = "large"
+LOGS = "logs"
+SCRIPTS = "scripts"
+
+CLOSED = "~closed"
+HUNGRY = "~hungry"
+TEMPORARY = "."
+SIGN = "~"
+
+
+class BinName(NamedTuple):
+    """Which calls of which bin a file of the queue holds: ``first`` up to ``stop``."""
+
+    bin_id: int
+    first: int
+    stop: int
+
+
+class SegmentName(NamedTuple):
+    """The worker that wrote a segment, and its place among that worker's segments."""
+
+    worker: str
+    number: int
+
+
+def worker_name(batch: str, index: int | str, attempt: int | str) -> str:
+    """Name of the worker that element ``index`` of submission ``batch`` becomes."""
+    return f"{batch}-{index}-{attempt}"
+
+
+def parse_worker(name: str) -> tuple[str, int, int] | None:
+    """Batch, index and attempt of a worker's name; None when it is no worker's name."""
+    batch, _, rest = name.partition("-")
+    index, _, attempt = rest.partition("-")
+    if batch and index.isdigit() and attempt.isdigit():
+        return batch, int(index), int(attempt)
+    return None
+
+
+def bin_name(bin_id: int, first: int, stop: int) -> str:
+    """Name of the file that holds calls ``first`` up to ``stop`` of a bin."""
+    return f"{bin_id:09d}.{first}-{stop}"
+
+
+def parse_bin(name: str) -> BinName | None:
+    """The parts of a bin's file name; None when it is not one."""
+    bin_id, _, span = name.partition(".")
+    first, _, stop = span.partition("-")
+    if bin_id.isdigit() and first.isdigit() and stop.isdigit():
+        return BinName(int(bin_id), int(first), int(stop))
+    return None
+
+
+def segment_name(worker: str, number: int) -> str:
+    """Name of a worker's segment number ``number``."""
+    return f"{worker}{SIGN}{number:08d}"
+
+
+def parse_segment(name: str) -> SegmentName | None:
+    """The parts of a segment's file name; None when it is not one."""
+    worker, _, number = name.partition(SIGN)
+    if worker and number.isdigit():
+        return SegmentName(worker, int(number))
+    return None

@@ -1,0 +1,89 @@
+"""What a worker reports: records, packed one after the other into a segment.
+
+Pure functions of bytes.  A record says something about calls ``first`` up to
+``first + count`` of one bin (or about the worker itself: bin 0):
+
+    kind (1 byte) | flags (1) | bin id (8) | first (4) | count (4) | length (8) | body
+
+    STARTED   the worker is up; body: pickled dict (host, pid, job id, slots, versions)
+    BEGUN     these calls have been handed to a process; body: slot number
+    VALUES    these calls returned; body: their pickles, one after the other
+    ERROR     this call raised; body: pickled (exception or None, text, traceback, ...)
+    LARGE     this call returned; body: name of the file that holds the pickle
+    DIED      this call killed its process; body: pickled dict of WorkerDied's fields
+    RETURNED  these calls have not begun and are given back
+    ENDED     the worker's last word; body: pickled dict (why, signal, ...)
+
+With the flag INFO the body of VALUES, ERROR, LARGE or DIED starts with a ``CallInfo``:
+when, how long, how much memory, and the call's own output, or where it stands.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+__all__ = ["CallInfo", "Record", "pack", "pack_info", "records", "split_info"]
+
+STARTED, BEGUN, VALUES, ERROR, LARGE, DIED, RETURNED, ENDED = range(1, 9)
+INFO = 1
+
+HEADER = struct.Struct("<BBQIIQ")
+_INFO = struct.Struct("<dddQIQQI")
+
+
+class Record(NamedTuple):
+    """One record; ``body`` is a view into the segment."""
+
+    kind: int
+    flags: int
+    bin_id: int
+    first: int
+    count: int
+    body: memoryview
+
+
+class CallInfo(NamedTuple):
+    """What is known of one call besides its outcome.
+
+    Times are seconds (``started`` since the epoch), ``memory`` is the peak in bytes,
+    ``slot`` names the log that bytes ``out_start`` to ``out_stop`` belong to; ``output``
+    is a copy of them when they are few.
+    """
+
+    started: float
+    wall: float
+    cpu: float
+    memory: int
+    slot: int
+    out_start: int
+    out_stop: int
+    output: bytes
+
+
+def pack(kind: int, bin_id: int, first: int, count: int, body: bytes = b"", flags: int = 0) -> bytes:
+    """One record as bytes."""
+    return HEADER.pack(kind, flags, bin_id, first, count, len(body)) + body
+
+
+def pack_info(info: CallInfo) -> bytes:
+    """The call's info as bytes, to stand in front of the body."""
+    return _INFO.pack(*info[:7], len(info.output)) + info.output
+
+
+def split_info(body: memoryview) -> tuple[CallInfo, memoryview]:
+    """The info and the rest of a body that was packed with the flag INFO."""
+    *numbers, length = _INFO.unpack_from(body)
+    rest = _INFO.size + length
+    return CallInfo(*numbers, bytes(body[_INFO.size : rest])), body[rest:]
+
+
+def records(segment: memoryview) -> Iterator[Record]:
+    """The records of a segment, in the order in which they were written."""
+    at, end, size = 0, len(segment), HEADER.size
+    while at < end:
+        kind, flags, bin_id, first, count, length = HEADER.unpack_from(segment, at)
+        at += size
+        yield Record(kind, flags, bin_id, first, count, segment[at : at + length])
+        at += length

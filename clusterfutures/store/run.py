@@ -1,0 +1,289 @@
+"""The run directory, in the words of the design: the protocol of client and workers.
+
+    file                      written by      read by    deleted by
+    ------------------------  --------------  ---------  ----------------------------------
+    run.json                  client, once    anybody    client, with the directory
+    context                   client, once    workers    client, with the directory
+    environment.sh            client, once    job        client, with the directory
+    scripts/<batch>.sh        client          scheduler  client, with the directory
+    objects/<key>             client          processes  client, with the directory
+    queue/<pool>/<bin>        client          worker     nobody: it is *moved*, by rename, to
+    claimed/<worker>/<bin>    (the rename)    client     worker, when its results are written
+    claimed/<worker>/         job, or client  client     client, with the directory
+    queue/<pool>/~closed      client          workers    client, with the directory
+    queue/<pool>/~hungry      client          workers    client, when workers have work again
+    results/<segment>         worker          client     nobody: the client moves it to
+    read/<segment>            (the rename)    attach     client, with the directory
+    large/<file>              process         client     client, when it has read it
+    logs/<name>.log           job, processes  client     client, with the directory
+
+``claimed/<worker>/`` is the check-in of a job: it is made with ``mkdir``, by the job when
+it starts or by the client when the job is not wanted any more.  One of them is first,
+and that decides whether the worker exists.  A bin changes hands by rename only.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from clusterfutures.errors import StoreError
+from clusterfutures.store import names
+from clusterfutures.store.bins import Bin, pack_bin, unpack_bin
+from clusterfutures.store.files import Files
+from clusterfutures.store.frames import Bytes, framed, unframed
+
+__all__ = ["LARGE_BYTES", "RunDirectory"]
+
+#: from this size on, a buffer, a pickle or a result goes to a file of its own
+LARGE_BYTES = 1 << 20
+
+_DIRECTORIES = (
+    names.OBJECTS, names.QUEUE, names.CLAIMED, names.RESULTS, names.READ, names.LARGE, names.LOGS, names.SCRIPTS,
+)  # fmt: skip
+
+
+class RunDirectory:
+    """One run's directory.  Holds nothing but paths; safe to use from several threads."""
+
+    def __init__(self, path: str, files: Files | None = None) -> None:
+        self.path = path
+        self.files = files or Files()
+
+    # -- both sides -------------------------------------------------------------
+
+    @classmethod
+    def create(cls, path: str, files: Files | None = None) -> RunDirectory:
+        """Make a new run directory and its parents.
+
+        Raises StoreError when it exists already, or cannot be made, or its parent
+        belongs to somebody else.
+        """
+        run = cls(path, files)
+        try:
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            if not run.files.make_directory(path):
+                raise StoreError(message=f"the run directory {path} exists already: choose another name", path=path)
+            for name in _DIRECTORIES:
+                run.files.make_directory(f"{path}/{name}")
+        except OSError as error:
+            raise StoreError(
+                message=f"cannot make the run directory {path}: {error.strerror}; "
+                "give directory= or set CLUSTERFUTURES_DIR to a directory that this machine and the nodes share",
+                path=path,
+            ) from error
+        return run
+
+    @classmethod
+    def open(cls, path: str, files: Files | None = None) -> RunDirectory:
+        """Open a run directory that exists.  Raises StoreError when it is not safe."""
+        run = cls(path, files)
+        try:
+            run.files.check_directory(path)
+        except FileNotFoundError:
+            raise StoreError(message=f"there is no run directory {path} on this machine", path=path) from None
+        return run
+
+    def log_path(self, name: str) -> str:
+        """Where the log ``name`` stands."""
+        return f"{self.path}/{names.LOGS}/{name}.log"
+
+    # -- the client's side ------------------------------------------------------
+
+    def write_run_file(self, fields: dict[str, Any]) -> None:
+        """Say who runs what where, for people and for ``attach``."""
+        import json  # late: a node, which has no use for it, must start fast
+
+        self.files.publish(self.path, names.RUN_FILE, [json.dumps(fields, indent=1, default=str).encode()])
+
+    def write_context(self, context: dict[str, Any]) -> None:
+        """Write what every worker has to know, once per run."""
+        self.files.publish(self.path, names.CONTEXT_FILE, framed([pickle.dumps(context, 5)]))
+
+    def write_environment(self, text: str) -> str:
+        """Write the shell file that a job without our environment reads; its path."""
+        self.files.publish(self.path, names.ENVIRONMENT_FILE, [os.fsencode(text)])
+        return f"{self.path}/{names.ENVIRONMENT_FILE}"
+
+    def write_script(self, batch: str, text: str) -> str:
+        """Write a job's script; its path."""
+        self.files.publish(f"{self.path}/{names.SCRIPTS}", f"{batch}.sh", [os.fsencode(text)])
+        return f"{self.path}/{names.SCRIPTS}/{batch}.sh"
+
+    def check_in_path(self, worker: str) -> str:
+        """The directory whose ``mkdir`` decides whether ``worker`` comes to be."""
+        return f"{self.path}/{names.CLAIMED}/{worker}"
+
+    def revoke(self, worker: str) -> bool:
+        """Check in for a worker that has not started, so that it never will.
+
+        Returns False when the worker was first.
+        """
+        return self.files.make_directory(self.check_in_path(worker))
+
+    def write_object(self, key: str, pieces: Sequence[Bytes]) -> None:
+        """Publish an object under its key (the hash of its content)."""
+        self.files.publish(f"{self.path}/{names.OBJECTS}", key, framed(pieces))
+
+    def open_pool(self, pool: str) -> None:
+        """Make the queue of the workers with one set of resources."""
+        self.files.make_directory(self._queue(pool))
+
+    def publish_bin(self, pool: str, content: Bin) -> str:
+        """Put a bin in the queue; returns its file's name."""
+        name = names.bin_name(content.bin_id, content.first, content.stop)
+        self.files.publish(self._queue(pool), name, pack_bin(content))
+        return name
+
+    def take_back(self, pool: str, name: str) -> bool:
+        """Take a bin out of the queue again; False when a worker was first."""
+        aside = f"{self.path}/{names.READ}/{name}"
+        try:
+            taken = self.files.take(f"{self._queue(pool)}/{name}", aside)
+        except FileNotFoundError:
+            return False  # the whole run directory is gone
+        if taken:
+            self.files.discard(aside)
+        return taken
+
+    def close_pool(self, pool: str) -> None:
+        """Tell the workers of a pool that nothing will follow what is in the queue."""
+        self.files.publish(self._queue(pool), names.CLOSED, [])
+
+    def set_hungry(self, pool: str, hungry: bool) -> None:
+        """Ask the busy workers of a pool to give back calls that have not begun."""
+        if hungry:
+            self.files.publish(self._queue(pool), names.HUNGRY, [])
+        else:
+            self.files.discard(f"{self._queue(pool)}/{names.HUNGRY}")
+
+    def launched(self) -> list[str]:
+        """The workers that have checked in (and those revoked)."""
+        return self.files.listing(f"{self.path}/{names.CLAIMED}")
+
+    def claimed_bins(self, worker: str) -> list[names.BinName]:
+        """The bins that ``worker`` had claimed and not finished."""
+        try:
+            found = self.files.listing(f"{self.path}/{names.CLAIMED}/{worker}")
+        except FileNotFoundError:
+            return []
+        return [parsed for name in found if (parsed := names.parse_bin(name))]
+
+    def new_segments(self) -> list[str]:
+        """The names of segments that have not been set aside."""
+        return self.files.listing(f"{self.path}/{names.RESULTS}")
+
+    def read_segment(self, name: str) -> memoryview:
+        """The records of a segment as bytes.  Raises StoreError when it is damaged."""
+        path = f"{self.path}/{names.RESULTS}/{name}"
+        (body,) = unframed(self.files.read(path), path)
+        return body
+
+    def set_aside(self, name: str) -> None:
+        """Move a segment that has been read out of the way of the next look."""
+        self.files.take(f"{self.path}/{names.RESULTS}/{name}", f"{self.path}/{names.READ}/{name}")
+
+    def read_large(self, name: str, wait: float) -> list[memoryview]:
+        """The pickle and the buffers of a large result; the file is removed.
+
+        A file that is announced and not there is late, not lost: retried for ``wait``
+        seconds before StoreError.
+        """
+        directory = f"{self.path}/{names.LARGE}"
+        path = f"{directory}/{name}"
+        content = self._read_late(directory, name, wait)
+        parts = unframed(bytearray(content), path)
+        self.files.discard(path)
+        return parts
+
+    def read_log(self, name: str, start: int, stop: int | None = None) -> bytes:
+        """Bytes ``start`` up to ``stop`` of a log; what there is, when it is shorter."""
+        try:
+            with open(self.log_path(name), "rb") as log:
+                log.seek(start)
+                return log.read() if stop is None else log.read(stop - start)
+        except OSError:
+            return b""
+
+    def remove(self) -> None:
+        """Remove the run directory and all that is in it."""
+        import shutil  # late, as json above
+
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    # -- the worker's side ------------------------------------------------------
+
+    def read_context(self) -> dict[str, Any]:
+        """What the client wrote for every worker."""
+        path = f"{self.path}/{names.CONTEXT_FILE}"
+        (body,) = unframed(self.files.read(path), path)
+        context: dict[str, Any] = pickle.loads(body)
+        return context
+
+    def queued(self, pool: str) -> list[str]:
+        """The names in a pool's queue, oldest bin first, signs last."""
+        return self.files.listing(self._queue(pool))
+
+    def claim(self, pool: str, name: str, worker: str) -> Bin | None:
+        """Claim a bin; None when another worker, or the client, was first."""
+        path = f"{self.path}/{names.CLAIMED}/{worker}/{name}"
+        if not self.files.take(f"{self._queue(pool)}/{name}", path):
+            return None
+        return unpack_bin(self.files.read(path), path)
+
+    def finish(self, worker: str, name: str) -> None:
+        """Forget a claimed bin whose results are all published."""
+        self.files.discard(f"{self.path}/{names.CLAIMED}/{worker}/{name}")
+
+    def publish_segment(self, name: str, body: Bytes) -> None:
+        """Publish a worker's records."""
+        self.files.publish(f"{self.path}/{names.RESULTS}", name, framed([body]))
+
+    def write_large(self, name: str, pieces: Sequence[Bytes]) -> None:
+        """Publish a large result: its pickle and its out-of-band buffers."""
+        self.files.publish(f"{self.path}/{names.LARGE}", name, framed(pieces))
+
+    def map_object(self, key: str, wait: float, checked: bool = False) -> list[memoryview]:
+        """The frames of an object, as private writable views.
+
+        checked: its checksums have been compared before.  Raises StoreError when it is damaged, or not there after ``wait`` seconds.
+        """
+        directory = f"{self.path}/{names.OBJECTS}"
+        path = f"{directory}/{key}"
+        try:
+            view = self.files.map(path)
+        except FileNotFoundError:
+            self._await(directory, key, wait)
+            view = self.files.map(path)
+        return unframed(view, path, check=not checked)
+
+    # -- late names -------------------------------------------------------------
+
+    def _queue(self, pool: str) -> str:
+        return f"{self.path}/{names.QUEUE}/{pool}"
+
+    def _read_late(self, directory: str, name: str, wait: float) -> bytes:
+        path = f"{directory}/{name}"
+        try:
+            return self.files.read(path)
+        except FileNotFoundError:
+            self._await(directory, name, wait)
+            return self.files.read(path)
+
+    def _await(self, directory: str, name: str, wait: float) -> None:
+        """Wait until a listing shows ``name``; StoreError after ``wait`` seconds."""
+        deadline = time.monotonic() + wait
+        pause = 0.002
+        while name not in self.files.listing(directory):
+            if time.monotonic() > deadline:
+                raise StoreError(
+                    message=f"{directory}/{name} did not appear within {wait:g} s: "
+                    "was it removed, or does this machine see another directory?",
+                    path=f"{directory}/{name}",
+                )
+            time.sleep(pause)
+            pause = min(pause * 2, 1.0)
+
