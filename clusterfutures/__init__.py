@@ -36,7 +36,25 @@ _HOME = {
     "option_help": "schedulers.options",
 }
 
-__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [
+    "ClusterError",
+    "ClusterExecutor",
+    "ClusterFuture",
+    "InitializerFailed",
+    "JobFailed",
+    "LocalExecutor",
+    "OptionError",
+    "PBSExecutor",
+    "RemoteTraceback",
+    "SchedulerUnavailable",
+    "SlurmExecutor",
+    "StoreError",
+    "SubmitError",
+    "TransferError",
+    "Usage",
+    "WorkerDied",
+    "option_help",
+]
 
 if TYPE_CHECKING:
     from clusterfutures.errors import (

@@ -1,7 +1,7 @@
 """How calls are grouped into bins: pure functions of numbers.
 
-    map       knows its length   -> ``map_sizes``: a few bins a slot, smaller at the end
-    submit    a stream           -> ``stream_size``: one call a bin until calls prove short
+map       knows its length   -> ``map_sizes``: a few bins a slot, smaller at the end
+submit    a stream           -> ``stream_size``: one call a bin until calls prove short
 """
 
 from __future__ import annotations

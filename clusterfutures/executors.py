@@ -56,7 +56,7 @@ class _Calls(Executor):
         """
         return self._client.submit(self._resources, fn, args, kwargs)
 
-    def map(  # type: ignore[override]
+    def map(
         self,
         fn: Callable[..., T],
         *iterables: Iterable[Any],

@@ -1,16 +1,16 @@
 """What runs in the user's program: turns calls into bins, collects results, watches jobs.
 
-    pickling.py   calls and functions to bytes; large buffers to ``objects/``, once
-    inbox.py      where all threads leave what the pump has to know
-    ledger.py     every decision about calls, bins and workers         (pure)
-    pump.py       the thread that owns the ledger and looks at results
-    clerk.py      the thread that runs the scheduler's commands
-    outcomes.py   records back to values and exceptions
-    mapping.py    ``map``: chunks out, values in, in order
-    client.py     one run: ties the above together, from start to removal
+pickling.py   calls and functions to bytes; large buffers to ``objects/``, once
+inbox.py      where all threads leave what the pump has to know
+ledger.py     every decision about calls, bins and workers         (pure)
+pump.py       the thread that owns the ledger and looks at results
+clerk.py      the thread that runs the scheduler's commands
+outcomes.py   records back to values and exceptions
+mapping.py    ``map``: chunks out, values in, in order
+client.py     one run: ties the above together, from start to removal
 
-    caller --submit--> inbox --> pump (Ledger) --bins--> queue/   ... node ... results/
-                         ^        |     ^                                         |
-                         |        |     +-------------- segments -----------------+
-                         +--answers-- clerk <--submit, cancel, poll-- pump
+caller --submit--> inbox --> pump (Ledger) --bins--> queue/   ... node ... results/
+                     ^        |     ^                                         |
+                     |        |     +-------------- segments -----------------+
+                     +--answers-- clerk <--submit, cancel, poll-- pump
 """

@@ -45,10 +45,10 @@ class Submitted(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """``count`` requested jobs that will not come; error None: only for now."""
+    """``jobs`` requested jobs that will not come; error None: only for now."""
 
     pool: str
-    count: int
+    jobs: int
     error: BaseException | None
 
 
@@ -73,16 +73,13 @@ class Clerk:
     """Owns the adapter.  Every method may be called from any thread and returns at once.
 
     prepare: makes batch name, spec and script path for (pool, count).
-    watched: the job ids whose state is wanted now.
     """
 
-    def __init__(
-        self, scheduler: Scheduler, inbox: Inbox, prepare: Prepare, watched: Callable[[], Sequence[str]]
-    ) -> None:
+    def __init__(self, scheduler: Scheduler, inbox: Inbox, prepare: Prepare) -> None:
         self._scheduler = scheduler
         self._inbox = inbox
         self._prepare = prepare
-        self._watched = watched
+        self._watched: Callable[[], Sequence[str]] = list
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._array_limit: int | None = None
@@ -91,6 +88,10 @@ class Clerk:
         self._next_poll: float | None = None
         self._failing_since: float | None = None
         self.thread = threading.Thread(target=self._run, name="clusterfutures-clerk", daemon=False)
+
+    def watch(self, watched: Callable[[], Sequence[str]]) -> None:
+        """Say where the ids of the jobs are to be had whose state is wanted; before the start."""
+        self._watched = watched
 
     def submit(self, pool: str, count: int) -> None:
         """Submit ``count`` jobs for ``pool``."""

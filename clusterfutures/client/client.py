@@ -28,12 +28,12 @@ import cloudpickle
 import clusterfutures
 from clusterfutures.client.clerk import Clerk
 from clusterfutures.client.inbox import Inbox, Phase
-from clusterfutures.client.ledger import Limits
 from clusterfutures.client.mapping import Mapping as MapRun
 from clusterfutures.client.mapping import Plan, chunked
 from clusterfutures.client.pickling import Pickled, Pickler
 from clusterfutures.client.pump import Cancelled, Held, NewWork, Pump, Ready, Stop
 from clusterfutures.client.settings import Settings
+from clusterfutures.client.state import Limits
 from clusterfutures.client.work import Call, Chunk
 from clusterfutures.errors import OptionError
 from clusterfutures.futures import ClusterFuture
@@ -223,8 +223,9 @@ class Client:
             limits = Limits(
                 settings.max_workers, settings.processes, settings.bins_per_job, self._scheduler.gather_seconds
             )
-            self._pump = Pump(self.run, self.inbox, limits, settings.visibility_timeout, self._farewell)
-            self._clerk = self._pump.clerk = Clerk(self._scheduler, self.inbox, self._prepare, self._pump.watched)
+            self._clerk = Clerk(self._scheduler, self.inbox, self._prepare)
+            self._pump = Pump(self.run, self.inbox, limits, self._clerk, settings.visibility_timeout, self._farewell)
+            self._clerk.watch(self._pump.watched)
             _at_exit()
             _alive.add(self)
             self._pump.thread.start()

@@ -20,9 +20,7 @@ _ADVICE = {
 }
 
 
-def job_failed(
-    status: JobStatus, place: Place | None, call: str, log: str, tail: str, started: bool
-) -> JobFailed:
+def job_failed(status: JobStatus, place: Place | None, call: str, log: str, tail: str, started: bool) -> JobFailed:
     """The exception of a call whose job ended.
 
     started: the worker had come up; else something in the job's set-up is wrong.

@@ -5,188 +5,32 @@ argument, and hands over an ``Out`` through which the decisions leave: publish t
 ask for so many workers, cancel these.  A test's ``Out`` records, and proves that nothing
 else was asked for.
 
-A bin is a row of calls, cut into *pieces* as it moves about.  A piece is in exactly one
-place; its calls are handed to processes in order, so one number says which have begun:
-
-    WAITING (a file in the queue) --BEGUN--> with a worker --all settled--> gone
-        ^                                        |
-        +------ given back / job lost -----------+   calls that have not begun;
-                                                     begun ones fail with their job
-
-A worker: PENDING --STARTED--> RUNNING --ENDED--> over; lost at any moment.
+What it keeps, and how pieces of bins move, is in ``state.py``.
 """
 
 from __future__ import annotations
 
-import enum
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
 
 from clusterfutures import binning
-from clusterfutures.client.outcomes import Place
-from clusterfutures.client.work import Call, Chunk, QueueFile
-from clusterfutures.store import records
+from clusterfutures.client.staffing import Staffing
+from clusterfutures.client.state import BinState, Limits, Out, Piece, Pool, Work, Worker, WorkerState, gaps
+from clusterfutures.client.work import QueueFile
+from clusterfutures.errors import StoreError
 from clusterfutures.store.bins import CALLS
-from clusterfutures.store.records import CallInfo, Record
+from clusterfutures.store.records import Record
 
-__all__ = ["BinState", "Ledger", "Limits", "Out", "Piece", "Pool", "Worker", "WorkerState"]
+__all__ = ["Ledger"]
 
-#: seconds that requests for workers are gathered, at first and at most
-GATHER_SECONDS = 0.003
-LONGEST_GATHER_SECONDS = 1.0
 #: after so long without another submit, calls of unknown length are published
 QUIET_SECONDS = 0.2
 #: the most bins of long calls that lie in the queue at a time
 MOST_WAITING = 1000
+#: after the site's submit limit was met, the next try comes so much later
+LIMIT_RETRY_SECONDS = 15.0
 #: workers lost one after the other, without any result in between, before we give up
 MOST_LOSSES = 5
-#: idle workers have been idle so long before busy ones are asked to share
-HUNGRY_SECONDS = 0.03
-
-Work = Call | Chunk
-
-
-class WorkerState(enum.Enum):
-    """Where a worker's life is."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    ENDED = "ended"
-
-
-class Worker:
-    """One job of ours, from its submission to its end."""
-
-    __slots__ = ("busy", "host", "job_id", "launched", "name", "pool", "revoked", "since", "state")
-
-    def __init__(self, name: str, pool: str, job_id: str, now: float) -> None:
-        self.name = name
-        self.pool = pool
-        self.job_id = job_id
-        self.host = ""
-        self.state = WorkerState.PENDING
-        self.launched = False
-        self.revoked = False
-        self.busy = 0  # pieces that it works on
-        self.since = now
-
-    @property
-    def place(self) -> Place:
-        """What the errors of its calls say."""
-        return Place(self.host, self.job_id)
-
-
-class Piece:
-    """Calls ``first`` up to ``stop`` of a bin, in one place; before ``begun`` they have begun."""
-
-    __slots__ = ("begun", "file", "first", "left", "note", "stop", "worker")
-
-    def __init__(self, first: int, stop: int, left: int, note: int) -> None:
-        self.first = first
-        self.stop = stop
-        self.begun = first
-        self.left = left
-        self.note = note  # how many of them count as begun once the file is claimed
-        self.file: QueueFile | None = None
-        self.worker: Worker | None = None
-
-
-class BinState:
-    """A bin that has calls without an outcome."""
-
-    __slots__ = ("bin_id", "kind", "pieces", "pool", "settled", "work")
-
-    def __init__(self, bin_id: int, pool: str, work: list[Work]) -> None:
-        self.bin_id = bin_id
-        self.pool = pool
-        self.work = work
-        self.kind = work[0].kind
-        count = len(work) if self.kind == CALLS else work[0].count
-        self.settled = bytearray(count)
-        self.pieces: list[Piece] = []
-
-    def item(self, index: int) -> Work:
-        """The work that call ``index`` belongs to."""
-        return self.work[index] if self.kind == CALLS else self.work[0]
-
-    def piece_at(self, index: int) -> Piece | None:
-        """The piece that call ``index`` is in."""
-        for piece in self.pieces:
-            if piece.first <= index < piece.stop:
-                return piece
-        return None
-
-
-class Pool:
-    """The workers with one set of resources, and what waits for them."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.pending: deque[Work] = deque()
-        self.withdrawn = 0
-        self.waiting: dict[str, tuple[BinState, Piece]] = {}
-        self.workers: dict[str, Worker] = {}
-        self.requested = 0
-        self.request_at: float | None = None
-        self.gather = GATHER_SECONDS
-        self.last_submit = 0.0
-        self.hungry = False
-        self.hungry_since: float | None = None
-        self.ever_started = False
-        self.failed_starts = 0
-        self.losses = 0
-        self.error: BaseException | None = None
-
-    def live(self) -> list[Worker]:
-        """Workers that are pending or running."""
-        return [w for w in self.workers.values() if w.state is not WorkerState.ENDED]
-
-    @property
-    def backlog(self) -> int:
-        """Pieces of work that no worker has taken, published or not."""
-        return len(self.waiting) + len(self.pending) - self.withdrawn
-
-
-class Limits:
-    """The numbers that the decisions depend on."""
-
-    def __init__(self, max_workers: int, processes: int, bins_per_job: int | None, gather: float) -> None:
-        self.max_workers = max_workers
-        self.processes = processes
-        self.bins_per_job = bins_per_job
-        self.gather = gather
-
-    @property
-    def slots(self) -> int:
-        """Processes that work at the same time, at most."""
-        return self.max_workers * self.processes
-
-
-class Out(Protocol):
-    """How decisions leave the ledger."""
-
-    def publish(self, state: BinState, piece: Piece) -> str:
-        """Write the bin's file; returns its name."""
-
-    def take_back(self, file: QueueFile) -> bool:
-        """Take a bin's file out of the queue; False when a worker was first."""
-
-    def request(self, pool: str, count: int) -> None:
-        """Have ``count`` more workers submitted."""
-
-    def revoke(self, workers: Sequence[Worker]) -> None:
-        """End workers that have not started."""
-
-    def set_hungry(self, pool: str, hungry: bool) -> None:
-        """Ask busy workers to share, or stop asking."""
-
-    def place_work(self, work: Sequence[Work], file: QueueFile) -> list[Work]:
-        """Mark work as being in ``file``; returns what has not been withdrawn."""
-
-    def settle(self, work: Work, record: Record, worker: Worker) -> CallInfo | None:
-        """Pass an outcome on."""
 
 
 class Ledger:
@@ -197,6 +41,7 @@ class Ledger:
         self.pools: dict[str, Pool] = {}
         self.unsettled = 0
         self._out = out
+        self._staffing = Staffing(limits, out)
         self._bins: dict[int, BinState] = {}
         self._next_bin = 1
         self._estimates: dict[str, float] = {}
@@ -207,15 +52,28 @@ class Ledger:
         """A call or a chunk has been submitted."""
         pool = self.pools.get(pool_name)
         if pool is None:
-            pool = self.pools[pool_name] = Pool(pool_name)
+            pool = self.pools[pool_name] = Pool(pool_name, self.limits.gather)
         pool.pending.append(work)
         pool.last_submit = now
         self.unsettled += work.count
 
-    def withdrawn(self, pool_name: str, work: Work) -> None:
-        """Work that had not been published was cancelled."""
-        self.unsettled -= work.count
+    def withdrawn(self, pool_name: str) -> None:
+        """Work that had not been published was cancelled; it is dropped when its turn comes."""
         self.pools[pool_name].withdrawn += 1
+
+    def _drop_withdrawn(self, pool: Pool, work: Work) -> None:
+        pool.withdrawn -= 1
+        self.unsettled -= work.count
+
+    def cancel_pending(self, pool: Pool, withdraw: Callable[[Work], bool]) -> None:
+        """Cancel everything that has not been published; ``withdraw``: False when that
+        had been done before."""
+        while pool.pending:
+            work = pool.pending.popleft()
+            if withdraw(work):
+                self.unsettled -= work.count
+            else:
+                self._drop_withdrawn(pool, work)
 
     def taken_back(self, file: QueueFile) -> None:
         """A cancel took a file out of the queue: what else was in it goes back."""
@@ -244,7 +102,7 @@ class Ledger:
         if state.work[0].withdrawn:
             self._forget(state, first, stop)
             return
-        for start, end in _gaps(state.settled, first, stop):
+        for start, end in gaps(state.settled, first, stop):
             piece = Piece(start, end, end - start, 1)
             state.pieces.append(piece)
             self._publish(pool, state, piece)
@@ -263,8 +121,8 @@ class Ledger:
         due = now + 60.0
         for pool in self.pools.values():
             due = min(due, self._publish_pending(pool, now))
-            due = min(due, self._ask_for_workers(pool, now))
-            due = min(due, self._share(pool, now))
+            due = min(due, self._staffing.ask_for_workers(pool, now))
+            due = min(due, self._staffing.share(pool, self._bins.values(), now))
         return due
 
     def _publish_pending(self, pool: Pool, now: float) -> float:
@@ -272,8 +130,7 @@ class Ledger:
         while pool.pending:
             head = pool.pending[0]
             if head.withdrawn:
-                pool.pending.popleft()
-                pool.withdrawn -= 1
+                self._drop_withdrawn(pool, pool.pending.popleft())
                 continue
             if head.kind == CALLS:
                 estimate = self._estimate(head, now)
@@ -282,16 +139,28 @@ class Ledger:
                 size = binning.stream_size(len(pool.pending), estimate, self.limits.slots)
                 if estimate is None and now >= quiet_at:
                     size = max(size, math.ceil(len(pool.pending) / MOST_WAITING))
-                work = _next_calls(pool, size)
+                work = self._next_calls(pool, size)
                 note = len(work) if estimate is not None and len(work) > 1 else 1
             else:
                 if len(pool.waiting) >= MOST_WAITING:
                     break
                 work, note = [pool.pending.popleft()], 1
-            self._publish_new(pool, work, note)
+            if work:
+                self._publish_new(pool, work, note)
         else:
             return now + 60.0
         return quiet_at if now < quiet_at else now + 60.0
+
+    def _next_calls(self, pool: Pool, size: int) -> list[Work]:
+        """Up to ``size`` calls from the front that have not been withdrawn."""
+        work: list[Work] = []
+        while pool.pending and len(work) < size and pool.pending[0].kind == CALLS:
+            call = pool.pending.popleft()
+            if call.withdrawn:
+                self._drop_withdrawn(pool, call)
+            else:
+                work.append(call)
+        return work
 
     def _room(self, estimate: float | None, quiet: bool) -> int:
         """How many bins may lie in the queue.
@@ -323,48 +192,25 @@ class Ledger:
             return self._without_withdrawn(pool, state, wanted)
         piece.file = file
         self._bins[state.bin_id] = state
-        file.name = self._out.publish(state, piece)
+        try:
+            file.name = self._out.publish(state, piece)
+        except StoreError as error:
+            reason = error
+            state.pieces.remove(piece)
+            self._fail_range(state, piece.first, piece.stop, lambda _call: reason)
+            return True
         pool.waiting[file.name] = (state, piece)
         return True
 
     def _without_withdrawn(self, pool: Pool, state: BinState, wanted: list[Work]) -> bool:
         """Some calls were cancelled while their bin was being made: make it without them."""
-        pool.withdrawn -= len(state.work) - len(wanted)
-        for work in reversed(wanted):
-            work.file = None
-            pool.pending.appendleft(work)
+        for work in state.work:
+            if work.withdrawn:
+                self._drop_withdrawn(pool, work)
+        pool.pending.extendleft(reversed(wanted))
         return False
 
     # -- workers ----------------------------------------------------------------
-
-    def _ask_for_workers(self, pool: Pool, now: float) -> float:
-        live = pool.live()
-        busy = sum(1 for worker in live if worker.busy)
-        backlog = pool.backlog
-        wanted = min(self.limits.max_workers, busy + math.ceil(backlog / self.limits.processes))
-        missing = wanted - len(live) - pool.requested
-        if not backlog:
-            self._dismiss_pending(pool, live)
-        if missing <= 0 or not backlog:
-            pool.request_at = None
-            if not live and not pool.requested:
-                pool.gather = self.limits.gather
-            return now + 60.0
-        if pool.request_at is None:
-            pool.request_at = now + pool.gather
-        if now < pool.request_at:
-            return pool.request_at
-        pool.requested += missing
-        pool.request_at = None
-        pool.gather = min(LONGEST_GATHER_SECONDS, max(4 * pool.gather, self.limits.gather))
-        self._out.request(pool.name, missing)
-        return now + 60.0
-
-    def _dismiss_pending(self, pool: Pool, live: Iterable[Worker]) -> None:
-        """Jobs that have not started are not wanted any more: everything is taken."""
-        pending = [worker for worker in live if worker.state is WorkerState.PENDING and not worker.revoked]
-        if pending:
-            self._out.revoke(pending)
 
     def submitted(self, pool_name: str, workers: Iterable[Worker], asked: int) -> None:
         """The scheduler took jobs; ``asked`` of the requested ones are answered."""
@@ -373,37 +219,12 @@ class Ledger:
         for worker in workers:
             pool.workers[worker.name] = worker
 
-    def _share(self, pool: Pool, now: float) -> float:
-        """Ask busy workers for calls that wait in their bins, while others are idle."""
-        hungry = not pool.backlog and self._someone_idle(pool) and self._someone_rich(pool)
-        if not hungry:
-            pool.hungry_since = None
-        elif pool.hungry_since is None:
-            pool.hungry_since = now
-        due = hungry and now >= (pool.hungry_since or 0.0) + HUNGRY_SECONDS
-        if due != pool.hungry:
-            pool.hungry = due
-            self._out.set_hungry(pool.name, due)
-        return now + HUNGRY_SECONDS if hungry and not due else now + 60.0
-
-    def _someone_idle(self, pool: Pool) -> bool:
-        return any(w.state is WorkerState.RUNNING and w.busy < self.limits.processes for w in pool.workers.values())
-
-    def _someone_rich(self, pool: Pool) -> bool:
-        return any(
-            piece.worker is not None and piece.stop - piece.begun > 1
-            for state in self._bins.values()
-            if state.pool == pool.name
-            for piece in state.pieces
-        )
-
     # -- records come in --------------------------------------------------------
 
     def started(self, worker: Worker, host: str, job_id: str) -> None:
         """The worker is up."""
         pool = self.pools[worker.pool]
         worker.state = WorkerState.RUNNING
-        worker.launched = True
         worker.host = host
         worker.job_id = worker.job_id or job_id
         pool.ever_started = True
@@ -416,8 +237,8 @@ class Ledger:
         if state is None or piece is None:
             return
         self._claimed(worker, state, piece)
-        piece.begun = max(piece.begun, record.first + record.count)
-        self._begin(state, worker, record.first, record.first + record.count)
+        piece.begun = max(piece.begun, record.first + record.calls)
+        self._begin(state, worker, record.first, record.first + record.calls)
 
     def _claimed(self, worker: Worker, state: BinState, piece: Piece) -> None:
         if piece.file is not None:
@@ -440,14 +261,14 @@ class Ledger:
         if state is None or piece is None:
             return
         self._claimed(worker, state, piece)
-        stop = record.first + record.count
+        stop = record.first + record.calls
         if state.settled.find(1, record.first, stop) >= 0:
             return
-        state.settled[record.first : stop] = b"\x01" * record.count
-        self.unsettled -= record.count
+        state.settled[record.first : stop] = b"\x01" * record.calls
+        self.unsettled -= record.calls
         self.pools[state.pool].losses = 0
         work = state.item(record.first)
-        if state.kind == CALLS and record.count > 1:
+        if state.kind == CALLS and record.calls > 1:
             for index in range(record.first, stop):
                 self._out.settle(state.work[index], record, worker)
         else:
@@ -455,7 +276,7 @@ class Ledger:
             if info is not None:
                 known = self._estimates.get(work.function)
                 self._estimates[work.function] = info.wall if known is None else 0.7 * known + 0.3 * info.wall
-        self._piece_progress(state, piece, record.count)
+        self._piece_progress(state, piece, record.calls)
 
     def _piece_progress(self, state: BinState, piece: Piece, count: int) -> None:
         piece.left -= count
@@ -498,7 +319,9 @@ class Ledger:
         """True when the worker holds calls that have begun and have no outcome."""
         return worker.busy > 0
 
-    def lost(self, worker: Worker, claimed: Sequence[tuple[int, int, int]], error: Callable[[str], BaseException]) -> None:
+    def lost(
+        self, worker: Worker, claimed: Sequence[tuple[int, int, int]], error: Callable[[str], BaseException]
+    ) -> None:
         """The worker's job is over without its last word, or with calls unfinished.
 
         claimed: (bin id, first, stop) of the files in its directory.  Calls that had
@@ -533,12 +356,13 @@ class Ledger:
         none_left = not pool.live() and not pool.requested
         if none_left or (not pool.ever_started and pool.failed_starts > 1):
             self.fail_waiting(pool, error)
-            self._dismiss_pending(pool, pool.live())
+            self._staffing.dismiss_pending(pool.live())
 
-    def not_submitted(self, pool_name: str, count: int, error: BaseException | None) -> None:
+    def not_submitted(self, pool_name: str, count: int, error: BaseException | None, now: float) -> None:
         """The scheduler refused ``count`` jobs; None: only for now, others do the work."""
         pool = self.pools[pool_name]
         pool.requested -= count
+        pool.request_at = now + LIMIT_RETRY_SECONDS
         if error is not None and not pool.live():
             self.fail_waiting(pool, lambda _call: error)
 
@@ -552,13 +376,13 @@ class Ledger:
         while pool.pending:
             work = pool.pending.popleft()
             if work.withdrawn:
-                pool.withdrawn -= 1
+                self._drop_withdrawn(pool, work)
                 continue
             self.unsettled -= work.count
             work.fail(0, work.count, error(work.name))
 
     def _fail_range(self, state: BinState, first: int, stop: int, error: Callable[[str], BaseException]) -> None:
-        for start, end in _gaps(state.settled, first, stop):
+        for start, end in gaps(state.settled, first, stop):
             state.settled[start:end] = b"\x01" * (end - start)
             self.unsettled -= end - start
             if state.kind == CALLS:
@@ -575,27 +399,3 @@ class Ledger:
         for state in list(self._bins.values()):
             self._fail_range(state, 0, len(state.settled), error)
         self.unsettled = 0
-
-
-def _next_calls(pool: Pool, size: int) -> list[Work]:
-    """Up to ``size`` calls from the front that have not been withdrawn."""
-    work: list[Work] = []
-    while pool.pending and len(work) < size and pool.pending[0].kind == CALLS:
-        call = pool.pending.popleft()
-        if call.withdrawn:
-            pool.withdrawn -= 1
-        else:
-            work.append(call)
-    return work
-
-
-def _gaps(settled: bytearray, first: int, stop: int) -> list[tuple[int, int]]:
-    """The rows of calls in ``first`` up to ``stop`` that have no outcome."""
-    gaps = []
-    start = settled.find(0, first, stop)
-    while start >= 0:
-        end = settled.find(1, start, stop)
-        end = stop if end < 0 else end
-        gaps.append((start, end))
-        start = settled.find(0, end, stop)
-    return gaps

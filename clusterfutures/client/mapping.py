@@ -143,7 +143,7 @@ class Mapping:
 
     def deliver(self, number: int, record: Record, place: Place) -> None:
         """Calls of a chunk have an outcome."""
-        self._arrive(number, record.first, Arrived(record.count, record, place, None))
+        self._arrive(number, record.first, Arrived(record.calls, record, place, None))
 
     def refuse(self, number: int, first: int, count: int, error: BaseException) -> None:
         """Calls of a chunk will have none."""

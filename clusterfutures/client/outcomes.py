@@ -65,7 +65,7 @@ def decode_values(record: Record, call: str) -> Iterator[Any]:
     """
     load = pickle.Unpickler(io.BytesIO(record.body)).load
     try:
-        for _ in range(record.count):
+        for _ in range(record.calls):
             yield load()
     except GeneratorExit:
         raise

@@ -42,7 +42,7 @@ class Pickled(NamedTuple):
     futures: tuple[Future[Any], ...]
 
 
-class _ArgumentPickler(cloudpickle.Pickler):  # type: ignore[misc, name-defined]
+class _ArgumentPickler(cloudpickle.Pickler):  # type: ignore[misc]
     """cloudpickle, which in addition writes a reference in the place of a future."""
 
     def __init__(self, file: io.BytesIO, keep: Callable[[pickle.PickleBuffer], bool]) -> None:

@@ -26,8 +26,10 @@ from typing import Any, NamedTuple
 from clusterfutures.client import failures
 from clusterfutures.client.clerk import Clerk, Explained, Refused, Seen, Submitted
 from clusterfutures.client.inbox import Inbox, Phase
-from clusterfutures.client.ledger import BinState, Ledger, Limits, Piece, Worker, WorkerState
-from clusterfutures.client.work import Call, Chunk, QueueFile
+from clusterfutures.client.ledger import Ledger
+from clusterfutures.client.roster import Roster
+from clusterfutures.client.state import BinState, Limits, Piece, Work, Worker, WorkerState
+from clusterfutures.client.work import Call, QueueFile
 from clusterfutures.errors import InitializerFailed, StoreError
 from clusterfutures.futures import ClusterFuture
 from clusterfutures.schedulers.base import JobState, JobStatus
@@ -42,12 +44,8 @@ logger = logging.getLogger("clusterfutures")
 
 LOOK_SECONDS = 0.0005
 LONGEST_LOOK_SECONDS = 1.0
-#: how often the check-ins of jobs that have not reported yet are looked at
-LAUNCH_LOOK_SECONDS = 0.5
 #: how long workers may take to end by themselves when the run is closed
 FAREWELL_SECONDS = 5.0
-
-Work = Call | Chunk
 
 
 class NewWork(NamedTuple):
@@ -89,27 +87,31 @@ class Pump:
     """The thread and the ledger's ``Out`` in one: decisions are carried out here."""
 
     def __init__(
-        self, run: RunDirectory, inbox: Inbox, limits: Limits, visibility_timeout: float, farewell: Callable[[], None]
+        self,
+        run: RunDirectory,
+        inbox: Inbox,
+        limits: Limits,
+        clerk: Clerk,
+        visibility_timeout: float,
+        farewell: Callable[[], None],
     ) -> None:
         self._run = run
         self._inbox = inbox
+        self._clerk = clerk
         self._wait = visibility_timeout
         self._farewell = farewell
         self._ledger = Ledger(limits, self)
-        self._workers: dict[str, Worker] = {}
-        self._by_job: dict[str, Worker] = {}
+        self._roster = Roster(run, self._ledger, clerk, visibility_timeout)
         self._outputs: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._active = self._looked = self._launch_look = 0.0
+        self._active = self._looked = 0.0
         self._look_pause = LOOK_SECONDS
-        self._asked: set[str] = set()
         self._held: set[ClusterFuture[Any]] = set()
         self._unread: dict[str, float] = {}
-        self.clerk: Clerk
         self.thread = threading.Thread(target=self._main, name="clusterfutures-pump", daemon=False)
 
     def watched(self) -> list[str]:
         """The ids of jobs that may still be there; called by the clerk's thread."""
-        return list(self._by_job)
+        return self._roster.watched()
 
     # -- the thread -------------------------------------------------------------
 
@@ -141,12 +143,12 @@ class Pump:
             for item in items:
                 self._handle(item)
         now = time.monotonic()
-        if self._workers and now >= self._look_due():
+        if self._roster.workers and now >= self._look_due():
             self._look(now)
-            self._look_at_launches(now)
+            self._roster.advance(now)
 
     def _look_due(self) -> float:
-        return self._looked + self._look_pause if self._workers else time.monotonic() + 60.0
+        return self._looked + self._look_pause if self._roster.workers else time.monotonic() + 60.0
 
     def _handle(self, item: Any) -> None:
         match item:
@@ -158,21 +160,21 @@ class Pump:
             case Held(future):
                 self._held.add(future)
                 self._ledger.unsettled += 1
-            case Ready(pool, future, call):
+            case Ready(pool, future, call) if future in self._held:
                 self._held.discard(future)
                 self._ledger.unsettled -= 1
                 if call is not None:
                     self._handle(NewWork(pool, call))
-            case Cancelled(pool, work, None):
-                self._ledger.withdrawn(pool, work)
-            case Cancelled(_, _, file):
+            case Cancelled(pool, _, None):
+                self._ledger.withdrawn(pool)
+            case Cancelled(file=QueueFile() as file):
                 self._ledger.taken_back(file)
             case Submitted():
-                self._submitted(item)
-            case Refused(pool, count, error):
-                self._ledger.not_submitted(pool, count, error)
+                self._roster.submitted(item)
+            case Refused(pool, jobs, error):
+                self._ledger.not_submitted(pool, jobs, error, self._active)
             case Seen(states, when):
-                self._seen(states, when)
+                self._roster.seen(states, when)
             case Explained(name, status):
                 self._explained(name, status)
             case Stop(kill):
@@ -204,32 +206,13 @@ class Pump:
             if self._unread.setdefault(name, now) + 1.0 < now:  # it stays as it is: not late, but damaged
                 self._damaged(name, parsed.worker, error)
             return
-        worker = self._worker(parsed.worker)
+        if not self._roster.knows_batch(parsed.worker):
+            return  # the job was faster than the answer of its submission: the next look has it
+        worker = self._roster.worker(parsed.worker)
         if worker is not None:
             for record in records.records(body):
                 self._feed(worker, record)
         self._run.set_aside(name)
-
-    def _worker(self, name: str) -> Worker | None:
-        """The worker of a segment; a job that was requeued comes back under a new attempt."""
-        worker = self._workers.get(name)
-        parsed = names.parse_worker(name)
-        if worker is not None or parsed is None:
-            return worker
-        batch, index, attempt = parsed
-        for earlier in range(attempt - 1, -1, -1):
-            before = self._workers.get(names.worker_name(batch, index, earlier))
-            if before is not None:
-                return self._next_attempt(before, name)
-        return None
-
-    def _next_attempt(self, before: Worker, name: str) -> Worker:
-        status = JobStatus(before.job_id, JobState.PREEMPTED, "REQUEUED", "the scheduler runs the job again")
-        worker = Worker(name, before.pool, before.job_id, time.monotonic())
-        self._lose(before, status)
-        self._enlist([worker])
-        self._ledger.submitted(worker.pool, [worker], 0)
-        return worker
 
     def _feed(self, worker: Worker, record: Record) -> None:
         match record.kind:
@@ -250,115 +233,39 @@ class Pump:
         will never have a result."""
         logger.error("clusterfutures: %s", error)
         self._run.set_aside(name)
-        worker = self._worker(worker_name)
+        worker = self._roster.worker(worker_name)
         if worker is not None:
             self._ledger.lost(worker, [], lambda _call: error)
-            self._discharge(worker)
+            self._roster.discharge(worker)
 
     # -- workers come and go ----------------------------------------------------
-
-    def _submitted(self, answer: Submitted) -> None:
-        now = time.monotonic()
-        workers = [
-            Worker(names.worker_name(answer.batch, index, 0), answer.pool, job_id, now)
-            for index, job_id in enumerate(answer.job_ids)
-        ]
-        self._enlist(workers)
-        self._ledger.submitted(answer.pool, workers, answer.asked)
-
-    def _enlist(self, workers: Sequence[Worker]) -> None:
-        for worker in workers:
-            self._workers[worker.name] = worker
-            self._by_job[worker.job_id] = worker
-        self._active = time.monotonic()
-
-    def _discharge(self, worker: Worker) -> None:
-        self._workers.pop(worker.name, None)
-        if self._by_job.get(worker.job_id) is worker:
-            self._by_job.pop(worker.job_id, None)
-        self._asked.discard(worker.name)
-
-    def _look_at_launches(self, now: float) -> None:
-        """Jobs that have checked in and then say nothing: have the scheduler asked."""
-        silent = [w for w in self._workers.values() if w.state is WorkerState.PENDING and not w.revoked]
-        if not silent or now < self._launch_look + LAUNCH_LOOK_SECONDS:
-            return
-        self._launch_look = now
-        launched = set(self._run.launched())
-        for worker in silent:
-            if worker.name in launched:
-                if worker.launched and now - worker.since > LAUNCH_LOOK_SECONDS:
-                    worker.since = now + LAUNCH_LOOK_SECONDS
-                    self.clerk.look_soon()
-                elif not worker.launched:
-                    worker.launched, worker.since = True, now
 
     def _ended(self, worker: Worker, words: dict[str, Any]) -> None:
         """The worker's last word.  Calls it had begun and could not finish went with its job."""
         if words["why"] == "INITIALIZER":
             self._break(words["text"])
         if self._ledger.unfinished(worker):
-            self._ask_how(worker)
+            self._roster.ask_how(worker)
             return
         self._ledger.ended(worker)
-        self._discharge(worker)
-
-    def _seen(self, states: dict[str, JobStatus], when: float) -> None:
-        for job_id, status in states.items():
-            worker = self._by_job.get(job_id)
-            if worker is not None and status.state.is_final and when > worker.since:
-                self._ask_how(worker)
-            elif worker is not None and status.never_starts and worker.state is WorkerState.PENDING:
-                self._say_why_waiting(worker, status)
-
-    def _say_why_waiting(self, worker: Worker, status: JobStatus) -> None:
-        if worker.name not in self._asked:
-            self._asked.add(worker.name)
-            logger.warning(
-                "clusterfutures: job %s is waiting for something that does not come by itself: %s",
-                status.job_id,
-                status.reason,
-            )
-
-    def _ask_how(self, worker: Worker) -> None:
-        """The job is over without the worker's last word: find out how it ended."""
-        if worker.revoked:
-            self._ledger.ended(worker)
-            self._discharge(worker)
-        elif worker.name not in self._asked:
-            self._asked.add(worker.name)
-            self.clerk.explain(worker.name, worker.job_id)
+        self._roster.discharge(worker)
 
     def _explained(self, name: str, status: JobStatus | None) -> None:
-        worker = self._workers.get(name)
-        if worker is None:
-            return
-        self._look(time.monotonic())  # what it published before it ended comes first
-        if name in self._workers and (worker.state is not WorkerState.ENDED):
-            self._lose(worker, status)
-
-    def _lose(self, worker: Worker, status: JobStatus | None) -> None:
-        self._discharge(worker)
-        log = self._run.log_path(_log_name(worker.name))
-        tail = failures.last_lines(self._run.read_log(_log_name(worker.name), 0))
-        started = worker.state is WorkerState.RUNNING
-        status = status or JobStatus(worker.job_id, JobState.GONE)
-
-        def error(call: str) -> BaseException:
-            return failures.job_failed(status, worker.place, call, log, tail, started)
-
-        if started or worker.launched and self._run.claimed_bins(worker.name):
-            claimed = [tuple(name) for name in self._run.claimed_bins(worker.name)]
-            self._ledger.lost(worker, claimed, error)  # type: ignore[arg-type]
-        else:
-            self._ledger.failed_to_start(worker, error)
+        self._look_pause = LOOK_SECONDS
+        self._roster.explained(name, status, time.monotonic())
 
     def _break(self, text: str) -> None:
         """The initializer failed: nothing will work, so nothing is accepted any more."""
         logger.critical("clusterfutures: the initializer failed:\n%s", text)
         error = InitializerFailed(message=f"the initializer failed, so the executor cannot be used:\n{text}")
         self._inbox.advance(Phase.DRAINING, error)
-        self._ledger.fail_everything(lambda _call: error)
+        self._fail_everything(lambda _call: error)
+
+    def _fail_everything(self, error: Callable[[str], BaseException]) -> None:
+        self._ledger.fail_everything(error)
+        for future in self._held:
+            future._complete(None, error("a call that waits for others"))
+        self._held.clear()
 
     # -- the end ----------------------------------------------------------------
 
@@ -368,37 +275,31 @@ class Pump:
             for _, piece in list(pool.waiting.values()):
                 if piece.file is not None and self.take_back(piece.file):
                     self._cancel_file(piece.file)
-            self._cancel_pending(pool.pending)
+            self._ledger.cancel_pending(pool, self._withdraw)
         for future in list(self._held):
             future.cancel()
         if kill:
-            running = [w for w in self._workers.values() if w.state is WorkerState.RUNNING]
+            running = [w for w in self._roster.workers.values() if w.state is WorkerState.RUNNING]
             status = JobStatus("", JobState.CANCELLED, "CANCELLED", kill)
-            self._ledger.fail_everything(
+            self._fail_everything(
                 lambda call: failures.job_failed(status, running[0].place if running else None, call, "", "", True)
             )
-            self._end_jobs(list(self._workers.values()))
+            self._clerk.cancel([worker.job_id for worker in running])
 
     def _cancel_file(self, file: QueueFile) -> None:
         state, _ = self._ledger.pools[file.pool].waiting[file.name]
         for work in state.work:
-            self._cancel_work(work)
+            self._withdraw(work)
         self._ledger.taken_back(file)
 
-    def _cancel_pending(self, pending: Sequence[Work]) -> None:
-        for work in list(pending):
-            with self._inbox.lock:
-                fresh = not work.withdrawn
-                work.withdrawn = True
-            if fresh:
-                work.cancel()
-                self._ledger.unsettled -= work.count
-        pending.clear()  # type: ignore[attr-defined]
-
-    def _cancel_work(self, work: Work) -> None:
+    def _withdraw(self, work: Work) -> bool:
+        """Cancel work that no worker can have; False when that had been done before."""
         with self._inbox.lock:
+            fresh = not work.withdrawn
             work.withdrawn = True
-        work.cancel()
+        if fresh:
+            work.cancel()
+        return fresh
 
     def _settle_all(self, cause: BaseException | None) -> None:
         """No future stays pending, whatever made the thread end."""
@@ -406,36 +307,25 @@ class Pump:
             if isinstance(item, NewWork):
                 self._ledger.add(item.pool, item.work, time.monotonic())
         if self._ledger.unsettled or cause is not None:
-            error = StoreError(message=f"the executor failed: {cause!r}; this call has no result")
-            error.__cause__ = cause
-            self._ledger.fail_everything(lambda _call: error)
-            for future in self._held:
-                future._complete(None, error)
+            error = _executor_failed(cause, self._run)
+            self._fail_everything(lambda _call: error)
 
     def _close(self) -> None:
         """Let the workers end by themselves, then see to it that they have."""
-        pending = [w for w in self._workers.values() if w.state is WorkerState.PENDING]
-        self.revoke(pending)
+        pending = [w for w in self._roster.workers.values() if w.state is WorkerState.PENDING]
+        self._roster.revoke(pending)
         try:
             for pool in self._ledger.pools:
                 self._run.close_pool(pool)
             deadline = time.monotonic() + FAREWELL_SECONDS
-            while self._workers and time.monotonic() < deadline:
+            while self._roster.workers and time.monotonic() < deadline:
                 self._look_pause = min(self._look_pause, 0.02)
                 self._turn()
         except OSError as error:
             logger.info("clusterfutures: the run directory cannot be used any more: %s", error)
-        self._end_jobs(list(self._workers.values()))
+        self._roster.end_jobs(list(self._roster.workers.values()))
         for future in list(self._outputs):
             future.output()  # while the log is there
-
-    def _end_jobs(self, workers: Sequence[Worker]) -> None:
-        job_ids = [worker.job_id for worker in workers]
-        for worker in workers:
-            self._ledger.ended(worker)
-            self._discharge(worker)
-        if job_ids:
-            self.clerk.cancel(job_ids)
 
     # -- the ledger's way out ---------------------------------------------------
 
@@ -456,6 +346,14 @@ class Pump:
         file.name = names.bin_name(state.bin_id, piece.first, piece.stop)
         try:
             return self._run.publish_bin(state.pool, content)
+        except FileNotFoundError:
+            raise  # the run directory is gone: the end of the run
+        except OSError as error:
+            raise StoreError(
+                message=f"a call could not be written to {self._run.path}: {error.strerror}; "
+                "free some space there, or choose another directory=",
+                path=self._run.path,
+            ) from error
         finally:
             file.lock.release()
 
@@ -478,16 +376,11 @@ class Pump:
 
     def request(self, pool: str, count: int) -> None:
         """Have jobs submitted."""
-        self.clerk.submit(pool, count)
+        self._clerk.submit(pool, count)
 
     def revoke(self, workers: Sequence[Worker]) -> None:
-        """Check in for workers that have not started, and take their jobs out of the queue."""
-        revoked = []
-        for worker in workers:
-            if not worker.revoked and self._run.revoke(worker.name):
-                worker.revoked = True
-                revoked.append(worker)
-        self._end_jobs(revoked)
+        """End workers that have not started."""
+        self._roster.revoke(workers)
 
     def set_hungry(self, pool: str, hungry: bool) -> None:
         """Ask busy workers to share."""
@@ -501,6 +394,12 @@ class Pump:
         return info
 
 
-def _log_name(worker: str) -> str:
-    """The log of a worker's job: all attempts of a job write to one."""
-    return worker.rpartition("-")[0]
+def _executor_failed(cause: BaseException | None, run: RunDirectory) -> StoreError:
+    """Why nothing more can be had from this run."""
+    if isinstance(cause, OSError):
+        what = f"the run directory {run.path} cannot be used any more: {cause.strerror}"
+    else:
+        what = f"the thread that collects results failed: {cause!r}"
+    error = StoreError(message=f"{what}; this call has no result, and the executor takes no others", path=run.path)
+    error.__cause__ = cause
+    return error

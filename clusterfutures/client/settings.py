@@ -54,7 +54,7 @@ class Settings:
             raise TypeError("initializer must be a callable")
         if not re.fullmatch(r"[A-Za-z0-9_.+-]{1,100}", self.name):
             raise OptionError(
-                f"name={self.name!r}: a name is 1 to 100 letters, digits, '_', '.', '+' or '-', for example name='fit-2'"
+                f"name={self.name!r}: a name is 1 to 100 letters, digits, '_', '.', '+' or '-', as in 'fit-2'"
             )
         if self.idle_timeout < 0:
             raise ValueError("idle_timeout must not be negative: it is in seconds")

@@ -2,6 +2,9 @@
 
     main.py        the entry: context, versions, then the supervisor
     supervisor.py  one loop: claims bins, hands calls to slots, publishes what they report
+    claim.py       a claimed bin, and how much of it to hand over at a time
+    outbox.py      what is to be reported, gathered into segments
+    kin.py         who dies with whom
     slot.py        the supervisor's side of one process: fork, pipes, judge of its death
     arena.py       memory that both sides share and that outlives the process
     process.py     the process: runs calls, one at a time

@@ -12,6 +12,7 @@ supervisor reads there what had not been sent, and whose turn it was.
              4 first     open row of values: index of its first call
              5 count     ... how many calls it has
              6 stop      ... where its bytes end
+             7 output    where the output of the running call starts in the log
     bytes    from DATA: records, then the open row's pickles (after room for its header)
 
 A row of plain values is one VALUES record whose header is written when the row is
@@ -31,8 +32,8 @@ __all__ = ["ARENA_BYTES", "NOBODY", "Arena"]
 ARENA_BYTES = 2 << 20
 NOBODY = (1 << 64) - 1
 
-CURRENT, LOADING, BIN, END, FIRST, COUNT, STOP = range(7)
-_DATA = 64
+CURRENT, LOADING, BIN, END, FIRST, COUNT, STOP, OUTPUT = range(8)
+_DATA = 64  # eight words
 
 
 class Arena:

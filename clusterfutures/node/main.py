@@ -17,6 +17,7 @@ import time
 from typing import Any
 
 from clusterfutures.node import kin
+from clusterfutures.node.outbox import Outbox
 from clusterfutures.node.supervisor import Ending, Supervisor
 from clusterfutures.store import names, records
 from clusterfutures.store.run import RunDirectory
@@ -48,8 +49,8 @@ def main() -> None:
 def _supervise(run: RunDirectory, worker: str, pool: str, context: dict[str, Any], started: float) -> Ending:
     kin.adopt_orphans()
     _enter(context)
-    supervisor = Supervisor(run, worker, pool, context)
-    supervisor.report(
+    outbox = Outbox(run, worker)
+    outbox.report(
         records.STARTED,
         {
             "host": os.uname().nodename,
@@ -59,7 +60,7 @@ def _supervise(run: RunDirectory, worker: str, pool: str, context: dict[str, Any
             "time": started,
         },
     )
-    return supervisor.serve()
+    return Supervisor(run, worker, pool, context, outbox).serve()
 
 
 def _compare_versions(context: dict[str, Any]) -> None:

@@ -38,6 +38,7 @@ from clusterfutures.node.arena import (
     CURRENT,
     LOADING,
     NOBODY,
+    OUTPUT,
     STOP,
     Arena,
 )
@@ -159,6 +160,7 @@ class Process:
         """Carry out a command; returns how many calls were run."""
         kind, self._bin, first, *rest = command
         self._arena.words[BIN] = self._bin
+        self._arena.words[OUTPUT] = self._capture.position()
         self._sent = time.perf_counter()
         _reset_peak_memory()
         if kind == CALLS:
@@ -188,7 +190,7 @@ class Process:
         """Run one call; its record, with all that is to be known of it."""
         self._arena.words[CURRENT] = index
         capture = self._capture
-        output = capture.position()
+        output = self._arena.words[OUTPUT] = capture.position()
         children = os.times()
         started, cpu, clock = time.time(), time.process_time(), time.perf_counter()
         kind, body = self._outcome(head, data)
@@ -225,7 +227,9 @@ class Process:
             self._chunk_function = self._loader.function(head.function)
             self._chunk = self._loader.arguments(head, blob)
         except BaseException as error:
-            body = packed_error(_cannot_unpickle(f"the function or the arguments of calls {first} to {stop - 1}", error))
+            body = packed_error(
+                _cannot_unpickle(f"the function or the arguments of calls {first} to {stop - 1}", error)
+            )
             self._arena.add(records.pack(records.ERROR, self._bin, first, stop - first, body))
             self._report(stop)
         words[CURRENT], words[LOADING] = NOBODY, 0

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from clusterfutures.node import kin
-from clusterfutures.node.arena import CURRENT, LOADING, NOBODY, Arena
+from clusterfutures.node.arena import CURRENT, LOADING, NOBODY, OUTPUT, Arena
 from clusterfutures.node.process import LENGTH, REPLY, Process
 from clusterfutures.node.share import take_share
 from clusterfutures.store.run import RunDirectory
@@ -48,7 +48,8 @@ class Reply(NamedTuple):
 class Death(NamedTuple):
     """How a process ended: what it had not sent, and which call was running.
 
-    current: the running call's index, or None; loading: it was unpickling a chunk.
+    current: the running call's index, or None; loading: it was unpickling a chunk;
+    output: where the log starts that is its own.
     """
 
     pid: int
@@ -57,6 +58,7 @@ class Death(NamedTuple):
     remains: bytes
     current: int | None
     loading: bool
+    output: int
 
 
 class Slot:
@@ -155,7 +157,7 @@ class Slot:
             stop = at + REPLY.size + length
             if stop > len(view):
                 break
-            replies.append(Reply(*fields, view[at + REPLY.size : stop]))
+            replies.append(Reply._make((*fields, view[at + REPLY.size : stop])))
             at = stop
         del self._received[:at]
         return replies
@@ -179,14 +181,14 @@ class Slot:
     def bury(self, exit_code: int | None, killed_by: int | None) -> Death:
         """Read what the dead process left, and forget it.  Call ``receive`` before."""
         words = self._arena.words
-        current, loading = words[CURRENT], bool(words[LOADING])
+        current, loading, output = words[CURRENT], bool(words[LOADING]), words[OUTPUT]
         remains = self._arena.remains()
         self._kill_group()
         for descriptor in self.descriptors():
             os.close(descriptor)
         self._commands = self.replies = -1
         self.state = SlotState.DEAD
-        return Death(self.pid, exit_code, killed_by, remains, None if current == NOBODY else current, loading)
+        return Death(self.pid, exit_code, killed_by, remains, None if current == NOBODY else current, loading, output)
 
     def hang_up(self) -> None:
         """Close the command pipe: an idle process ends by itself."""

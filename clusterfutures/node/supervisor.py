@@ -17,9 +17,7 @@ to a process, save those whose note is the claim itself.  A claimed bin is forgo
 after the segment with its last result is out.  *Ended* is written last of all.
 
 How often: a look every ``LOOK_SECONDS`` while there was work a moment ago, ever more
-rarely when there was none (to a second).  A segment at once when every slot is idle
-(somebody may be waiting for just this result); otherwise results are gathered so that
-over time no more than ``SEGMENTS_PER_SECOND`` files are written.
+rarely when there was none (to a second).
 """
 
 from __future__ import annotations
@@ -34,6 +32,7 @@ from typing import Any
 
 from clusterfutures.node import output
 from clusterfutures.node.claim import Claim
+from clusterfutures.node.outbox import Outbox
 from clusterfutures.node.process import BROKEN, GROUP_DONE, LEAVING, READY
 from clusterfutures.node.slot import Death, Reply, Slot, SlotState
 from clusterfutures.store import names, records
@@ -43,11 +42,7 @@ __all__ = ["Ending", "Supervisor"]
 
 LOOK_SECONDS = 0.0005
 LONGEST_LOOK_SECONDS = 1.0
-GATHER_SECONDS = 0.002
-SEGMENTS_PER_SECOND = 8.0
-SEGMENT_BURST = 10.0
 STRIKES = 3
-PATIENCE_SECONDS = 60.0
 
 
 class Ending(enum.Enum):
@@ -65,21 +60,19 @@ class Ending(enum.Enum):
 class Supervisor:
     """One worker.  ``serve`` runs until there is a reason to end, and returns it."""
 
-    def __init__(self, run: RunDirectory, worker: str, pool: str, context: dict[str, Any]) -> None:
+    def __init__(self, run: RunDirectory, worker: str, pool: str, context: dict[str, Any], outbox: Outbox) -> None:
         self._run = run
         self._worker = worker
         self._pool = pool
         self._context = context
         self._slots = [Slot(i, run, worker, context["told"]) for i in range(context["processes"])]
         self._claims: dict[int, Claim] = {}  # by slot
-        self._outbox: list[bytes] = []
-        self._to_forget: list[str] = []
-        self._segments = 0
-        self._tokens = SEGMENT_BURST
-        self._flushed = self._worked = self._looked = time.monotonic()
+        self._outbox = outbox
+        self._worked = self._looked = time.monotonic()
         self._look_pause = LOOK_SECONDS
         self._bins_left = context["bins_per_job"] or -1
         self._losses = 0
+        self._idle_deaths = 0
         self._hungry_look = 0.0
         self._ending: Ending | None = None
         self._broken = ""
@@ -100,17 +93,14 @@ class Supervisor:
             self._wind_up()
         return self._ending or Ending.FAULT
 
-    def report(self, kind: int, body: dict[str, Any]) -> None:
-        """Say something about the worker itself."""
-        self._outbox.append(records.pack(kind, 0, 0, 0, pickle.dumps(body, 5)))
-
     # -- the loop ---------------------------------------------------------------
 
     def _step(self) -> None:
         now = time.monotonic()
         self._look(now)
-        if self._outbox and now >= self._flush_due():
-            self._flush()
+        due = self._outbox.due(self._busy())
+        if due is not None and now >= due:
+            self._outbox.flush()
         self._consider_ending(now)
         if self._ending is None:
             self._wait(now)
@@ -129,8 +119,9 @@ class Supervisor:
 
     def _next_due(self, now: float) -> float:
         due = now + LONGEST_LOOK_SECONDS
-        if self._outbox:
-            due = min(due, self._flush_due())
+        flush_due = self._outbox.due(self._busy())
+        if flush_due is not None:
+            due = min(due, flush_due)
         if self._idle_slots() and self._bins_left:
             due = min(due, self._looked + self._look_pause)
         return due
@@ -192,14 +183,14 @@ class Supervisor:
         if stop > claim.noted:
             claim.noted = stop
             self._note_begun(slot, claim, first, stop)
-            self._flush()
+            self._outbox.flush()
         for command in claim.commands(first, stop):
             slot.send(command)
         self._worked = time.monotonic()
 
     def _note_begun(self, slot: Slot, claim: Claim, first: int, stop: int) -> None:
         body = slot.number.to_bytes(4, "little")
-        self._outbox.append(records.pack(records.BEGUN, claim.bin_id, first, stop - first, body))
+        self._outbox.add(records.pack(records.BEGUN, claim.bin_id, first, stop - first, body))
 
     # -- what processes say -----------------------------------------------------
 
@@ -215,8 +206,7 @@ class Supervisor:
                 self._record(slot, reply)
 
     def _record(self, slot: Slot, reply: Reply) -> None:
-        if reply.records:
-            self._outbox.append(reply.records)
+        self._outbox.add(reply.records)
         if reply.flags & LEAVING:
             slot.state = SlotState.STARTING  # it ends now; its death starts the next one
             return
@@ -239,7 +229,7 @@ class Supervisor:
             self._look_pause = 0.0
         elif claim.finished:
             del self._claims[slot.number]
-            self._to_forget.append(claim.name)
+            self._outbox.finish(claim.name)
             self._look_pause = 0.0
         else:
             self._hand_over(slot, claim)
@@ -259,10 +249,10 @@ class Supervisor:
         if names.HUNGRY in self._run.queued(self._pool):
             stop = claim.handed + left // 2
             self._give_back(claim, stop)
-            self._flush()
+            self._outbox.flush()
 
     def _give_back(self, claim: Claim, stop: int) -> None:
-        self._outbox.append(records.pack(records.RETURNED, claim.bin_id, stop, claim.stop - stop))
+        self._outbox.add(records.pack(records.RETURNED, claim.bin_id, stop, claim.stop - stop))
         claim.cut(stop)
 
     # -- processes that die -----------------------------------------------------
@@ -306,13 +296,12 @@ class Supervisor:
 
     def _judge(self, slot: Slot, death: Death) -> None:
         """A process died: fail the call that did it, and that one alone."""
-        if death.remains:
-            self._outbox.append(death.remains)
+        self._outbox.add(death.remains)
         claim = self._claims.get(slot.number)
         if claim is None:
             self._strike(death, "while no call was running")
             return
-        done = max([claim.done, *(r.first + r.count for r in records.records(memoryview(death.remains)))])
+        done = max([claim.done, *(r.first + r.calls for r in records.records(memoryview(death.remains)))])
         if death.current is None or death.current < done:
             claim.strikes += 1
             if claim.strikes < STRIKES:
@@ -322,13 +311,13 @@ class Supervisor:
         else:
             victim = death.current
         stop = claim.stop if death.loading else victim + 1
-        self._outbox.append(self._obituary(slot, claim, victim, stop, death))
+        self._outbox.add(self._obituary(slot, claim, victim, stop, death))
         claim.strikes = 0
         claim.process_lost(stop)
         if claim.finished:
             del self._claims[slot.number]
-            self._to_forget.append(claim.name)
-        self._flush()
+            self._outbox.finish(claim.name)
+        self._outbox.flush()
 
     def _obituary(self, slot: Slot, claim: Claim, first: int, stop: int, death: Death) -> bytes:
         body = {
@@ -336,14 +325,14 @@ class Supervisor:
             "exit_code": death.exit_code,
             "pid": death.pid,
             "log": self._run.log_path(slot.log_name),
-            "tail": output.tail(slot.log, 0),
+            "tail": output.tail(slot.log, death.output),
             "loading": death.loading,
         }
         return records.pack(records.DIED, claim.bin_id, first, stop - first, pickle.dumps(body, 5))
 
     def _strike(self, death: Death, when: str) -> None:
         """Processes that die without running a call: not for ever."""
-        self._idle_deaths = getattr(self, "_idle_deaths", 0) + 1
+        self._idle_deaths += 1
         if self._idle_deaths >= STRIKES:
             self._broken = f"processes die {when}: {_signal_name(death.signal) or f'exit status {death.exit_code}'}"
             self._ending = Ending.FAULT
@@ -381,29 +370,8 @@ class Supervisor:
                 self._handle_signals()
             return
 
-    # -- writing ----------------------------------------------------------------
-
-    def _flush_due(self) -> float:
-        if not self._claims or not self._slots_busy():
-            return 0.0
-        refill = (1.0 - self._tokens) / SEGMENTS_PER_SECOND
-        return self._flushed + max(GATHER_SECONDS, refill)
-
-    def _slots_busy(self) -> bool:
+    def _busy(self) -> bool:
         return any(slot.state is SlotState.BUSY for slot in self._slots)
-
-    def _flush(self) -> None:
-        """Publish what has been gathered as one segment, then forget finished bins."""
-        if self._outbox:
-            now = time.monotonic()
-            self._tokens = min(SEGMENT_BURST, self._tokens + (now - self._flushed) * SEGMENTS_PER_SECOND) - 1.0
-            self._flushed = now
-            self._run.publish_segment(names.segment_name(self._worker, self._segments), b"".join(self._outbox))
-            self._segments += 1
-            self._outbox.clear()
-        for name in self._to_forget:
-            self._run.finish(self._worker, name)
-        self._to_forget.clear()
 
     # -- the end ----------------------------------------------------------------
 
@@ -418,8 +386,8 @@ class Supervisor:
         try:
             for claim in self._claims.values():
                 self._return_rest(claim)
-            self.report(records.ENDED, self._last_words())
-            self._flush()
+            self._outbox.report(records.ENDED, self._last_words())
+            self._outbox.flush()
         except FileNotFoundError:
             self._ending = Ending.GONE  # nobody is left to read it
 
@@ -439,15 +407,15 @@ class Supervisor:
     def _last_reply(self, slot: Slot, how: tuple[int | None, int | None]) -> None:
         """Keep what a stopped process had finished, and see how far it had come."""
         for reply in slot.receive():
-            self._outbox.append(reply.records)
+            self._outbox.add(reply.records)
             claim = self._claims.get(slot.number)
             if claim is not None:
                 claim.progress(reply.upto, reply.seconds, False)
         death = slot.bury(*how)
-        self._outbox.append(death.remains)
+        self._outbox.add(death.remains)
         claim = self._claims.get(slot.number)
         if claim is not None:
-            done = max([claim.done, *(r.first + r.count for r in records.records(memoryview(death.remains)))])
+            done = max([claim.done, *(r.first + r.calls for r in records.records(memoryview(death.remains)))])
             begun = done if death.current is None or death.current < done else death.current + 1
             claim.process_lost(done)
             claim.handed = claim.stop if death.loading else begun
@@ -463,7 +431,7 @@ class Supervisor:
             "why": (self._ending or Ending.FAULT).name,
             "signals": caught,
             "text": self._broken,
-            "segments": self._segments + 1,
+            "segments": self._outbox.segments + 1,
         }
 
 

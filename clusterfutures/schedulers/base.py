@@ -176,5 +176,5 @@ class Scheduler(ABC):
         """The most elements that one array may have here."""
         return 1000
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  (most adapters hold nothing)
         """Release what the adapter holds; jobs are not touched."""

@@ -9,8 +9,8 @@
 ``OPTIONS`` is the table.  A row says what an option is called, how its value is read
 (its ``Kind``), what it means, and how each scheduler spells it; ``{}`` is the value.  A
 new option is a new row.  Spellings of PBS that begin with ``select:``, ``nodes:`` or
-``place:`` are parts of that one resource list, which the adapter puts together.  An empty spelling
-says that this scheduler cannot express the option.  Everything here is pure.
+``place:`` are parts of that one resource list, which the adapter puts together.  An
+empty spelling says that this scheduler cannot express the option.  Everything here is pure.
 """
 
 from __future__ import annotations

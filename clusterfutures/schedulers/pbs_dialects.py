@@ -198,7 +198,7 @@ def dialect_of(said: str, environ: Mapping[str, str]) -> Dialect | None:
     if re.search(_GRID_ENGINE, said) or (environ.get("SGE_ROOT") and "PBS_EXEC" not in environ):
         raise SubmitError(
             message="the qsub on this machine is that of Grid Engine, which clusterfutures does not speak",
-            advice="clusterfutures runs on Slurm, PBS Pro, OpenPBS and Torque, and on this machine alone (LocalExecutor)",
+            advice="it speaks Slurm, PBS Pro, OpenPBS and Torque; LocalExecutor works on this machine alone",
         )
     if re.search(r"^\s*(?:version|commit)\s*:", said, re.IGNORECASE | re.MULTILINE):
         return Torque()

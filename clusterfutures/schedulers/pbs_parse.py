@@ -243,8 +243,8 @@ def status_of(job_id: str, record: Record, exits: Mapping[int, tuple[JobState, s
         return JobStatus(job_id, JobState.GONE, word=word, reason=reason)
     state, code, signal, why = _ending(record, exits)
     return JobStatus(
-        job_id, state, word=word, reason=why or re.sub(_ENDED_COMMENT, "", reason), exit_code=code, signal=signal, host=host,
-        restarts=_restarts(record),
+        job_id, state, word=word, reason=why or re.sub(_ENDED_COMMENT, "", reason), exit_code=code, signal=signal,
+        host=host, restarts=_restarts(record),
     )  # fmt: skip
 
 

@@ -53,7 +53,8 @@ clusterfutures_failed() {
 # that has grown is good enough.)
 _MODULE = """\
 if ! command -v module >/dev/null 2>&1; then
-    for clusterfutures_init in "${MODULESHOME:-/usr/share/modules}/init/bash" "${LMOD_PKG:-/usr/share/lmod/lmod}/init/bash" \\
+    for clusterfutures_init in \\
+        "${MODULESHOME:-/usr/share/modules}/init/bash" "${LMOD_PKG:-/usr/share/lmod/lmod}/init/bash" \\
         /etc/profile.d/modules.sh /etc/profile.d/lmod.sh /etc/profile.d/z00_lmod.sh /etc/profile; do
         if [ -r "$clusterfutures_init" ]; then
             . "$clusterfutures_init"
@@ -85,7 +86,8 @@ fi' ERR"""
 _SUPERVISE = """\
 clusterfutures_child= clusterfutures_early=
 clusterfutures_forward() {
-    if [ -n "$clusterfutures_child" ]; then kill -s "$1" "$clusterfutures_child" 2>/dev/null; else clusterfutures_early=$1; fi
+    if [ -z "$clusterfutures_child" ]; then clusterfutures_early=$1; return; fi
+    kill -s "$1" "$clusterfutures_child" 2>/dev/null
 }
 for clusterfutures_signal in TERM INT USR1 USR2; do
     trap "clusterfutures_forward $clusterfutures_signal" "$clusterfutures_signal"

@@ -69,4 +69,5 @@ def unpack_bin(file: Bytes, path: str) -> Bin:
     """A bin from its file's bytes.  Raises StoreError when the file is damaged."""
     head, blob = unframed(file, path)
     *fields, heads = pickle.loads(head)
-    return Bin(*fields, [CallHead(f, n, None if e is None else Extras(*e)) for f, n, e in heads], blob)
+    calls = [CallHead(f, n, None if e is None else Extras(*e)) for f, n, e in heads]
+    return Bin._make((*fields, calls, blob))

@@ -58,4 +58,6 @@ def unframed(content: Bytes, path: str, check: bool = True) -> list[memoryview]:
 
 
 def _damaged(path: str, what: str) -> StoreError:
-    return StoreError(message=f"{path} {what}: the file is damaged (disk full, or the file system lost data)", path=path)
+    return StoreError(
+        message=f"{path} {what}: the file is damaged (disk full, or the file system lost data)", path=path
+    )

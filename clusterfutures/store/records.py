@@ -40,7 +40,7 @@ class Record(NamedTuple):
     flags: int
     bin_id: int
     first: int
-    count: int
+    calls: int
     body: memoryview
 
 
@@ -76,7 +76,7 @@ def split_info(body: memoryview) -> tuple[CallInfo, memoryview]:
     """The info and the rest of a body that was packed with the flag INFO."""
     *numbers, length = _INFO.unpack_from(body)
     rest = _INFO.size + length
-    return CallInfo(*numbers, bytes(body[_INFO.size : rest])), body[rest:]
+    return CallInfo._make((*numbers, bytes(body[_INFO.size : rest]))), body[rest:]
 
 
 def records(segment: memoryview) -> Iterator[Record]:

@@ -249,7 +249,8 @@ class RunDirectory:
     def map_object(self, key: str, wait: float, checked: bool = False) -> list[memoryview]:
         """The frames of an object, as private writable views.
 
-        checked: its checksums have been compared before.  Raises StoreError when it is damaged, or not there after ``wait`` seconds.
+        checked: its checksums have been compared before.  Raises StoreError when it is
+        damaged, or not there after ``wait`` seconds.
         """
         directory = f"{self.path}/{names.OBJECTS}"
         path = f"{directory}/{key}"
@@ -286,4 +287,3 @@ class RunDirectory:
                 )
             time.sleep(pause)
             pause = min(pause * 2, 1.0)
-

@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import traceback
 
 from . import processes, scheduling
 from .dialect import Dialect, Launch
@@ -95,12 +94,18 @@ def _fork(target: object, store: Store, *arguments: object) -> int:
         os.chdir("/")
         os.umask(0o077)
         target(store, *arguments)  # type: ignore[operator]
-    except BaseException:  # noqa: BLE001 - a defect of ours: there is nobody to raise it to
+    except BaseException:  # a defect of ours: there is nobody to raise it to
         # A stand-in whose directory is gone was closed: that is no fault of a runner.
         if os.path.isdir(store.directory):
-            os.write(2, traceback.format_exc().encode())
+            os.write(2, _trace())
     finally:
         os._exit(0)
+
+
+def _trace() -> bytes:
+    import traceback  # slow to import, and never needed
+
+    return traceback.format_exc().encode()
 
 
 def _sleep_until(store: Store, dialect: Dialect, time: float) -> None:
@@ -261,8 +266,8 @@ def spawn(launch: Launch) -> int:
         os.execvpe(launch.argv[0], launch.argv, launch.env)
     except OSError as error:
         os.write(2, launch.no_exec.replace("{error}", error.strerror or "").encode("utf-8", "surrogateescape"))
-    except BaseException:  # noqa: BLE001 - the child must not return
-        os.write(2, traceback.format_exc().encode())
+    except BaseException:  # the child must not return
+        os.write(2, _trace())
     finally:
         os._exit(launch.exec_failed)
 

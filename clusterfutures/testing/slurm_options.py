@@ -9,7 +9,6 @@ the option parser's, 1 that of the checks and of the controller.
 from __future__ import annotations
 
 import re
-import shlex
 
 from .dialect import Refused
 
@@ -133,6 +132,8 @@ def directives(script: str, name: str) -> dict[str, str]:
             continue
         if not line.startswith(("#SBATCH ", "#SBATCH\t")):
             continue
+        import shlex  # slow to import, and most scripts have no directives
+
         try:
             words = shlex.split(line[7:], comments=True)
         except ValueError:

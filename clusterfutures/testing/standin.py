@@ -31,10 +31,12 @@ from .state import Store
 
 __all__ = ["FakePBS", "FakeSlurm", "FakeTorque", "StandIn"]
 
+# The package is put in place without running its __init__: a command has to start fast.
 _LAUNCHER = """\
 #!/bin/sh
 {mark}={directory} exec {python} -I -S -X utf8 -c 'import sys
-sys.path.insert(0, sys.argv.pop(1))
+package = sys.modules["clusterfutures"] = type(sys)("clusterfutures")
+package.__path__ = [sys.argv.pop(1)]
 from clusterfutures.testing.command import main
 sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[3:]))' {root} {directory} {name} "$@"
 """
@@ -99,7 +101,7 @@ class StandIn:
             "mark": processes.MARK,
             "directory": shlex.quote(str(self.directory)),
             "python": shlex.quote(sys.executable),
-            "root": shlex.quote(str(Path(__file__).resolve().parents[2])),
+            "root": shlex.quote(str(Path(__file__).resolve().parents[1])),
             "name": name,
         }
         path.write_text(_LAUNCHER.format(**words), encoding="utf-8")

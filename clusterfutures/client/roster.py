@@ -1,0 +1,199 @@
+"""The roster: which job is which worker, and what became of it.
+
+    scheduler's ids  --submitted-->  Worker PENDING  --its own records-->  RUNNING, ENDED
+    check-ins, states of jobs, silence  --> asked how it ended --> lost, or never started
+
+What a job wrote itself is the truth; the scheduler explains an absence.  A job that was
+requeued comes back under the same id as another attempt: another worker.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+from clusterfutures.client import failures
+from clusterfutures.client.clerk import Clerk, Submitted
+from clusterfutures.client.ledger import Ledger
+from clusterfutures.client.state import Worker, WorkerState
+from clusterfutures.schedulers.base import JobState, JobStatus
+from clusterfutures.store import names
+from clusterfutures.store.run import RunDirectory
+
+__all__ = ["Roster"]
+
+logger = logging.getLogger("clusterfutures")
+
+#: how long what a lost worker had published may take to be seen here, in seconds
+LATE_SECONDS = 0.5
+#: how often the check-ins of jobs that have not reported yet are looked at
+LAUNCH_LOOK_SECONDS = 0.5
+
+
+class Roster:
+    """The workers that are not over yet.  Owned by the pump thread."""
+
+    def __init__(self, run: RunDirectory, ledger: Ledger, clerk: Clerk, visibility_timeout: float) -> None:
+        self.workers: dict[str, Worker] = {}
+        self._run = run
+        self._ledger = ledger
+        self._clerk = clerk
+        self._visibility_timeout = visibility_timeout
+        self._by_job: dict[str, Worker] = {}
+        self._batches: set[str] = set()
+        self._asked: set[str] = set()
+        self._told: set[str] = set()
+        self._doomed: dict[str, tuple[float, JobStatus | None]] = {}
+        self._launch_look = 0.0
+
+    def watched(self) -> list[str]:
+        """The ids of jobs that may still be there; called by the clerk's thread."""
+        return list(self._by_job)
+
+    def worker(self, name: str) -> Worker | None:
+        """The worker of a segment; a job that was requeued comes back under a new attempt."""
+        worker = self.workers.get(name)
+        parsed = names.parse_worker(name)
+        if worker is not None or parsed is None:
+            return worker
+        batch, index, attempt = parsed
+        for earlier in range(attempt - 1, -1, -1):
+            before = self.workers.get(names.worker_name(batch, index, earlier))
+            if before is not None:
+                return self._next_attempt(before, name)
+        return None
+
+    def knows_batch(self, name: str) -> bool:
+        """False while the submission that a worker came from has not been answered."""
+        parsed = names.parse_worker(name)
+        return parsed is None or parsed[0] in self._batches
+
+    def _next_attempt(self, before: Worker, name: str) -> Worker:
+        status = JobStatus(before.job_id, JobState.PREEMPTED, "REQUEUED", "the scheduler runs the job again")
+        worker = Worker(name, before.pool, before.job_id, time.monotonic())
+        self.lose(before, status)
+        self._enlist([worker])
+        self._ledger.submitted(worker.pool, [worker], 0)
+        return worker
+
+    def submitted(self, answer: Submitted) -> None:
+        """The scheduler took jobs."""
+        self._batches.add(answer.batch)
+        now = time.monotonic()
+        workers = [
+            Worker(names.worker_name(answer.batch, index, 0), answer.pool, job_id, now)
+            for index, job_id in enumerate(answer.job_ids)
+        ]
+        self._enlist(workers)
+        self._ledger.submitted(answer.pool, workers, answer.asked)
+
+    def _enlist(self, workers: Sequence[Worker]) -> None:
+        for worker in workers:
+            self.workers[worker.name] = worker
+            self._by_job[worker.job_id] = worker
+
+    def discharge(self, worker: Worker) -> None:
+        """Strike a worker that is over off the roster."""
+        self._doomed.pop(worker.name, None)
+        self.workers.pop(worker.name, None)
+        if self._by_job.get(worker.job_id) is worker:
+            self._by_job.pop(worker.job_id, None)
+        self._asked.discard(worker.name)
+
+    def advance(self, now: float) -> None:
+        """Give up the workers whose time has run out; look for jobs that start and say nothing."""
+        for name, (deadline, status) in list(self._doomed.items()):
+            if now >= deadline:
+                self.lose(self.workers[name], status)
+        self._look_at_launches(now)
+
+    def _look_at_launches(self, now: float) -> None:
+        """Jobs that have checked in and then say nothing: have the scheduler asked."""
+        silent = [w for w in self.workers.values() if w.state is WorkerState.PENDING and not w.revoked]
+        if not silent or now < self._launch_look + LAUNCH_LOOK_SECONDS:
+            return
+        self._launch_look = now
+        launched = set(self._run.launched())
+        for worker in silent:
+            if worker.name in launched:
+                if worker.launched_at is None:
+                    worker.launched_at = now
+                elif now - worker.launched_at > LAUNCH_LOOK_SECONDS:
+                    worker.launched_at = now + LAUNCH_LOOK_SECONDS
+                    self._clerk.look_soon()
+
+    def seen(self, states: dict[str, JobStatus], when: float) -> None:
+        """The scheduler told the states of jobs, as they were at ``when``."""
+        for job_id, status in states.items():
+            worker = self._by_job.get(job_id)
+            if worker is not None and status.state.is_final and when > worker.since:
+                self.ask_how(worker)
+            elif worker is not None and status.never_starts and worker.state is WorkerState.PENDING:
+                self._say_why_waiting(worker, status)
+
+    def _say_why_waiting(self, worker: Worker, status: JobStatus) -> None:
+        if worker.name not in self._told:
+            self._told.add(worker.name)
+            logger.warning(
+                "clusterfutures: job %s is waiting for something that does not come by itself: %s",
+                status.job_id,
+                status.reason,
+            )
+
+    def ask_how(self, worker: Worker) -> None:
+        """The job is over without the worker's last word: find out how it ended."""
+        if worker.revoked:
+            self._ledger.ended(worker)
+            self.discharge(worker)
+        elif worker.name not in self._asked:
+            self._asked.add(worker.name)
+            self._clerk.explain(worker.name, worker.job_id)
+
+    def explained(self, name: str, status: JobStatus | None, now: float) -> None:
+        """How a job ended.  What it published before that may still be on its way here:
+        surely so, when it ended well."""
+        worker = self.workers.get(name)
+        if worker is not None:
+            well = status is not None and status.state is JobState.COMPLETED and worker.state is WorkerState.RUNNING
+            self._doomed[name] = (now + (self._visibility_timeout if well else LATE_SECONDS), status)
+
+    def lose(self, worker: Worker, status: JobStatus | None) -> None:
+        """The worker is over, without its last word or with calls unfinished."""
+        self.discharge(worker)
+        log = self._run.log_path(_log_name(worker.name))
+        tail = failures.last_lines(self._run.read_log(_log_name(worker.name), 0))
+        started = worker.state is WorkerState.RUNNING
+        status = status or JobStatus(worker.job_id, JobState.GONE)
+
+        def error(call: str) -> BaseException:
+            return failures.job_failed(status, worker.place, call, log, tail, started)
+
+        if started or self._run.claimed_bins(worker.name):
+            claimed = [tuple(name) for name in self._run.claimed_bins(worker.name)]
+            self._ledger.lost(worker, claimed, error)  # type: ignore[arg-type]
+        else:
+            self._ledger.failed_to_start(worker, error)
+
+    def end_jobs(self, workers: Sequence[Worker]) -> None:
+        """Have jobs cancelled and forget them."""
+        job_ids = [worker.job_id for worker in workers]
+        for worker in workers:
+            self._ledger.ended(worker)
+            self.discharge(worker)
+        if job_ids:
+            self._clerk.cancel(job_ids)
+
+    def revoke(self, workers: Sequence[Worker]) -> None:
+        """Check in for workers that have not started, and take their jobs out of the queue."""
+        revoked = []
+        for worker in workers:
+            if not worker.revoked and self._run.revoke(worker.name):
+                worker.revoked = True
+                revoked.append(worker)
+        self.end_jobs(revoked)
+
+
+def _log_name(worker: str) -> str:
+    """The log of a worker's job: all attempts of a job write to one."""
+    return worker.rpartition("-")[0]

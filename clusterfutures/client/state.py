@@ -1,0 +1,181 @@
+"""What the ledger keeps: workers, bins and their pieces, pools; and its way out.
+
+A bin is a row of calls, cut into *pieces* as it moves about.  A piece is in exactly one
+place; its calls are handed to processes in order, so one number says which have begun:
+
+    WAITING (a file in the queue) --BEGUN--> with a worker --all settled--> gone
+        ^                                        |
+        +------ given back / job lost -----------+   calls that have not begun;
+                                                     begun ones fail with their job
+
+A worker: PENDING --STARTED--> RUNNING --ENDED--> over; lost at any moment.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from clusterfutures.client.outcomes import Place
+from clusterfutures.client.work import Call, Chunk, QueueFile
+from clusterfutures.store.bins import CALLS
+from clusterfutures.store.records import CallInfo, Record
+
+__all__ = ["BinState", "Limits", "Out", "Piece", "Pool", "Work", "Worker", "WorkerState", "gaps"]
+
+Work = Call | Chunk
+
+
+class WorkerState(enum.Enum):
+    """Where a worker's life is."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+class Worker:
+    """One job of ours, from its submission to its end."""
+
+    __slots__ = ("busy", "host", "job_id", "launched_at", "name", "pool", "revoked", "since", "state")
+
+    def __init__(self, name: str, pool: str, job_id: str, now: float) -> None:
+        self.name = name
+        self.pool = pool
+        self.job_id = job_id
+        self.host = ""
+        self.state = WorkerState.PENDING
+        self.launched_at: float | None = None
+        self.revoked = False
+        self.busy = 0  # pieces that it works on
+        self.since = now
+
+    @property
+    def place(self) -> Place:
+        """What the errors of its calls say."""
+        return Place(self.host, self.job_id)
+
+
+class Piece:
+    """Calls ``first`` up to ``stop`` of a bin, in one place; before ``begun`` they have begun."""
+
+    __slots__ = ("begun", "file", "first", "left", "note", "stop", "worker")
+
+    def __init__(self, first: int, stop: int, left: int, note: int) -> None:
+        self.first = first
+        self.stop = stop
+        self.begun = first
+        self.left = left
+        self.note = note  # how many of them count as begun once the file is claimed
+        self.file: QueueFile | None = None
+        self.worker: Worker | None = None
+
+
+class BinState:
+    """A bin that has calls without an outcome."""
+
+    __slots__ = ("bin_id", "kind", "pieces", "pool", "settled", "work")
+
+    def __init__(self, bin_id: int, pool: str, work: list[Work]) -> None:
+        self.bin_id = bin_id
+        self.pool = pool
+        self.work = work
+        self.kind = work[0].kind
+        count = len(work) if self.kind == CALLS else work[0].count
+        self.settled = bytearray(count)
+        self.pieces: list[Piece] = []
+
+    def item(self, index: int) -> Work:
+        """The work that call ``index`` belongs to."""
+        return self.work[index] if self.kind == CALLS else self.work[0]
+
+    def piece_at(self, index: int) -> Piece | None:
+        """The piece that call ``index`` is in."""
+        for piece in self.pieces:
+            if piece.first <= index < piece.stop:
+                return piece
+        return None
+
+
+class Pool:
+    """The workers with one set of resources, and what waits for them."""
+
+    def __init__(self, name: str, gather: float) -> None:
+        self.name = name
+        self.pending: deque[Work] = deque()
+        self.withdrawn = 0
+        self.waiting: dict[str, tuple[BinState, Piece]] = {}
+        self.workers: dict[str, Worker] = {}
+        self.requested = 0
+        self.request_at: float | None = None
+        self.gather = gather
+        self.last_submit = 0.0
+        self.hungry = False
+        self.hungry_since: float | None = None
+        self.ever_started = False
+        self.failed_starts = 0
+        self.losses = 0
+        self.error: BaseException | None = None
+
+    def live(self) -> list[Worker]:
+        """Workers that are pending or running."""
+        return [w for w in self.workers.values() if w.state is not WorkerState.ENDED]
+
+    @property
+    def backlog(self) -> int:
+        """Pieces of work that no worker has taken, published or not."""
+        return len(self.waiting) + len(self.pending) - self.withdrawn
+
+
+class Limits:
+    """The numbers that the decisions depend on."""
+
+    def __init__(self, max_workers: int, processes: int, bins_per_job: int | None, gather: float) -> None:
+        self.max_workers = max_workers
+        self.processes = processes
+        self.bins_per_job = bins_per_job
+        self.gather = gather
+
+    @property
+    def slots(self) -> int:
+        """Processes that work at the same time, at most."""
+        return self.max_workers * self.processes
+
+
+class Out(Protocol):
+    """How decisions leave the ledger."""
+
+    def publish(self, state: BinState, piece: Piece) -> str:
+        """Write the bin's file; returns its name."""
+
+    def take_back(self, file: QueueFile) -> bool:
+        """Take a bin's file out of the queue; False when a worker was first."""
+
+    def request(self, pool: str, count: int) -> None:
+        """Have ``count`` more workers submitted."""
+
+    def revoke(self, workers: Sequence[Worker]) -> None:
+        """End workers that have not started."""
+
+    def set_hungry(self, pool: str, hungry: bool) -> None:
+        """Ask busy workers to share, or stop asking."""
+
+    def place_work(self, work: Sequence[Work], file: QueueFile) -> list[Work]:
+        """Mark work as being in ``file``; returns what has not been withdrawn."""
+
+    def settle(self, work: Work, record: Record, worker: Worker) -> CallInfo | None:
+        """Pass an outcome on."""
+
+
+def gaps(settled: bytearray, first: int, stop: int) -> list[tuple[int, int]]:
+    """The rows of calls in ``first`` up to ``stop`` that have no outcome."""
+    gaps = []
+    start = settled.find(0, first, stop)
+    while start >= 0:
+        end = settled.find(1, start, stop)
+        end = stop if end < 0 else end
+        gaps.append((start, end))
+        start = settled.find(0, end, stop)
+    return gaps

@@ -1,0 +1,71 @@
+"""What a worker has to report, gathered into segments.
+
+    records --add--> Outbox --publish--> results/<worker>~<number>
+
+A segment goes out at once when nothing is running (somebody may be waiting for just this
+result).  Otherwise records are gathered: for a few milliseconds at first, and longer when
+many segments have gone out, so that over time no more than ``SEGMENTS_PER_SECOND`` files
+are written, however many calls there are.
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+from typing import Any
+
+from clusterfutures.store import names, records
+from clusterfutures.store.run import RunDirectory
+
+__all__ = ["Outbox"]
+
+GATHER_SECONDS = 0.002
+SEGMENTS_PER_SECOND = 8.0
+SEGMENT_BURST = 10.0
+
+
+class Outbox:
+    """Records that wait for the next segment, and finished bins that wait for it too."""
+
+    def __init__(self, run: RunDirectory, worker: str) -> None:
+        self.segments = 0
+        self._run = run
+        self._worker = worker
+        self._records: list[bytes] = []
+        self._finished: list[str] = []
+        self._tokens = SEGMENT_BURST
+        self._flushed = time.monotonic()
+
+    def add(self, record: bytes) -> None:
+        """Report something."""
+        if record:
+            self._records.append(record)
+
+    def report(self, kind: int, body: dict[str, Any]) -> None:
+        """Say something about the worker itself."""
+        self._records.append(records.pack(kind, 0, 0, 0, pickle.dumps(body, 5)))
+
+    def finish(self, name: str) -> None:
+        """Forget a claimed bin, once the segment with its last result is out."""
+        self._finished.append(name)
+
+    def due(self, busy: bool) -> float | None:
+        """When to flush (monotonic time); None while there is nothing to say."""
+        if not self._records:
+            return None
+        if not busy:
+            return 0.0
+        return self._flushed + max(GATHER_SECONDS, (1.0 - self._tokens) / SEGMENTS_PER_SECOND)
+
+    def flush(self) -> None:
+        """Publish what has been gathered as one segment, then forget finished bins."""
+        if self._records:
+            now = time.monotonic()
+            self._tokens = min(SEGMENT_BURST, self._tokens + (now - self._flushed) * SEGMENTS_PER_SECOND) - 1.0
+            self._flushed = now
+            self._run.publish_segment(names.segment_name(self._worker, self.segments), b"".join(self._records))
+            self.segments += 1
+            self._records.clear()
+        for name in self._finished:
+            self._run.finish(self._worker, name)
+        self._finished.clear()
