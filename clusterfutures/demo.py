@@ -173,7 +173,8 @@ def report(outcome: Outcome, root: Path, top: int) -> str:
         names.update(tally.names)
         files.update(tally.names.keys())
     ranking = [
-        (str(rank), name, f"{uses:,}", f"{files[name]:,}") for rank, (name, uses) in enumerate(names.most_common(top), 1)
+        (str(rank), name, f"{uses:,}", f"{files[name]:,}")
+        for rank, (name, uses) in enumerate(names.most_common(top), 1)
     ]
     parts = [
         table(("host", "job", "process", "calls", "seconds"), _places(outcome.tallies), left=2),
@@ -212,7 +213,8 @@ def _problems(tallies: Sequence[Tally], root: Path) -> str:
 def _times(outcome: Outcome) -> str:
     wall = sum(tally.wall for tally in outcome.tallies)
     cpu = sum(tally.cpu for tally in outcome.tallies)
-    compared = f"{cpu / outcome.seconds:.1f} times as long" if cpu > outcome.seconds else "less: the start is the rest"
+    sooner = "it would have been done sooner"
+    compared = f"{cpu / outcome.seconds:.1f} times as long" if cpu > outcome.seconds else sooner
     text = (
         f"Time: {outcome.seconds:.2f} s, the first result after {outcome.first:.2f} s.\n"
         f"One process: about {cpu:.2f} s of computing, {compared}.\n"
@@ -228,7 +230,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     lines = [head, ["-" * width for width in widths], *rows]
     return "\n".join(
-        "  ".join(cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True)))
+        "  ".join(
+            cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        )
         for line in lines
     )
 
@@ -251,7 +255,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OptionError as error:
         return _fail(str(error), 2)
     except SubmitError as error:
-        return _fail(f"{'; '.join(str(error).splitlines())} (on this machine alone: --scheduler local)", 1)
+        said = "; ".join(line for line in (error.message, error.advice) if line)
+        return _fail(f"{' '.join(said.split())} (without a scheduler: --scheduler local)", 1)
     except ClusterError as error:
         return _fail(str(error), 1)
     except KeyboardInterrupt:

@@ -46,6 +46,7 @@ class _Calls(Executor):
 
     _client: Client
     _resources: Mapping[str, Any]
+    _pool: str
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> ClusterFuture[T]:
         """Schedule ``fn(*args, **kwargs)``; returns its future.
@@ -54,7 +55,7 @@ class _Calls(Executor):
         replaced by their results before the call runs.  Raises RuntimeError after
         ``shutdown``; a call that cannot be pickled fails its own future.
         """
-        return self._client.submit(self._resources, fn, args, kwargs)
+        return self._client.submit(self._pool, fn, args, kwargs)
 
     def map(
         self,
@@ -113,7 +114,7 @@ class _Calls(Executor):
         if bins is not None and (chunksize is not None or buffersize is not None):
             raise ValueError("bins cannot be combined with chunksize or buffersize: it needs the whole length")
         plan = Plan(self._client.settings.max_workers * self._client.settings.processes, chunksize, bins, buffersize)
-        return self._client.map(self._resources, fn, iterables, plan, star).values(ordered, timeout)
+        return self._client.map(self._pool, fn, iterables, plan, star).values(ordered, timeout)
 
     def with_options(self, **resources: Any) -> _Options:
         """The same executor, with other resources for the calls that are made through
@@ -132,6 +133,7 @@ class _Options(_Calls):
         self._owner = owner  # kept alive: the executor ends when nobody uses it any more
         self._client = owner._client
         self._resources = resources
+        self._pool = self._client.pool(resources)
         self._max_workers = self._client.settings.max_workers * self._client.settings.processes
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -217,6 +219,7 @@ class ClusterExecutor(_Calls):
         )
         self._max_workers = settings.max_workers * settings.processes
         self._client = Client(_made(adapter, max_workers, self._resources), settings)
+        self._pool = self._client.pool(self._resources)
         self._client.job_script(self._resources)  # what cannot be expressed is said now
         self._finalizer = weakref.finalize(self, self._client.shutdown, False, False)
         self._finalizer.atexit = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 __all__ = ["ClusterFuture", "Usage"]
 
@@ -23,6 +23,13 @@ class Usage(NamedTuple):
     wall: float
     cpu: float
     memory: int
+
+
+class Owner(Protocol):
+    """The client that can still withdraw a call."""
+
+    def take_back(self, call: Any) -> bool:
+        """Withdraw a call that has not begun; False when it has."""
 
 
 class ClusterFuture(Future[T], Generic[T]):
@@ -39,7 +46,8 @@ class ClusterFuture(Future[T], Generic[T]):
         self.started: float | None = None
         self.usage: Usage | None = None
         self._output: bytes | Callable[[], bytes] = b""
-        self._take_back: Callable[[], bool] | None = None
+        self._owner: Owner | None = None
+        self._call: Any = None
 
     def output(self) -> str:
         """What this call wrote to stdout and stderr, also from C and from child
@@ -57,8 +65,8 @@ class ClusterFuture(Future[T], Generic[T]):
         """
         if not self._pending():
             return super().cancel()
-        take_back = self._take_back
-        if take_back is not None and not take_back():
+        owner = self._owner
+        if owner is not None and not owner.take_back(self._call):
             with self._condition:
                 pending = self._state == "PENDING"
             if pending:
@@ -89,8 +97,8 @@ class ClusterFuture(Future[T], Generic[T]):
 
     def _complete(self, value: Any, error: BaseException | None) -> None:
         """Set the outcome, through RUNNING; a cancelled future stays cancelled."""
-        self._take_back = None
-        if not self._begin():
+        self._owner = self._call = None
+        if self.done() or not self._begin():
             return
         if error is not None:
             self.set_exception(error)

@@ -31,7 +31,7 @@ from clusterfutures.client.inbox import Inbox, Phase
 from clusterfutures.client.mapping import Mapping as MapRun
 from clusterfutures.client.mapping import Plan, chunked
 from clusterfutures.client.pickling import Pickled, Pickler
-from clusterfutures.client.pump import Cancelled, Held, NewWork, Pump, Ready, Stop
+from clusterfutures.client.pump import Cancelled, Held, Pump, Ready, Stop
 from clusterfutures.client.settings import Settings
 from clusterfutures.client.state import Limits
 from clusterfutures.client.work import Call, Chunk
@@ -78,29 +78,26 @@ class Client:
     # -- calls ------------------------------------------------------------------
 
     def submit(
-        self, resources: Mapping[str, Any], function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, pool: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ClusterFuture[Any]:
         """Accept one call; see ``Executor.submit``."""
         self._check_open()
-        pool = self._pool(resources)
         future: ClusterFuture[Any] = ClusterFuture()
-        name = _name_of(function)
         try:
             key = self._pickler.function(function)
-            pickled = self._pickler.arguments((args, kwargs), f"an argument of {name}")
+            pickled = self._pickler.arguments((args, kwargs), function)
         except Exception as error:
             future._complete(None, error)
             return future
-        call = Call(future, name, key, pickled.data, pickled.extras)
-        future._take_back = lambda: self._take_back(pool, call)
-        accepted = self._hold(pool, call, pickled) if pickled.futures else self.inbox.submit(NewWork(pool, call))
+        call = Call(pool, future, function, key, pickled.data, pickled.extras)
+        accepted = self._hold(call, pickled) if pickled.futures else self._send(call)
         if not accepted:
             self._check_open()
         return future
 
     def map(
         self,
-        resources: Mapping[str, Any],
+        pool: str,
         function: Callable[..., Any],
         iterables: tuple[Iterable[Any], ...],
         plan: Plan,
@@ -108,45 +105,45 @@ class Client:
     ) -> MapRun:
         """Send the arguments of a ``map``; see ``Executor.map``."""
         self._check_open()
-        pool = self._pool(resources)
-        name = f"{_name_of(function)} (in a map)"
         key = self._pickler.function(function)
 
         def send(sink: MapRun, number: int, arguments: list[tuple[Any, ...]]) -> Chunk:
-            pickled = self._pickler.arguments(arguments, f"an argument of {name}")
+            pickled = self._pickler.arguments(arguments, function)
             if pickled.futures:
                 raise OptionError("a future cannot be an argument of map: use submit, which waits for its result")
-            chunk = Chunk(sink, number, name, key, pickled.data, pickled.extras, len(arguments))
-            if not self.inbox.submit(NewWork(pool, chunk)):
+            chunk = Chunk(pool, sink, number, function, key, pickled.data, pickled.extras, len(arguments))
+            if not self.inbox.submit(chunk):
                 self._check_open()
             return chunk
 
         return MapRun(
             chunked(iterables, plan, star),
             send,
-            lambda chunk: self._abandon(pool, chunk),
+            self._abandon,
             self.run,
             self.settings.visibility_timeout,
             plan.buffersize,
         )
 
-    def _hold(self, pool: str, call: Call, pickled: Pickled) -> bool:
+    def _send(self, call: Call) -> bool:
+        call.future._owner, call.future._call = self, call
+        return self.inbox.submit(call)
+
+    def _hold(self, call: Call, pickled: Pickled) -> bool:
         """Accept a call that needs the results of others, and let it go when they are there."""
-        future = call.future
-        future._take_back = None
-        if not self.inbox.submit(Held(future)):
+        if not self.inbox.submit(Held(call.future)):
             return False
         missing = itertools.count(len(pickled.futures) - 1, -1)
 
         def one_is_done(_done: Future[Any]) -> None:
             if next(missing) == 0:
-                self._release(pool, call, pickled)
+                self._release(call, pickled)
 
         for needed in pickled.futures:
             needed.add_done_callback(one_is_done)
         return True
 
-    def _release(self, pool: str, call: Call, pickled: Pickled) -> None:
+    def _release(self, call: Call, pickled: Pickled) -> None:
         """All results that a held call needs are there, or will never be."""
         extras = pickled.extras or Extras("", (), ())
         try:
@@ -155,23 +152,23 @@ class Client:
                     raise CancelledError(f"a call that {call.name} needs the result of was cancelled")
                 if (error := needed.exception()) is not None:
                     raise error
-            results = tuple(self._pickler.result(f.result(), f"an argument of {call.name}") for f in pickled.futures)
+            results = tuple(self._pickler.result(f.result(), call.callable) for f in pickled.futures)
         except (Exception, CancelledError) as error:
             call.future._complete(None, error)
-            self.inbox.post(Ready(pool, call.future, None))
+            self.inbox.post(Ready(call.future, None))
             return
         call.extras = extras._replace(dependencies=results)
-        call.future._take_back = lambda: self._take_back(pool, call)
-        self.inbox.post(Ready(pool, call.future, call))
+        call.future._owner, call.future._call = self, call
+        self.inbox.post(Ready(call.future, call))
 
-    def _take_back(self, pool: str, call: Call | Chunk) -> bool:
+    def take_back(self, call: Call | Chunk) -> bool:
         """Withdraw a call that has not begun; runs in the thread that cancels."""
         with self.inbox.lock:
             file = call.file
             if file is None:
                 call.withdrawn = True
         if file is None:
-            self.inbox.post(Cancelled(pool, call, None))
+            self.inbox.post(Cancelled(call.pool, None))
             return True
         with file.lock:
             if not file.taken:
@@ -180,12 +177,12 @@ class Client:
                 return False
             with self.inbox.lock:
                 call.withdrawn = True
-        self.inbox.post(Cancelled(pool, call, file))
+        self.inbox.post(Cancelled(call.pool, file))
         return True
 
-    def _abandon(self, pool: str, chunk: Chunk) -> None:
+    def _abandon(self, chunk: Chunk) -> None:
         if not chunk.withdrawn:
-            self._take_back(pool, chunk)
+            self.take_back(chunk)
 
     def _check_open(self) -> None:
         """Start the run, or say why nothing is accepted."""
@@ -200,7 +197,7 @@ class Client:
 
     # -- pools ------------------------------------------------------------------
 
-    def _pool(self, resources: Mapping[str, Any]) -> str:
+    def pool(self, resources: Mapping[str, Any]) -> str:
         """The name of the pool of workers with these resources."""
         key = tuple(sorted((name, str(value)) for name, value in resources.items()))
         name = self._pools.get(key)
@@ -228,8 +225,8 @@ class Client:
             self._clerk.watch(self._pump.watched)
             _at_exit()
             _alive.add(self)
-            self._pump.thread.start()
             self._clerk.thread.start()
+            self._pump.thread.start()
             self._started = True
 
     def shutdown(self, wait: bool, cancel: bool, kill: str = "") -> None:
@@ -258,7 +255,7 @@ class Client:
         settings = self.settings
         initializer = None
         if settings.initializer is not None:
-            extras = self._pickler.stored((settings.initializer, settings.initargs), "the initializer")
+            extras = self._pickler.initializer(settings.initializer, settings.initargs)
             initializer = CallHead("", 0, extras)
         self.run.write_context(
             {
@@ -327,13 +324,6 @@ class Client:
 def _run_name(name: str) -> str:
     """A name that no other run has: what, when, and eight random digits."""
     return f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
-
-
-def _name_of(function: Callable[..., Any]) -> str:
-    """How errors name a call."""
-    inner = getattr(function, "func", function)
-    name = getattr(inner, "__qualname__", None) or type(function).__qualname__
-    return f"{getattr(inner, '__module__', None) or '?'}.{name}"
 
 
 def _environment_text() -> str:

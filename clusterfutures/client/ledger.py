@@ -48,11 +48,11 @@ class Ledger:
 
     # -- work comes in ----------------------------------------------------------
 
-    def add(self, pool_name: str, work: Work, now: float) -> None:
+    def add(self, work: Work, now: float) -> None:
         """A call or a chunk has been submitted."""
-        pool = self.pools.get(pool_name)
+        pool = self.pools.get(work.pool)
         if pool is None:
-            pool = self.pools[pool_name] = Pool(pool_name, self.limits.gather)
+            pool = self.pools[work.pool] = Pool(work.pool, self.limits.gather)
         pool.pending.append(work)
         pool.last_submit = now
         self.unsettled += work.count

@@ -12,19 +12,18 @@ by a reference to its result.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import pickle
-import sys
 import threading
-import types
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 import cloudpickle
 
+from clusterfutures.client.snapshot import Snapshot
+from clusterfutures.client.work import name_of
 from clusterfutures.errors import TransferError
 from clusterfutures.store import references
 from clusterfutures.store.bins import Extras
@@ -63,15 +62,15 @@ class Pickler:
         self._run = run
         self._lock = threading.Lock()
         self._written: set[str] = set()
-        self._known: dict[int, tuple[Any, str, Any]] = {}
+        self._known: dict[int, tuple[Any, str, Snapshot]] = {}
 
-    def arguments(self, value: Any, what: str) -> Pickled:
-        """Pickle arguments.  Raises TransferError when they cannot be; StoreError or
+    def arguments(self, value: Any, function: Callable[..., Any]) -> Pickled:
+        """Pickle arguments of ``function``.  Raises TransferError when they cannot be; StoreError or
         OSError when a large buffer cannot be written."""
         buffers: list[pickle.PickleBuffer] = []
         file = io.BytesIO()
         pickler = _ArgumentPickler(file, _keeper(buffers))
-        _dump(pickler, value, what)
+        _dump(pickler, value, "an argument of ", function)
         data = file.getvalue()
         if not buffers and len(data) <= LARGE_BYTES:
             return Pickled(data, None, tuple(pickler.futures))
@@ -81,38 +80,34 @@ class Pickler:
         stored = self._store([data, pickle.dumps(keys, 5)])
         return Pickled(b"", Extras(stored, (), ()), tuple(pickler.futures))
 
-    def result(self, value: Any, what: str) -> tuple[bytes, tuple[str, ...]]:
+    def result(self, value: Any, function: Callable[..., Any]) -> tuple[bytes, tuple[str, ...]]:
         """Pickle the result that another call waits for: its pickle and its buffers."""
         buffers: list[pickle.PickleBuffer] = []
         file = io.BytesIO()
-        _dump(cloudpickle.Pickler(file, 5, buffer_callback=_keeper(buffers)), value, what)
+        _dump(cloudpickle.Pickler(file, 5, buffer_callback=_keeper(buffers)), value, "an argument of ", function)
         return file.getvalue(), tuple(self._store([buffer.raw()]) for buffer in buffers)
 
-    def stored(self, value: Any, what: str) -> Extras:
-        """Store a pickle as an object of its own, whatever its size."""
-        return Extras(self._stored(value, what), (), ())
+    def initializer(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Extras:
+        """Store an initializer with its arguments."""
+        return Extras(self._stored((function, arguments), "the initializer ", function), (), ())
 
-    def _stored(self, value: Any, what: str) -> str:
+    def _stored(self, value: Any, what: str, function: Callable[..., Any]) -> str:
         buffers: list[pickle.PickleBuffer] = []
         file = io.BytesIO()
-        _dump(cloudpickle.Pickler(file, 5, buffer_callback=_keeper(buffers)), value, what)
+        _dump(cloudpickle.Pickler(file, 5, buffer_callback=_keeper(buffers)), value, what, function)
         keys = tuple(self._store([buffer.raw()]) for buffer in buffers)
         return self._store([file.getvalue(), pickle.dumps(keys, 5)])
 
     def function(self, function: Callable[..., Any]) -> str:
-        """The key under which ``function`` is stored; stores it when it is new.
-
-        A function that is pickled by reference never changes, so its key is remembered.
-        One that is pickled by value is pickled again whenever anything that it refers to
-        may have changed since.
-        """
+        """The key under which ``function`` is stored; stores it when it is new, or when
+        anything that its pickle depends on may have changed (``snapshot.py``)."""
         known = self._known.get(id(function))
-        if known is not None and (known[2] is None or _fingerprint(function) == known[2]):
+        if known is not None and known[0] is function and known[2].holds():
             return known[1]
-        key = self._stored(function, "the function of this call")
-        fingerprint = None if _is_importable(function) else _fingerprint(function)
-        if fingerprint != ():
-            self._known[id(function)] = (function, key, fingerprint)
+        key = self._stored(function, "the function ", function)
+        snapshot = Snapshot.of(function)
+        if snapshot is not None:
+            self._known[id(function)] = (function, key, snapshot)
         return key
 
     def _store(self, pieces: Sequence[Bytes]) -> str:
@@ -139,87 +134,11 @@ def _keeper(buffers: list[pickle.PickleBuffer]) -> Callable[[pickle.PickleBuffer
     return keep
 
 
-def _dump(pickler: Any, value: Any, what: str) -> None:
+def _dump(pickler: Any, value: Any, what: str, function: Callable[..., Any]) -> None:
     try:
         pickler.dump(value)
     except Exception as error:
         raise TransferError(
-            message=f"{what} cannot be pickled: {type(error).__name__}: {error}; "
+            message=f"{what}{name_of(function)} cannot be pickled: {type(error).__name__}: {error}; "
             "open files, locks, sockets and running generators cannot travel: make them inside the call"
         ) from error
-
-
-# -- may a function's pickle be used again? ---------------------------------------------
-
-_ATOMS = (int, float, complex, str, bytes, bool, type(None), types.ModuleType, types.BuiltinFunctionType)
-
-
-def _is_importable(obj: Any) -> bool:
-    """True when ``obj`` is pickled as a name to import."""
-    module = getattr(obj, "__module__", None)
-    name = getattr(obj, "__qualname__", None)
-    if module is None or name is None or module == "__main__" or isinstance(obj, functools.partial):
-        return False
-    if not isinstance(obj, (types.FunctionType, types.BuiltinFunctionType, type)):
-        return False
-    found: Any = sys.modules.get(module)
-    if found is None or module in cloudpickle.list_registry_pickle_by_value():
-        return False
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    return found is obj
-
-
-def _fingerprint(function: Any) -> tuple[Any, ...]:
-    """What a function pickled by value refers to, as identities; () when that can change
-    without our seeing it (a list, an object, a class of the main program)."""
-    seen: dict[int, Any] = {}
-    if not isinstance(function, types.FunctionType) or not _collect(function, seen):
-        return ()
-    # The objects themselves, not their ids: kept alive, they cannot be mistaken for others.
-    return tuple(_Same(value) for value in seen.values())
-
-
-class _Same:
-    """Equal to another when both hold the very same object."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.value is other.value
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-def _collect(function: types.FunctionType, seen: dict[int, Any]) -> bool:
-    """Add everything that ``function`` refers to; False when something may change unseen."""
-    if id(function) in seen:
-        return True
-    seen[id(function)] = function
-    seen[id(function.__code__)] = function.__code__
-    if function.__dict__:
-        return False
-    values = list(function.__defaults__ or ()) + list((function.__kwdefaults__ or {}).values())
-    try:
-        values += [cell.cell_contents for cell in function.__closure__ or ()]
-    except ValueError:  # an empty cell: filled later
-        return False
-    values += [function.__globals__[name] for name in sorted(_names(function.__code__)) if name in function.__globals__]
-    for value in values:
-        if isinstance(value, _ATOMS) or _is_importable(value):
-            # numbered by place, so that the same value twice is two entries
-            seen[-len(seen)] = value
-        elif not isinstance(value, types.FunctionType) or not _collect(value, seen):
-            return False
-    return True
-
-
-def _names(code: types.CodeType) -> set[str]:
-    found = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            found |= _names(constant)
-    return found

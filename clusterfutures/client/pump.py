@@ -20,6 +20,7 @@ import pickle
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -29,7 +30,7 @@ from clusterfutures.client.inbox import Inbox, Phase
 from clusterfutures.client.ledger import Ledger
 from clusterfutures.client.roster import Roster
 from clusterfutures.client.state import BinState, Limits, Piece, Work, Worker, WorkerState
-from clusterfutures.client.work import Call, QueueFile
+from clusterfutures.client.work import Call, Chunk, QueueFile
 from clusterfutures.errors import InitializerFailed, StoreError
 from clusterfutures.futures import ClusterFuture
 from clusterfutures.schedulers.base import JobState, JobStatus
@@ -38,7 +39,7 @@ from clusterfutures.store.bins import CALLS, Bin
 from clusterfutures.store.records import CallInfo, Record
 from clusterfutures.store.run import RunDirectory
 
-__all__ = ["Cancelled", "Held", "NewWork", "Pump", "Ready", "Stop"]
+__all__ = ["Cancelled", "Held", "Pump", "Ready", "Stop"]
 
 logger = logging.getLogger("clusterfutures")
 
@@ -46,13 +47,6 @@ LOOK_SECONDS = 0.0005
 LONGEST_LOOK_SECONDS = 1.0
 #: how long workers may take to end by themselves when the run is closed
 FAREWELL_SECONDS = 5.0
-
-
-class NewWork(NamedTuple):
-    """Work was submitted."""
-
-    pool: str
-    work: Work
 
 
 class Held(NamedTuple):
@@ -64,7 +58,6 @@ class Held(NamedTuple):
 class Ready(NamedTuple):
     """A held call can go (or, without work, never will)."""
 
-    pool: str
     future: ClusterFuture[Any]
     work: Call | None
 
@@ -73,7 +66,6 @@ class Cancelled(NamedTuple):
     """A call was cancelled: its file was taken back, or it was in no file yet."""
 
     pool: str
-    work: Work
     file: QueueFile | None
 
 
@@ -106,6 +98,7 @@ class Pump:
         self._active = self._looked = 0.0
         self._look_pause = LOOK_SECONDS
         self._held: set[ClusterFuture[Any]] = set()
+        self._items: deque[Any] = deque()
         self._unread: dict[str, float] = {}
         self.thread = threading.Thread(target=self._main, name="clusterfutures-pump", daemon=False)
 
@@ -125,11 +118,11 @@ class Pump:
             cause = error
         finally:
             self._inbox.advance(Phase.CLOSED, cause)
-            try:
-                self._settle_all(cause)
-                self._close()
-            finally:
-                self._farewell()
+            for step in (lambda: self._settle_all(cause), self._close, self._farewell):
+                try:
+                    step()
+                except Exception:  # the next step must come all the same: threads, jobs and files end here
+                    logger.exception("clusterfutures: the end of a run failed")
 
     def _requested(self) -> bool:
         return any(pool.requested for pool in self._ledger.pools.values())
@@ -137,11 +130,12 @@ class Pump:
     def _turn(self) -> None:
         now = time.monotonic()
         due = self._ledger.advance(now)
-        items = self._inbox.take(max(0.0, min(due, self._look_due()) - now))
-        if items:
+        self._items.extend(self._inbox.take(max(0.0, min(due, self._look_due()) - now)))
+        if self._items:
             self._active = time.monotonic()
-            for item in items:
-                self._handle(item)
+        while self._items:  # an item leaves only when it has been handled: see _settle_all
+            self._handle(self._items[0])
+            self._items.popleft()
         now = time.monotonic()
         if self._roster.workers and now >= self._look_due():
             self._look(now)
@@ -152,20 +146,20 @@ class Pump:
 
     def _handle(self, item: Any) -> None:
         match item:
-            case NewWork(pool, work):
-                if pool not in self._ledger.pools:
-                    self._run.open_pool(pool)
-                self._ledger.add(pool, work, self._active)
+            case Call() | Chunk():
+                if item.pool not in self._ledger.pools:
+                    self._run.open_pool(item.pool)
+                self._ledger.add(item, self._active)
                 self._look_pause = LOOK_SECONDS
             case Held(future):
                 self._held.add(future)
                 self._ledger.unsettled += 1
-            case Ready(pool, future, call) if future in self._held:
+            case Ready(future, call) if future in self._held:
                 self._held.discard(future)
                 self._ledger.unsettled -= 1
                 if call is not None:
-                    self._handle(NewWork(pool, call))
-            case Cancelled(pool, _, None):
+                    self._handle(call)
+            case Cancelled(pool, None):
                 self._ledger.withdrawn(pool)
             case Cancelled(file=QueueFile() as file):
                 self._ledger.taken_back(file)
@@ -303,11 +297,13 @@ class Pump:
 
     def _settle_all(self, cause: BaseException | None) -> None:
         """No future stays pending, whatever made the thread end."""
-        for item in self._inbox.take(0):
-            if isinstance(item, NewWork):
-                self._ledger.add(item.pool, item.work, time.monotonic())
+        error = _executor_failed(cause, self._run)
+        for item in [*self._items, *self._inbox.take(0)]:
+            if isinstance(item, Call | Chunk):
+                item.fail(0, item.count, error)
+            elif isinstance(item, Held):
+                item.future._complete(None, error)
         if self._ledger.unsettled or cause is not None:
-            error = _executor_failed(cause, self._run)
             self._fail_everything(lambda _call: error)
 
     def _close(self) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from clusterfutures.client import outcomes
@@ -21,9 +22,16 @@ from clusterfutures.store.bins import CALLS, CHUNK, CallHead, Extras
 from clusterfutures.store.records import CallInfo, Record
 from clusterfutures.store.run import RunDirectory
 
-__all__ = ["Call", "Chunk", "QueueFile", "Sink"]
+__all__ = ["Call", "Chunk", "QueueFile", "Sink", "name_of"]
 
 logger = logging.getLogger("clusterfutures")
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """How errors name a call."""
+    inner = getattr(function, "func", function)
+    name = getattr(inner, "__qualname__", None) or type(function).__qualname__
+    return f"{getattr(inner, '__module__', None) or '?'}.{name}"
 
 
 class QueueFile:
@@ -46,21 +54,33 @@ class Call:
     inbox's lock, everything else belongs to the pump.
     """
 
-    __slots__ = ("data", "extras", "file", "function", "future", "name", "withdrawn")
+    __slots__ = ("callable", "data", "extras", "file", "function", "future", "pool", "withdrawn")
 
     kind = CALLS
     count = 1
 
     def __init__(
-        self, future: ClusterFuture[Any], name: str, function: str, data: bytes, extras: Extras | None
+        self,
+        pool: str,
+        future: ClusterFuture[Any],
+        called: Callable[..., Any],
+        function: str,
+        data: bytes,
+        extras: Extras | None,
     ) -> None:
+        self.pool = pool
         self.future = future
-        self.name = name
+        self.callable = called
         self.function = function
         self.data = data
         self.extras = extras
         self.file: QueueFile | None = None
         self.withdrawn = False
+
+    @property
+    def name(self) -> str:
+        """How errors name it."""
+        return name_of(self.callable)
 
     def head(self) -> CallHead:
         """What the bin's file says of it."""
@@ -93,7 +113,7 @@ class Call:
 
     def cancel(self) -> None:
         """It has been taken out of the queue for good."""
-        self.future._take_back = None
+        self.future._owner = self.future._call = None
         self.future._cancelled()
 
 
@@ -113,22 +133,36 @@ class Sink(Protocol):
 class Chunk:
     """A slice of a ``map``: ``count`` calls of one function, pickled in one go."""
 
-    __slots__ = ("count", "data", "extras", "file", "function", "name", "number", "sink", "withdrawn")
+    __slots__ = ("callable", "count", "data", "extras", "file", "function", "number", "pool", "sink", "withdrawn")
 
     kind = CHUNK
 
     def __init__(
-        self, sink: Sink, number: int, name: str, function: str, data: bytes, extras: Extras | None, count: int
+        self,
+        pool: str,
+        sink: Sink,
+        number: int,
+        called: Callable[..., Any],
+        function: str,
+        data: bytes,
+        extras: Extras | None,
+        count: int,
     ) -> None:
+        self.pool = pool
         self.sink = sink
         self.number = number
-        self.name = name
+        self.callable = called
         self.function = function
         self.data = data
         self.extras = extras
         self.count = count
         self.file: QueueFile | None = None
         self.withdrawn = False
+
+    @property
+    def name(self) -> str:
+        """How errors name one of its calls."""
+        return f"{name_of(self.callable)} (in a map)"
 
     def head(self) -> CallHead:
         """What the bin's file says of it."""

@@ -3,6 +3,7 @@
     main.py        the entry: context, versions, then the supervisor
     supervisor.py  one loop: claims bins, hands calls to slots, publishes what they report
     claim.py       a claimed bin, and how much of it to hand over at a time
+    lookout.py     when to look at the queue, and which bin to try for
     outbox.py      what is to be reported, gathered into segments
     kin.py         who dies with whom
     slot.py        the supervisor's side of one process: fork, pipes, judge of its death

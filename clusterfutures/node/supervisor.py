@@ -15,9 +15,6 @@ a look at the queue (when a slot is idle), a flush of the outbox, the end of pat
 Order matters in three places.  Calls are noted as begun, on disk, before they are handed
 to a process, save those whose note is the claim itself.  A claimed bin is forgotten
 after the segment with its last result is out.  *Ended* is written last of all.
-
-How often: a look every ``LOOK_SECONDS`` while there was work a moment ago, ever more
-rarely when there was none (to a second).
 """
 
 from __future__ import annotations
@@ -32,16 +29,15 @@ from typing import Any
 
 from clusterfutures.node import output
 from clusterfutures.node.claim import Claim
+from clusterfutures.node.lookout import LONGEST_LOOK_SECONDS, Lookout
 from clusterfutures.node.outbox import Outbox
 from clusterfutures.node.process import BROKEN, GROUP_DONE, LEAVING, READY
 from clusterfutures.node.slot import Death, Reply, Slot, SlotState
-from clusterfutures.store import names, records
+from clusterfutures.store import records
 from clusterfutures.store.run import RunDirectory
 
 __all__ = ["Ending", "Supervisor"]
 
-LOOK_SECONDS = 0.0005
-LONGEST_LOOK_SECONDS = 1.0
 STRIKES = 3
 
 
@@ -63,15 +59,13 @@ class Supervisor:
     def __init__(self, run: RunDirectory, worker: str, pool: str, context: dict[str, Any], outbox: Outbox) -> None:
         self._run = run
         self._worker = worker
-        self._pool = pool
         self._context = context
         self._slots = [Slot(i, run, worker, context["told"]) for i in range(context["processes"])]
         self._claims: dict[int, Claim] = {}  # by slot
         self._outbox = outbox
-        self._worked = self._looked = time.monotonic()
-        self._look_pause = LOOK_SECONDS
+        self._lookout = Lookout(run, pool, worker)
+        self._worked = time.monotonic()
         self._bins_left = context["bins_per_job"] or -1
-        self._losses = 0
         self._idle_deaths = 0
         self._hungry_look = 0.0
         self._ending: Ending | None = None
@@ -123,7 +117,7 @@ class Supervisor:
         if flush_due is not None:
             due = min(due, flush_due)
         if self._idle_slots() and self._bins_left:
-            due = min(due, self._looked + self._look_pause)
+            due = min(due, self._lookout.due)
         return due
 
     def _idle_slots(self) -> list[Slot]:
@@ -142,40 +136,20 @@ class Supervisor:
     def _look(self, now: float) -> None:
         """Look at the queue, when a slot is idle and it is time, and claim what fits."""
         idle = self._idle_slots()
-        if not idle or not self._bins_left or now < self._looked + self._look_pause:
+        if not idle or not self._bins_left or now < self._lookout.due:
             return
-        found = self._run.queued(self._pool)
-        self._looked = time.monotonic()
-        waiting = [name for name in found if name[0] != names.SIGN]
+        self._lookout.look(self._worked)
         for slot in idle:
-            if waiting and self._bins_left:
-                self._claim_for(slot, waiting)
-        if not waiting and names.CLOSED in found and not self._claims:
-            self._ending = Ending.CLOSED
-        cost = self._looked - now
-        resting = (self._looked - self._worked) / 20
-        self._look_pause = min(LONGEST_LOOK_SECONDS, max(LOOK_SECONDS, 10 * cost, resting))
-
-    def _claim_for(self, slot: Slot, waiting: list[str]) -> None:
-        """Claim a bin for ``slot``; what is tried is taken off ``waiting``.
-
-        Workers that look at the same moment would all try the oldest.  So after a loss a
-        worker tries further down, the further the more it has lost; a win halves that.
-        """
-        while waiting:
-            reach = min(len(waiting), 2 * self._losses + 1)
-            name = waiting.pop(hash((self._worker, self._losses, waiting[0])) % reach)
-            content = self._run.claim(self._pool, name, self._worker)
-            if content is None:
-                self._losses = min(2 * self._losses + 1, 1024)
-                continue
-            self._losses //= 2
+            claimed = self._lookout.claim() if self._bins_left else None
+            if claimed is None:
+                break
             self._bins_left -= 1
-            claim = self._claims[slot.number] = Claim(name, content)
-            if content.begun:
+            claim = self._claims[slot.number] = Claim(*claimed)
+            if claim.noted > claim.first:
                 self._note_begun(slot, claim, claim.first, claim.noted)
             self._hand_over(slot, claim)
-            return
+        if self._lookout.closed and not self._claims:
+            self._ending = Ending.CLOSED
 
     def _hand_over(self, slot: Slot, claim: Claim) -> None:
         """Give the slot's process its next calls, noted as begun before."""
@@ -226,11 +200,11 @@ class Supervisor:
         self._worked = time.monotonic()
         claim = self._claims.get(slot.number)
         if claim is None:
-            self._look_pause = 0.0
+            self._lookout.hurry()
         elif claim.finished:
             del self._claims[slot.number]
             self._outbox.finish(claim.name)
-            self._look_pause = 0.0
+            self._lookout.hurry()
         else:
             self._hand_over(slot, claim)
 
@@ -246,7 +220,7 @@ class Supervisor:
         if left < 2 or left * seconds < 0.02 or now < self._hungry_look:
             return
         self._hungry_look = now + 0.05
-        if names.HUNGRY in self._run.queued(self._pool):
+        if self._lookout.asked_to_share():
             stop = claim.handed + left // 2
             self._give_back(claim, stop)
             self._outbox.flush()

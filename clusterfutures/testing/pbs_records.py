@@ -90,10 +90,10 @@ def parent(store: Store, state: State, job: Job) -> Record:
     return record
 
 
-def element(store: Store, state: State, job: Job, index: int) -> Record:
-    """One subjob of an array."""
+def element(store: Store, array: Record, job: Job, index: int) -> Record:
+    """One subjob of ``array``."""
     run = job.runs.get(index)
-    record = parent(store, state, job)
+    record = dict(array)
     if run is not None and run.started and not run.synthetic:
         for name in ("array", "array_state_count", "array_indices_submitted", "array_indices_remaining",
                      "max_run_subjobs", "Exit_status", "comment"):  # fmt: skip
@@ -269,9 +269,10 @@ def _add_end(record: Record, job: Job, run: Run, status: int | None) -> None:
 def rows(store: Store, state: State, job: Job, indices: list[int] | None, expand: bool) -> dict[str, Record]:
     """The records of a job by id: one, or with ``expand`` also one per element."""
     found = {}
+    whole = parent(store, state, job)
     if indices is None:
-        found[job_id(store, job)] = parent(store, state, job)
+        found[job_id(store, job)] = whole
         indices = job.indices if expand and job.array else []
     for index in indices:
-        found[element_id(store, job, index)] = element(store, state, job, index)
+        found[element_id(store, job, index)] = element(store, whole, job, index)
     return found

@@ -99,17 +99,14 @@ def build(call: Call, options: dict[str, str], name: str, arguments: list[str]) 
     job.hold = "u" if "hold" in options else ""
     job.begin = _begin(options["begin"]) if "begin" in options else 0.0
     job.rerunnable = "requeue" in options or ("no-requeue" not in options and config["job_requeue"])
-    submit_dir = os.getcwd()
-    chdir = os.path.join(submit_dir, options.get("chdir", ""))
-    umask = os.umask(0)
-    os.umask(umask)
+    chdir = os.path.join(os.getcwd(), options.get("chdir", ""))
     job.x.update(
         user=pwd.getpwuid(os.getuid()).pw_name,
         uid=os.getuid(),
         gid=os.getgid(),
         partition=options.get("partition", config["partitions"][0]).partition(",")[0],
         directory=chdir.rstrip("/") or "/",
-        submit_dir=submit_dir,
+        submit_dir=os.getcwd(),
         output=options.get("output", ""),
         error=options.get("error", ""),
         append=options.get("open-mode", "").startswith("a"),
@@ -118,7 +115,7 @@ def build(call: Call, options: dict[str, str], name: str, arguments: list[str]) 
         qos=options.get("qos", "(null)"),
         kill_invalid=options.get("kill-on-invalid-dep", "no") == "yes",
         arguments=arguments,
-        umask=umask,
+        umask=_umask(),
         minutes=limit,
         tasks=tasks if "ntasks" in options else 0,
         cpus_per_task=cpus if "cpus-per-task" in options else 0,
@@ -129,6 +126,12 @@ def build(call: Call, options: dict[str, str], name: str, arguments: list[str]) 
         dependency=options.get("dependency", ""),
     )
     return job
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
 
 
 def _warning(call: Call, text: str) -> tuple[int, float] | None:

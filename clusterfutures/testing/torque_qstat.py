@@ -144,10 +144,16 @@ def attributes(call: Call, state: State, job: Job, run: Run) -> Record:
         "submit_host": host,
         "init_work_dir": x["cwd"] or x["directory"],
     }
+    _add_run(record, call, job, run)
+    return record
+
+
+def _add_run(record: Record, call: Call, job: Job, run: Run) -> None:
+    """What is known of an element, the more the further it came."""
     if run.index != PLAIN:
         record["job_array_id"] = run.index
     if job.array:
-        record["job_array_request"] = x["request"]
+        record["job_array_request"] = job.x["request"]
     if run.started:
         record.update(
             exec_host=f"{call.config['server']}/0", session_id=run.session, start_time=int(run.started),
@@ -159,7 +165,6 @@ def attributes(call: Call, state: State, job: Job, run: Run) -> Record:
             used = clock(run.ended - run.started if run.started else 0)
             record["resources_used"] = {"cput": "00:00:00", "mem": "0kb", "vmem": "0kb", "walltime": used}
             record["exit_status"] = status
-    return record
 
 
 def as_xml(records: dict[str, Record]) -> str:

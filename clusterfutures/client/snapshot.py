@@ -1,0 +1,111 @@
+"""May the pickle of a function be used again?  Only while all it depends on is the same.
+
+A function that can be imported is pickled as its name, which never changes.  Another one
+(of the main program, a lambda, a closure) is pickled by value: its code, its defaults,
+the variables of its closure and the globals that it names.  A ``Snapshot`` remembers
+these, and ``holds`` compares them by identity: cheap enough for every ``submit``.  What
+may change without becoming another object (a list, an instance, a class of the main
+program) has no snapshot: such a function is pickled every time.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import types
+from typing import Any
+
+import cloudpickle
+
+__all__ = ["Snapshot"]
+
+_ATOMS = (int, float, complex, str, bytes, bool, type(None), types.ModuleType, types.BuiltinFunctionType)
+_MISSING = object()
+
+
+class Snapshot:
+    """What a function's pickle depends on, as it was."""
+
+    __slots__ = ("_cells", "_functions", "_globals")
+
+    def __init__(self) -> None:
+        self._functions: list[tuple[types.FunctionType, Any, Any, Any]] = []
+        self._globals: list[tuple[dict[str, Any], str, Any]] = []
+        self._cells: list[tuple[types.CellType, Any]] = []
+
+    @classmethod
+    def of(cls, function: Any) -> Snapshot | None:
+        """A snapshot of ``function``; None when it may change unseen."""
+        snapshot = cls()
+        if _is_importable(function):
+            return snapshot
+        return snapshot if isinstance(function, types.FunctionType) and snapshot._add(function, set()) else None
+
+    def holds(self) -> bool:
+        """True while everything is as it was."""
+        for function, code, defaults, keywords in self._functions:
+            if (
+                function.__code__ is not code
+                or function.__defaults__ is not defaults
+                or function.__kwdefaults__ is not keywords
+                or function.__dict__
+            ):
+                return False
+        for variables, name, value in self._globals:
+            if variables.get(name, _MISSING) is not value:
+                return False
+        return all(cell.cell_contents is value for cell, value in self._cells)
+
+    def _add(self, function: types.FunctionType, seen: set[int]) -> bool:
+        """Add all that ``function`` depends on; False when something may change unseen."""
+        if id(function) in seen:
+            return True
+        seen.add(id(function))
+        keywords = function.__kwdefaults__
+        self._functions.append((function, function.__code__, function.__defaults__, keywords))
+        values = [*(function.__defaults__ or ())]
+        for cell in function.__closure__ or ():
+            try:
+                value = cell.cell_contents
+            except ValueError:  # empty: filled later
+                return False
+            self._cells.append((cell, value))
+            values.append(value)
+        for name in _names(function.__code__):
+            value = function.__globals__.get(name, _MISSING)
+            self._globals.append((function.__globals__, name, value))
+            if value is not _MISSING:
+                values.append(value)
+        return not keywords and not function.__dict__ and all(self._is_steady(value, seen) for value in values)
+
+    def _is_steady(self, value: Any, seen: set[int]) -> bool:
+        if isinstance(value, _ATOMS) or _is_importable(value):
+            return True
+        return isinstance(value, types.FunctionType) and self._add(value, seen)
+
+
+def _is_importable(obj: Any) -> bool:
+    """True when ``obj`` is pickled as a name to import."""
+    module = getattr(obj, "__module__", None)
+    name = getattr(obj, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(name, str) or module == "__main__":
+        return False
+    if isinstance(obj, functools.partial):
+        return False
+    if not isinstance(obj, types.FunctionType | types.BuiltinFunctionType | type):
+        return False
+    found: Any = sys.modules.get(module)
+    if found is None or module in cloudpickle.list_registry_pickle_by_value():
+        return False
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found is obj
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """The global names that code may use (and the attributes, which do no harm)."""
+    found = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            found |= _names(constant)
+    return found

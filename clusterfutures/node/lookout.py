@@ -1,0 +1,71 @@
+"""When to look at the queue, and which bin to try for.
+
+Looking: every ``LOOK_SECONDS`` (or ten times what a look costs) while there was work a
+moment ago, ever more rarely when there was none, up to a second.
+
+Trying: the oldest bin first.  Workers that look at the same moment would all try the same
+one; so after a loss a worker tries further down, the further the more it has lost.
+"""
+
+from __future__ import annotations
+
+import time
+
+from clusterfutures.store import names
+from clusterfutures.store.bins import Bin
+from clusterfutures.store.run import RunDirectory
+
+__all__ = ["LONGEST_LOOK_SECONDS", "Lookout"]
+
+LOOK_SECONDS = 0.0005
+LONGEST_LOOK_SECONDS = 1.0
+_MOST_LOSSES = 1024
+
+
+class Lookout:
+    """One worker's eye on its pool's queue."""
+
+    def __init__(self, run: RunDirectory, pool: str, worker: str) -> None:
+        self.closed = False
+        self._run = run
+        self._pool = pool
+        self._worker = worker
+        self._looked = time.monotonic()
+        self._pause = LOOK_SECONDS
+        self._losses = 0
+        self._waiting: list[str] = []
+
+    @property
+    def due(self) -> float:
+        """When to look next (monotonic time)."""
+        return self._looked + self._pause
+
+    def hurry(self) -> None:
+        """Look at once: a slot has become free."""
+        self._pause = 0.0
+
+    def look(self, worked: float) -> None:
+        """List the queue.  worked: when this worker last had anything to do."""
+        before = time.monotonic()
+        found = self._run.queued(self._pool)
+        self._looked = time.monotonic()
+        self._waiting = [name for name in found if name[0] != names.SIGN]
+        self.closed = not self._waiting and names.CLOSED in found
+        resting = (self._looked - worked) / 20
+        self._pause = min(LONGEST_LOOK_SECONDS, max(LOOK_SECONDS, 10 * (self._looked - before), resting))
+
+    def claim(self) -> tuple[str, Bin] | None:
+        """Claim one of the bins that the last look showed; None when none could be had."""
+        while self._waiting:
+            reach = min(len(self._waiting), 2 * self._losses + 1)
+            name = self._waiting.pop(hash((self._worker, self._losses, self._waiting[0])) % reach)
+            content = self._run.claim(self._pool, name, self._worker)
+            if content is not None:
+                self._losses //= 2
+                return name, content
+            self._losses = min(2 * self._losses + 1, _MOST_LOSSES)
+        return None
+
+    def asked_to_share(self) -> bool:
+        """True while the client knows of workers that have nothing to do."""
+        return names.HUNGRY in self._run.queued(self._pool)
