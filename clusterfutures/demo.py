@@ -43,7 +43,7 @@ __all__ = ["Tally", "count", "main", "modules"]
 FEW_WORKERS = 8
 _LINE_SECONDS = 2.0
 _NOT_OURS = {"site-packages", "dist-packages"}
-_COMMANDS = {"slurm": ("Slurm", "sbatch and squeue are"), "pbs": ("PBS", "qsub and qstat are")}
+_COMMANDS = {"slurm": ("Slurm", "sbatch and squeue"), "pbs": ("PBS", "qsub and qstat")}
 
 
 class Tally(NamedTuple):
@@ -270,7 +270,7 @@ def _run(args: argparse.Namespace) -> int:
     adapter = by_name(args.scheduler) if args.scheduler else find_scheduler()
     if not adapter.is_here():
         product, commands = _COMMANDS[adapter.name]
-        return _fail(f"there is no {product} on this machine ({commands} not on the PATH): try --scheduler local", 2)
+        return _fail(f"there is no {product} here: {commands} are missing or not set up; try --scheduler local", 2)
     root = Path(sysconfig.get_path("stdlib"))
     paths = modules(root, args.files)
     workers = args.workers or (None if adapter.name == "local" else FEW_WORKERS)
@@ -291,7 +291,9 @@ def _arguments() -> argparse.ArgumentParser:
         description="Count and rank the identifiers of Python's standard library, on a cluster or on this machine.",
     )
     parser.add_argument("--scheduler", choices=["slurm", "pbs", "local"], help="default: the one that is here")
-    parser.add_argument("--workers", type=_positive, metavar="N", help="jobs at once, at most")
+    parser.add_argument(
+        "--workers", type=_positive, metavar="N", help=f"jobs at once (default: {FEW_WORKERS}; locally its cores)"
+    )
     parser.add_argument("--files", type=_positive, metavar="N", help="only N modules, evenly spread")
     parser.add_argument("--top", type=_positive, metavar="N", default=10, help="length of the ranking (default: 10)")
     parser.add_argument(

@@ -15,6 +15,7 @@ out.  One look serves all futures.
 
 from __future__ import annotations
 
+import functools
 import logging
 import pickle
 import threading
@@ -118,7 +119,7 @@ class Pump:
             cause = error
         finally:
             self._inbox.advance(Phase.CLOSED, cause)
-            for step in (lambda: self._settle_all(cause), self._close, self._farewell):
+            for step in (functools.partial(self._settle_all, cause), self._close, self._farewell):
                 try:
                     step()
                 except Exception:  # the next step must come all the same: threads, jobs and files end here

@@ -5,20 +5,20 @@ returned must not be lost with it, and the supervisor must know which call it wa
 the process builds its records in anonymous shared memory: after the death, the
 supervisor reads there what had not been sent, and whose turn it was.
 
-    words    0 current   index of the call that is running, or NOBODY
+    words    0 current   index of the call whose turn it is, or NOBODY
              1 loading   1 while a chunk's arguments are being unpickled
              2 bin       id of the bin that the records belong to
              3 end       bytes of complete records
-             4 first     open row of values: index of its first call
-             5 count     ... how many calls it has
-             6 stop      ... where its bytes end
-             7 output    where the output of the running call starts in the log
+             4 first     open row of values: index of its first call, or NOBODY
+             5 stop      ... where its bytes end
+             6 output    where the output of the running call starts in the log
     bytes    from DATA: records, then the open row's pickles (after room for its header)
 
 A row of plain values is one VALUES record whose header is written when the row is
 closed: a call that returns something small costs one copy and two stores, no header.
-The stores are in program order (bytes, stop, count), and the reader starts after the
-writer's death, so it never sees a call counted whose bytes are not there.
+An open row has the calls from ``first`` up to ``current``.  The stores are in program
+order (bytes, stop, current), and the reader starts after the writer's death, so it never
+sees a call counted whose bytes are not there.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["ARENA_BYTES", "NOBODY", "Arena"]
 ARENA_BYTES = 2 << 20
 NOBODY = (1 << 64) - 1
 
-CURRENT, LOADING, BIN, END, FIRST, COUNT, STOP, OUTPUT = range(8)
+CURRENT, LOADING, BIN, END, FIRST, STOP, OUTPUT = range(7)
 _DATA = 64  # eight words
 
 
@@ -43,14 +43,15 @@ class Arena:
         self._memory = mmap.mmap(-1, ARENA_BYTES)
         self.bytes = memoryview(self._memory)
         self.words = self.bytes[:_DATA].cast("Q")
+        self.write = self._memory.write
         self.reset()
 
     def reset(self) -> None:
         """Forget everything: a new process, or records that have been sent."""
         words = self.words
         words[END] = words[STOP] = _DATA
-        words[COUNT] = words[LOADING] = 0
-        words[CURRENT] = NOBODY
+        words[LOADING] = 0
+        words[FIRST] = words[CURRENT] = NOBODY
 
     # -- the process's side -----------------------------------------------------
 
@@ -59,25 +60,29 @@ class Arena:
         return ARENA_BYTES - max(self.words[END], self.words[STOP]) - 2 * records.HEADER.size
 
     def open_row(self, first: int) -> int:
-        """Start a row of values at call ``first``; returns where its bytes start."""
+        """Start a row of values at call ``first``, whose turn it is; where its bytes start.
+
+        The pickles are then written with ``write``, one after the other.
+        """
         words = self.words
-        words[COUNT] = 0
-        words[FIRST] = first
-        words[STOP] = words[END] + records.HEADER.size
-        return words[STOP]
+        words[CURRENT] = words[FIRST] = first
+        at = words[STOP] = words[END] + records.HEADER.size
+        self._memory.seek(at)
+        return at
 
     def close_row(self) -> None:
         """Write the header of the open row, if it has any calls."""
         words = self.words
-        count, end = words[COUNT], words[END]
+        first, end = words[FIRST], words[END]
+        count = words[CURRENT] - first if first != NOBODY else 0
         if count:
             length = words[STOP] - end - records.HEADER.size
             records.HEADER.pack_into(
-                self.bytes, end, records.VALUES, 0, words[BIN], words[FIRST], count, length
+                self.bytes, end, records.VALUES, 0, words[BIN], first, count, length
             )  # fmt: skip
             words[END] = words[STOP]
         words[STOP] = words[END]
-        words[COUNT] = 0
+        words[FIRST] = NOBODY
 
     def add(self, record: bytes) -> None:
         """Add a complete record; no row may be open."""

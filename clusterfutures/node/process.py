@@ -34,7 +34,6 @@ from clusterfutures.errors import TransferError
 from clusterfutures.node.arena import (
     ARENA_BYTES,
     BIN,
-    COUNT,
     CURRENT,
     LOADING,
     NOBODY,
@@ -56,8 +55,8 @@ REPLY = struct.Struct("<IIQId")
 LENGTH = struct.Struct("<Q")
 REPORT_SECONDS = 0.02
 
-# A row of values leaves room behind it for the largest record that may follow.
-_ROW_LIMIT = ARENA_BYTES - LARGE_BYTES // 2
+# What would make the row of values longer takes the way of large results.
+_ROW_LIMIT = LARGE_BYTES
 
 Worked = tuple[int, bytes]  # kind of record, body
 
@@ -236,42 +235,34 @@ class Process:
 
     def _run_range(self, first: int, stop: int, last: bool) -> int:
         """Run calls of the chunk: the loop that a million short calls go through."""
-        arena, words, memory = self._arena, self._arena.words, self._arena.bytes
+        arena, words, write = self._arena, self._arena.words, self._arena.write
         function, clock, dumps, forked = self._chunk_function, time.perf_counter, pickle.dumps, self._forked
         chunk = self._chunk[first - self._chunk_first : stop - self._chunk_first]
         due = clock() + REPORT_SECONDS
-        at, count = arena.open_row(first), 0
+        at = arena.open_row(first)
         for index, arguments in enumerate(chunk, first):
-            words[CURRENT] = index
-            unusual: Worked | None = None
-            data = b""
             try:
                 value = function(*arguments)
             except BaseException as error:
-                unusual = records.ERROR, packed_error(error)
+                at = self._add_unusual(index, (records.ERROR, packed_error(error)))
             else:
+                if forked:
+                    os._exit(0)
                 try:
                     data = dumps(value, 5)
-                except BaseException:
-                    unusual = self._packed(value)
-                if len(data) > LARGE_BYTES:
-                    unusual = self._packed(value)
-            if forked:
-                os._exit(0)
-            end = at + len(data)
-            if unusual is None and end < _ROW_LIMIT:
-                memory[at:end] = data
-                words[STOP] = at = end
-                count += 1
-                words[COUNT] = count
-            else:
-                self._add_unusual(index, unusual or (records.VALUES, data))
-                at, count = arena.open_row(index + 1), 0
-            words[CURRENT] = NOBODY
+                    at += len(data)
+                except BaseException:  # said why when it is tried again, below
+                    at = ARENA_BYTES
+                if at < _ROW_LIMIT:
+                    write(data)
+                    words[STOP] = at
+                    words[CURRENT] = index + 1
+                else:
+                    at = self._add_unusual(index, self._packed(value))
             if clock() > due and index + 1 < stop:
                 self._capture.settle()
                 self._report(index + 1)
-                at, count = arena.open_row(index + 1), 0
+                at = arena.open_row(index + 1)
                 due = clock() + REPORT_SECONDS
         value = None
         if last:
@@ -280,13 +271,16 @@ class Process:
         self._report(stop, GROUP_DONE)
         return stop - first
 
-    def _add_unusual(self, index: int, worked: Worked) -> None:
-        """A call of a chunk whose outcome does not go into the open row."""
+    def _add_unusual(self, index: int, worked: Worked) -> int:
+        """A call of a chunk whose outcome does not go into the open row; opens the next."""
+        if self._forked:
+            os._exit(0)
         self._arena.close_row()
         record = records.pack(worked[0], self._bin, index, 1, worked[1])
         if len(record) > self._arena.room():
             self._report(index)
         self._arena.add(record)
+        return self._arena.open_row(index + 1)
 
     # -- what a call returned ---------------------------------------------------
 
