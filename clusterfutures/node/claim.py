@@ -82,7 +82,7 @@ class Claim:
             return [(CALLS, self.bin_id, first, content.heads[first - base : stop - base], blob)]
         commands: list[tuple[Any, ...]] = []
         if not self._loaded:
-            commands.append((CHUNK, self.bin_id, base, content.stop, content.heads[0], bytes(content.blob)))
+            commands.append((CHUNK, self.bin_id, first, self.stop, content.heads[0], bytes(content.blob)))
             self._loaded = True
         commands.append((RANGE, self.bin_id, first, stop, stop >= self.stop))
         return commands

@@ -1,7 +1,8 @@
 """Functions and arguments, from what the client pickled.
 
 A function is read and unpickled once per process and kept; arguments are unpickled for
-every call.  Large buffers stand in files of their own and are mapped, privately and
+every call.  What is pickled by value brings a namespace of its own, so the globals that
+an initializer sets are put into those of the functions of its module.  Large buffers stand in files of their own and are mapped, privately and
 writable: each call gets fresh memory that it may change, and the page cache holds the
 bytes once for all processes of a node.
 """
@@ -9,6 +10,7 @@ bytes once for all processes of a node.
 from __future__ import annotations
 
 import pickle
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,6 +30,8 @@ class Loader:
         self._wait = wait
         self._functions: dict[str, Callable[..., Any]] = {}
         self._checked: set[str] = set()
+        self._initialised: dict[str, Any] = {}
+        self._initialised_module: Any = None
 
     def function(self, key: str) -> Callable[..., Any]:
         """The function stored under ``key``; raises what its unpickling raises."""
@@ -35,8 +39,20 @@ class Loader:
             return self._functions[key]
         except KeyError:
             function: Callable[..., Any] = self._stored(key)
+            namespace = _namespace(function)
+            if self._initialised and namespace.get("__name__") == self._initialised_module:
+                namespace.update(self._initialised)
             self._functions[key] = function
             return function
+
+    def initialise(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        """Run the initializer, and remember the globals that it sets."""
+        namespace = _namespace(function)
+        before = dict(namespace)
+        function(*arguments)
+        if namespace is not sys.modules.get(namespace.get("__name__", ""), sys).__dict__:
+            self._initialised_module = namespace.get("__name__")
+            self._initialised = {n: v for n, v in namespace.items() if n not in before or before[n] is not v}
 
     def arguments(self, head: CallHead, data: Bytes) -> Any:
         """What the client pickled for a call or a chunk; raises what unpickling raises."""
@@ -64,3 +80,13 @@ class Loader:
         frames = self._run.map_object(key, self._wait, checked=key in self._checked)
         self._checked.add(key)
         return frames
+
+
+def _namespace(function: Any) -> dict[str, Any]:
+    """The globals of a function, also inside a partial, a method or a callable object."""
+    while hasattr(function, "func"):
+        function = function.func
+    if not hasattr(function, "__globals__") and not hasattr(function, "__func__"):
+        function = getattr(type(function), "__call__", function)
+    found: dict[str, Any] = getattr(getattr(function, "__func__", function), "__globals__", {})
+    return found

@@ -7,7 +7,9 @@
 Commands are pickled tuples, each after its length:
 
     (CALLS, bin id, first, heads, blob)   run these calls of a bin from ``submit``
-    (CHUNK, bin id, first, head, blob)    unpickle a ``map``'s slice and keep it
+    (CHUNK, bin id, first, stop, head, blob)
+                                          unpickle a ``map``'s slice, all of it, and keep it;
+                                          of its calls these are still to be run
     (RANGE, bin id, first, stop, last)    run these calls of the slice; last: then drop it
 
 A reply says how far the process has come and carries records for the client:
@@ -75,7 +77,6 @@ class Process:
         self._arena = arena
         self._capture = Capture(log)
         self._chunk: list[tuple[Any, ...]] = []
-        self._chunk_first = 0
         self._chunk_function: Callable[..., Any] = print
         self._large = 0
         self._bin = 0
@@ -146,8 +147,7 @@ class Process:
         if initializer is None:
             return True
         try:
-            function, arguments = self._loader.arguments(initializer, b"")
-            function(*arguments)
+            self._loader.initialise(*self._loader.arguments(initializer, b""))
         except BaseException as error:
             self._capture.settle()
             self._send(BROKEN, 0, "".join(traceback.format_exception(error)).encode())
@@ -219,7 +219,6 @@ class Process:
         return self._packed(value)
 
     def _load_chunk(self, first: int, stop: int, head: CallHead, blob: bytes) -> None:
-        self._chunk_first = first
         words = self._arena.words
         words[CURRENT], words[LOADING] = first, 1
         try:
@@ -237,7 +236,7 @@ class Process:
         """Run calls of the chunk: the loop that a million short calls go through."""
         arena, words, write = self._arena, self._arena.words, self._arena.write
         function, clock, dumps, forked = self._chunk_function, time.perf_counter, pickle.dumps, self._forked
-        chunk = self._chunk[first - self._chunk_first : stop - self._chunk_first]
+        chunk = self._chunk[first:stop]
         due = clock() + REPORT_SECONDS
         at = arena.open_row(first)
         for index, arguments in enumerate(chunk, first):

@@ -40,6 +40,8 @@ log = logging.getLogger("clusterfutures")
 _SUBMIT_SECONDS = 60.0
 #: squeue gives up by itself after 20 s when the controller hangs
 _ASK_SECONDS = 30.0
+_PING_SECONDS = 5.0
+_UNCONFIGURED = "Could not establish a configuration source"
 #: what a controller needs to catch up with the requests that waited for it
 _SETTLE_SECONDS = 2.0
 _IDS_PER_COMMAND = 500
@@ -58,7 +60,14 @@ class SlurmScheduler(Scheduler):
 
     @classmethod
     def is_here(cls) -> bool:
-        return shutil.which("sbatch") is not None and shutil.which("squeue") is not None
+        """True when the commands are installed and know a cluster: installed ones may not."""
+        if shutil.which("sbatch") is None or shutil.which("scontrol") is None:
+            return False
+        try:
+            result = run(["scontrol", "ping"], timeout=_PING_SECONDS, env=scrubbed_environment())
+        except SchedulerUnavailable:
+            return True  # there is a cluster, and it does not answer now
+        return _UNCONFIGURED not in result.said
 
     # -------------------------------------------------------------------- submitting
 

@@ -1,0 +1,217 @@
+"""The rules of the house, as the README's architecture states them: who may import whom,
+how large a module may get, what a node may load.
+
+A table here that has to grow is a question to the reviewer.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "clusterfutures"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+MODULE_LINES = 420
+FUNCTION_LINES = 60
+
+#: larger than that, for now: they may only shrink ("client/pump.py:_turn": 70)
+LARGER_MODULES: dict[str, int] = {"node/supervisor.py": 431}
+LARGER_FUNCTIONS: dict[str, int] = {}
+
+#: room -> what it may import of the package; a module stands for itself, a room for all in it
+MAY_IMPORT = {
+    "__init__": {"executors", "futures", "errors", "schedulers"},
+    "errors": set[str](),
+    "binning": set[str](),
+    "futures": set[str](),
+    "store": {"store", "errors"},
+    "node": {"node", "store", "errors"},
+    "schedulers": {"schedulers", "errors"},
+    "client": {"client", "store", "schedulers.base", "binning", "futures", "errors", "__init__"},
+    "executors": {"client", "schedulers", "futures", "errors"},
+    "testing": {"testing"},
+    "demo": {"__init__", "errors", "schedulers", "demo"},
+}
+
+#: the only ones of the product that start processes
+MAY_START_PROCESSES = {"schedulers/command.py", "schedulers/local.py"}
+
+#: in store/, the only ones to touch files; run.py creates, removes and reads logs
+MAY_TOUCH_FILES = {"store/files.py", "store/run.py"}
+
+#: what a node has no use for, and would wait for at every start
+NOT_ON_A_NODE = [
+    "asyncio", "concurrent.futures.process", "concurrent.futures.thread", "dataclasses", "filelock", "http", "inspect",
+    "json", "multiprocessing", "numpy", "rich", "shutil", "socket", "sqlite3", "ssl", "subprocess",
+    "tempfile", "typing_extensions", "urllib", "uuid",
+    "clusterfutures.client", "clusterfutures.executors", "clusterfutures.schedulers", "clusterfutures.testing",
+]  # fmt: skip
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def every_module() -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("path", MODULES, ids=name_of)
+
+
+def dotted(path: Path) -> str:
+    """``client.pump`` for client/pump.py, ``client`` for client/__init__.py, ``__init__`` at the top."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1]) if parts[-1] == "__init__" and len(parts) > 1 else ".".join(parts)
+
+
+def is_for_checkers(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+def nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """All of a tree, save what only type checkers read."""
+    for child in ast.iter_child_nodes(tree):
+        if not is_for_checkers(child):
+            yield child
+            yield from nodes(child)
+
+
+def imports(path: Path) -> set[str]:
+    """The full names of modules that a module imports, at the top or later."""
+    found: set[str] = set()
+    base = ["clusterfutures", *path.relative_to(PACKAGE).parent.parts]
+    for node in nodes(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = base[: len(base) - node.level + 1] if node.level else []
+            source = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                found.add(f"{source}.{alias.name}" if is_module(f"{source}.{alias.name}") else source)
+    return found
+
+
+def is_module(name: str) -> bool:
+    path = PACKAGE.parent / name.replace(".", "/")
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+
+
+def ours(path: Path) -> set[str]:
+    """What a module imports of this package: ``client.pump``, ``__init__`` for the package itself."""
+    names = {name for name in imports(path) if name.partition(".")[0] == "clusterfutures"}
+    return {name.partition(".")[2] or "__init__" for name in names}
+
+
+def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
+    for node in nodes(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node
+
+
+@every_module()
+def test_import_graph(path: Path) -> None:
+    room = dotted(path).partition(".")[0]
+    assert room in MAY_IMPORT, f"say in MAY_IMPORT what {room} may import"
+    allowed = MAY_IMPORT[room]
+    wrong = {name for name in ours(path) if name not in allowed and name.partition(".")[0] not in allowed}
+    assert not wrong
+
+
+@every_module()
+def test_docstring(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text())), "one sentence: what does it own?"
+
+
+@every_module()
+def test_size(path: Path) -> None:
+    text = path.read_text()
+    lines = text.count("\n")
+    assert lines <= LARGER_MODULES.get(name_of(path), MODULE_LINES)
+    too_long = {}
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or 0) - node.lineno + 1
+            if length > LARGER_FUNCTIONS.get(f"{name_of(path)}:{node.name}", FUNCTION_LINES):
+                too_long[node.name] = length
+    assert not too_long
+
+
+def test_tables_of_larger_ones_are_not_out_of_date() -> None:
+    """What has become small enough leaves the table."""
+    for name in LARGER_MODULES:
+        assert (PACKAGE / name).read_text().count("\n") > MODULE_LINES, f"{name} fits now"
+    for entry in LARGER_FUNCTIONS:
+        file, _, function = entry.partition(":")
+        lengths = [
+            (node.end_lineno or 0) - node.lineno + 1
+            for node in ast.walk(ast.parse((PACKAGE / file).read_text()))
+            if isinstance(node, ast.FunctionDef) and node.name == function
+        ]
+        assert lengths, f"{entry} is gone"
+        assert max(lengths) > FUNCTION_LINES, f"{entry} fits now"
+
+
+@every_module()
+def test_processes_are_started_in_few_places(path: Path) -> None:
+    if name_of(path) in MAY_START_PROCESSES or dotted(path).startswith("testing"):
+        return
+    assert "subprocess" not in imports(path)
+    assert not {name for name, _ in calls(path) if name in ("os.system", "os.popen", "os.posix_spawn")}
+
+
+@every_module()
+def test_no_shell(path: Path) -> None:
+    for name, call in calls(path):
+        runs = name.startswith("subprocess.") or name in ("run", "Popen", "call", "check_call", "check_output")
+        shell = [word.value for word in call.keywords if runs and word.arg == "shell"]
+        assert all(isinstance(value, ast.Constant) and value.value is False for value in shell)
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "store").glob("*.py")), ids=name_of)
+def test_files_are_touched_in_one_place(path: Path) -> None:
+    if name_of(path) in MAY_TOUCH_FILES:
+        return
+    assert not imports(path) & {"os", "shutil", "pathlib", "io", "mmap"}
+    assert "open" not in {name for name, _ in calls(path)}
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if dotted(path).startswith("client")], ids=name_of)
+def test_client_touches_no_files_of_a_run(path: Path) -> None:
+    verbs = {"open", "os.rename", "os.replace", "os.unlink", "os.mkdir", "os.makedirs", "os.listdir", "os.open"}
+    assert not verbs & {name for name, _ in calls(path)}
+
+
+def loaded_by(statement: str) -> set[str]:
+    script = f"import sys; before = set(sys.modules); {statement}; print(*sorted(set(sys.modules) - before))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r}); {script}"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return set(done.stdout.split())
+
+
+def test_a_node_starts_with_little() -> None:
+    loaded = loaded_by("import clusterfutures.node.main")
+    assert "clusterfutures.node.main" in loaded
+    assert not loaded.intersection(NOT_ON_A_NODE)
+
+
+def test_importing_the_package_imports_no_part_of_it() -> None:
+    assert {name for name in loaded_by("import clusterfutures") if name.startswith("clusterfutures.")} == set()
+
+
+def test_public_names_are_where_they_are_said_to_be() -> None:
+    import clusterfutures
+
+    assert set(clusterfutures.__all__) <= set(dir(clusterfutures))
+    for name in clusterfutures.__all__:
+        assert getattr(clusterfutures, name).__module__.startswith("clusterfutures.")
+
+
+def test_nothing_of_the_node_is_imported_by_what_users_import() -> None:
+    loaded = loaded_by("from clusterfutures import ClusterExecutor, LocalExecutor, PBSExecutor, SlurmExecutor")
+    assert not {name for name in loaded if name.startswith(("clusterfutures.node", "clusterfutures.testing", "rich"))}

@@ -1,0 +1,178 @@
+"""Every block of code in README.md is run, and its tables are compared with the code.
+
+    ```python            a script of its own, in an empty directory and home; SlurmExecutor
+                         means a real Slurm, PBSExecutor the stand-in for PBS Pro
+    ```sh                run by sh
+    ```text              after <!-- output -->: what the block before it must print;
+                         else a picture, which is not run
+
+A comment before a block changes that:
+
+    <!-- test: pytest -->    a test module, for pytest
+    <!-- test: ci -->        a command that .ci/run runs, word by word
+    <!-- table: options -->  comes before the table of resources
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from clusterfutures.schedulers.options import OPTIONS
+from clusterfutures.testing import FakePBS
+from clusterfutures.testing.real_slurm import RealSlurm
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+SECONDS = 90
+
+
+class Block(NamedTuple):
+    """A fenced block: its language, its text, the mark before it, what it must print."""
+
+    line: int
+    language: str
+    text: str
+    mark: str
+    output: str | None
+
+
+def _blocks() -> list[Block]:
+    found: list[Block] = []
+    pattern = re.compile(r"(?:^<!-- ([^\n]+) -->\n)?^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    for match in pattern.finditer(README):
+        mark, language, text = match.groups()
+        if mark == "output":
+            found[-1] = found[-1]._replace(output=text)
+            continue
+        line = README.count("\n", 0, match.start()) + 1
+        found.append(Block(line, language, text, (mark or "").removeprefix("test: "), None))
+    return found
+
+
+BLOCKS = _blocks()
+
+
+def of(language: str, *marks: str) -> pytest.MarkDecorator:
+    chosen = [block for block in BLOCKS if block.language == language and block.mark in marks]
+    assert chosen, f"no {language} blocks are marked {marks}"
+    return pytest.mark.parametrize("block", chosen, ids=[f"line {block.line}" for block in chosen])
+
+
+@pytest.fixture
+def environment(tmp_path: Path, real_slurm_cluster: RealSlurm) -> dict[str, str]:
+    """Of a user with an empty home, who has a Slurm."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "here").mkdir()
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("CLUSTERFUTURES_")},
+        **real_slurm_cluster.environment,
+        "HOME": str(tmp_path / "home"),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+def run(argv: list[str], tmp_path: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run in an empty directory; it must end well and leave nothing in the home."""
+    done = subprocess.run(
+        argv, cwd=tmp_path / "here", env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=SECONDS,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    runs = tmp_path / "home" / ".clusterfutures" / "runs"
+    assert not runs.exists() or not list(runs.iterdir())
+    return done
+
+
+@contextlib.contextmanager
+def scheduler_of(block: Block, environment: dict[str, str]) -> Iterator[dict[str, str]]:
+    if "PBSExecutor" not in block.text or "FakePBS" in block.text:
+        yield environment
+        return
+    pbs = FakePBS()
+    pbs.start()
+    try:
+        yield environment | pbs.environment
+    finally:
+        pbs.stop()
+
+
+@of("python", "")
+def test_python(block: Block, tmp_path: Path, environment: dict[str, str]) -> None:
+    script = tmp_path / "snippet.py"
+    script.write_text(block.text)
+    with scheduler_of(block, environment) as variables:
+        done = run([sys.executable, str(script)], tmp_path, variables)
+    if block.output is not None:
+        assert done.stdout == block.output
+
+
+@of("python", "pytest")
+def test_pytest(block: Block, tmp_path: Path, environment: dict[str, str]) -> None:
+    (tmp_path / "here" / "test_snippet.py").write_text(block.text)
+    installed = importlib.metadata.entry_points(group="pytest11", name="clusterfutures")
+    plugin = [] if installed else ["-p", "clusterfutures.testing.pytest_plugin"]
+    done = run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin], tmp_path, environment)
+    assert f"{block.text.count('def test_')} passed" in done.stdout
+
+
+@of("sh", "")
+def test_shell(block: Block, tmp_path: Path, environment: dict[str, str]) -> None:
+    run(["sh", "-e", "-c", block.text], tmp_path, environment)
+
+
+@of("sh", "ci")
+def test_ci_runs_what_the_readme_says(block: Block) -> None:
+    lines = [line.strip() for line in (ROOT / ".ci" / "run").read_text().splitlines()]
+    assert block.text.strip() in lines
+
+
+def test_no_block_is_left_out() -> None:
+    known = {("python", ""), ("python", "pytest"), ("sh", ""), ("sh", "ci"), ("text", "")}
+    assert [block for block in BLOCKS if (block.language, block.mark) not in known] == []
+    pictures = [block for block in BLOCKS if block.language == "text"]
+    assert len(pictures) == 1, "a ```text block needs <!-- output --> before it"
+    assert README.count("```") == 2 * (len(BLOCKS) + sum(block.output is not None for block in BLOCKS))
+
+
+def test_table_of_options() -> None:
+    rows = ["| option | also called | meaning | example |", "|---|---|---|---|"]
+    for row in OPTIONS:
+        also = ", ".join(f"`{name}`" for name in row.synonyms)
+        rows.append(f"| `{row.name}` | {also} | {row.text} | `{row.example}` |")
+    assert "<!-- table: options -->\n" + "\n".join(rows) + "\n\n" in README
+
+
+def test_links_lead_somewhere() -> None:
+    headings = {
+        re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.+)$", README, re.MULTILINE)
+    }
+    assert set(re.findall(r"\]\(#(.+?)\)", README)) <= headings
+
+
+def test_main_options_are_the_executors() -> None:
+    from clusterfutures.executors import _SETTINGS
+
+    table = README.partition("The main options of an executor")[2].partition("\n## ")[0]
+    assert set(_SETTINGS) <= set(re.findall(r"`(\w+)`", table))
+
+
+def test_errors_are_those_that_exist() -> None:
+    import clusterfutures
+
+    table = README.partition("## When something fails")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`([A-Z]\w+(?:Error|Failed|Died|Unavailable))`", table)) - {"BrokenExecutor"}
+    assert named <= set(clusterfutures.__all__)
+    assert named >= {name for name in clusterfutures.__all__ if name.endswith(("Error", "Failed", "Died"))}
