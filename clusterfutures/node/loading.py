@@ -2,9 +2,11 @@
 
 A function is read and unpickled once per process and kept; arguments are unpickled for
 every call.  What is pickled by value brings a namespace of its own, so the globals that
-an initializer sets are put into those of the functions of its module.  Large buffers stand in files of their own and are mapped, privately and
-writable: each call gets fresh memory that it may change, and the page cache holds the
-bytes once for all processes of a node.
+an initializer sets are put into those of the functions of its module.
+
+Large buffers stand in files of their own and are mapped, privately and writable: each
+call gets fresh memory that it may change, and the page cache holds the bytes once for
+all processes of a node.
 """
 
 from __future__ import annotations
@@ -87,6 +89,6 @@ def _namespace(function: Any) -> dict[str, Any]:
     while hasattr(function, "func"):
         function = function.func
     if not hasattr(function, "__globals__") and not hasattr(function, "__func__"):
-        function = getattr(type(function), "__call__", function)
+        function = getattr(type(function), "__call__", function)  # noqa: B004 - it is looked into, not tested
     found: dict[str, Any] = getattr(getattr(function, "__func__", function), "__globals__", {})
     return found

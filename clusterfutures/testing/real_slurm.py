@@ -53,7 +53,8 @@ LONGEST_DIRECTORY = 50
 # (config_overrides); a job that can start is started at once.
 SETTINGS = """
 ClusterName=clusterfutures SlurmctldHost={host}(127.0.0.1) SlurmctldPort={port} {listen}
-SlurmUser={user} SlurmdUser={user} AuthInfo=socket={directory}/munge.socket AccountingStorageType=accounting_storage/none
+SlurmUser={user} SlurmdUser={user} AuthInfo=socket={directory}/munge.socket
+AccountingStorageType=accounting_storage/none
 StateSaveLocation={directory}/state SlurmdSpoolDir={directory}/spool/%n
 SlurmctldPidFile={directory}/slurmctld.pid SlurmdPidFile={directory}/%n.pid
 SlurmctldLogFile={directory}/log/slurmctld.log SlurmdLogFile={directory}/log/%n.log
