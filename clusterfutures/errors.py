@@ -79,7 +79,7 @@ def _described(what: str, log: str, tail: str, advice: str) -> str:
     if tail:
         parts.append("its last lines of output:\n" + "\n".join("    " + line for line in tail.splitlines()))
     if log:
-        parts.append(f"log: {log}")
+        parts.append(f"log (stays when the executor is made with keep=True): {log}")
     if advice:
         parts.append(advice)
     return "\n".join(parts)
@@ -114,7 +114,7 @@ class JobFailed(ClusterError):
     def _message(self) -> str:
         f = self.fields
         how = [f["state"] or "ended"]
-        if f["exit_code"] is not None:
+        if f["exit_code"]:
             how.append(f"exit code {f['exit_code']}")
         if f["signal"]:
             how.append(f"signal {f['signal']}")

@@ -54,7 +54,7 @@ def test_the_environment_is_scrubbed_unless_given(monkeypatch: pytest.MonkeyPatc
 
 
 def test_missing_program_says_what_to_look_at() -> None:
-    with pytest.raises(SchedulerUnavailable, match="no program 'sbatch-not-here'.*may be submitted") as caught:
+    with pytest.raises(SchedulerUnavailable, match=r"no program 'sbatch-not-here'.*may be submitted") as caught:
         run(["sbatch-not-here", "a b"])
     assert caught.value.command == "sbatch-not-here 'a b'"
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
@@ -142,8 +142,8 @@ def test_commands_are_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 PLAIN = {"HOME": "/h", "PATH": "/bin", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "4"}
 CLUSTER = {
-    "SLURM_CONF": "c", "SLURM_CLUSTERS": "x", "PBS_SERVER": "s", "PBS_DEFAULT": "s", "PBS_CONF_FILE": "f", "PBS_EXEC": "e",
-    "CLUSTERFUTURES_DIR": "/d", "CLUSTERFUTURES_POLL": "5",
+    "SLURM_CONF": "c", "SLURM_CLUSTERS": "x", "PBS_SERVER": "s", "PBS_DEFAULT": "s", "PBS_CONF_FILE": "f",
+    "PBS_EXEC": "e", "CLUSTERFUTURES_DIR": "/d", "CLUSTERFUTURES_POLL": "5",
 }  # fmt: skip
 CHOICES = {
     "SBATCH_ACCOUNT": "a", "SBATCH_PARTITION": "p", "SBATCH_QOS": "q", "SBATCH_RESERVATION": "r",

@@ -38,11 +38,11 @@ class Programs:
         self.directory = directory
         directory.mkdir()
 
-    def answer(self, program: str, stdout: str = "", stderr: str = "", code: int = 0, shell: str = "") -> None:
+    def answer(self, program: str, stdout: str = "", stderr: str = "", code: int = 0, first: str = "") -> None:
         path = self.directory / program
         path.write_text(
             f'#!/bin/sh\nfor word in "$@"; do printf "%s\\n" "$word"; done >>{self.directory}/{program}.argv\n'
-            f"echo --- >>{self.directory}/{program}.argv\nenv >{self.directory}/{program}.env\n{shell}\n"
+            f"echo --- >>{self.directory}/{program}.argv\nenv >{self.directory}/{program}.env\n{first}\n"
             f"printf %s {shlex.quote(stdout)}\nprintf %s {shlex.quote(stderr)} >&2\nexit {code}\n"
         )
         path.chmod(0o700)
@@ -359,7 +359,8 @@ REFUSALS: list[tuple[int, str, type[ClusterError], str]] = [
     (2, "qsub: illegal -N value\nusage: qsub [-a date_time] [-A account_string]\n\t[-C x]", SubmitError, "extra="),
     (197, "qsub: Bad GID for job execution", SubmitError, ""),
     (3, "qsub: Array job exceeds server or queue size limit", ArrayTooLarge, "qstat -Bf"),
-    (131, "qsub: submit error (Bad Job Array Request MSG=Requested array size too large, limit is 2)", ArrayTooLarge, ""),
+    (131, "qsub: submit error (Bad Job Array Request MSG=Requested array size too large, limit is 2)", ArrayTooLarge,
+     "qstat -Bf"),
     (38, "qsub: would exceed queue workq's per-user limit of jobs in 'Q' state", SubmitLimitReached, "max_workers"),
     (180, "qsub: submit error (Maximum number of jobs already in queue for user MSG=exceeds the queue limit: user x@y)",
      SubmitLimitReached, "max_workers"),
@@ -382,13 +383,13 @@ def test_refusals(
 
 def test_no_qsub_on_this_node(spec: JobSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/not/here")
-    with pytest.raises(SubmitError, match="no program 'qsub'.*may be submitted"):
+    with pytest.raises(SubmitError, match=r"no program 'qsub'.*may be submitted"):
         speaking(Pro()).submit(spec, "/d/x.sh", 1)
 
 
 def test_a_submission_that_hangs(spec: JobSpec, programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pbs, "_SUBMIT_SECONDS", 0.3)
-    programs.answer("qsub", shell="sleep 60")
+    programs.answer("qsub", first="sleep 60")
     with pytest.raises(SchedulerUnavailable, match="did not answer"):
         speaking(Pro()).submit(spec, "/d/x.sh", 1)
     assert len(programs.calls("qsub")) == 1
@@ -424,7 +425,7 @@ OFF = "PBS is not configured to maintain job history"
 
 
 def test_find_without_history(programs: Programs) -> None:
-    programs.answer("qselect", "25.vm\n", shell=f'[ "$1" != -x ] || {{ echo "qselect: {OFF}" >&2; exit 0; }}')
+    programs.answer("qselect", "25.vm\n", first=f'[ "$1" != -x ] || {{ echo "qselect: {OFF}" >&2; exit 0; }}')
     assert speaking(Pro()).find("run", 1) == ["25"]
 
 
@@ -440,8 +441,9 @@ def test_find_while_the_server_is_away(programs: Programs) -> None:
 # -------------------------------------------------------------------------- PBS Pro: json
 
 BASE = {
-    "Job_Name": "ok", "Job_Owner": "alice@localhost", "queue": "workq", "server": "vm", "Priority": 0, "Rerunable": "True",
-    "Resource_List": {"ncpus": 1, "nodect": 1, "place": "pack", "select": "1:ncpus=1"}, "project": "_pbs_project_default",
+    "Job_Name": "ok", "Job_Owner": "alice@localhost", "queue": "workq", "server": "vm", "Priority": 0,
+    "Rerunable": "True", "Resource_List": {"ncpus": 1, "nodect": 1, "place": "pack", "select": "1:ncpus=1"},
+    "project": "_pbs_project_default",
     "Variable_List": {"PBS_O_WORKDIR": "/home/alice/work", "S": 4, "R": 3},
 }  # fmt: skip
 RUNNING = {
@@ -465,7 +467,8 @@ def answer(**jobs: dict[str, Any]) -> str:
 def test_states_of_pro(programs: Programs) -> None:
     text = answer(**{
         "1.vm": RUNNING, "2.vm": QUEUED, "3.vm": {**BASE, "job_state": "H", "substate": 22},
-        "4.vm": {**BASE, "job_state": "W"}, "5.vm": {**RUNNING, "job_state": "E"}, "6.vm": {**RUNNING, "job_state": "S"},
+        "4.vm": {**BASE, "job_state": "W"}, "5.vm": {**RUNNING, "job_state": "E"},
+        "6.vm": {**RUNNING, "job_state": "S"},
         "7.vm": {**BASE, "job_state": "M"}, "8.vm": finished(3, "Job run at ... on (vm:ncpus=1) and failed"),
         "9.vm": {**BASE, "job_state": "?"}, "10.vm.site.org": finished(0, "Job run at ... and finished", 92),
     })  # fmt: skip
@@ -588,7 +591,7 @@ def test_jobs_that_never_start(comment: str) -> None:
 def test_json_with_variables_that_are_not_escaped(programs: Programs) -> None:
     text = answer(**{"1.vm": RUNNING, "2.vm": QUEUED})
     broken = text.replace('"S": 4', '"S": "say "hello, } you"", "T": "\\x"').replace('"Priority": 0', '"Priority": 005')
-    with pytest.raises(ValueError):
+    with pytest.raises(json.JSONDecodeError):
         json.loads(broken)
     programs.answer("qstat", broken)
     seen = speaking(Pro()).states(["1", "2"])
@@ -617,7 +620,7 @@ Job Id: 25[3].vm
 
 
 def test_json_beyond_repair(programs: Programs) -> None:
-    programs.answer("qstat", PLAIN, shell='case "$*" in *json*) echo "{ nonsense"; exit 0 ;; esac')
+    programs.answer("qstat", PLAIN, first='case "$*" in *json*) echo "{ nonsense"; exit 0 ;; esac')
     seen = speaking(Pro()).states(["1", "25[3]"])
     assert seen["1"].state is JobState.FAILED
     assert seen["1"].exit_code == 3
@@ -636,7 +639,7 @@ def test_plain_text() -> None:
 def test_without_history(programs: Programs) -> None:
     # with -x such a server answers nothing, even of a job that runs, and status 0
     silent = f'[ "$2" != -x ] || {{ echo "{{}}"; echo "qstat: {OFF} 304.vm" >&2; exit 0; }}'
-    programs.answer("qstat", answer(**{"304.vm": RUNNING}), "qstat: Unknown Job Id 303.vm\n", 153, shell=silent)
+    programs.answer("qstat", answer(**{"304.vm": RUNNING}), "qstat: Unknown Job Id 303.vm\n", 153, first=silent)
     scheduler = speaking(Pro())
     seen = scheduler.states(["304", "303"])
     assert [status.state for status in seen.values()] == [JobState.RUNNING, JobState.GONE]

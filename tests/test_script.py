@@ -20,8 +20,9 @@ from clusterfutures.schedulers.script import build, interpreter, quoted
 
 SHELLS = [shell for shell in ("/bin/sh", "/bin/bash", "/bin/dash") if shutil.which(shell)]
 NASTY = [
-    "plain", "", " ", "a b", "it's", 'q"q', "$(touch pwned)", "`touch pwned`", "$HOME", "a\nb", "\n", "tab\there", "back\\slash",
-    "\\", "*", "~", "#x", "a;b&c|d", "(x)", "{a,b}", "!h", "-n", "é ü 漢字 😀", "100%", "\x01", "dos\r\nline\r", "\r", "\udc80bytes",
+    "plain", "", " ", "a b", "it's", 'q"q', "$(touch pwned)", "`touch pwned`", "$HOME", "a\nb", "\n", "tab\there",
+    "back\\slash", "\\", "*", "~", "#x", "a;b&c|d", "(x)", "{a,b}", "!h", "-n", "é ü 漢字 😀", "100%", "\x01",
+    "dos\r\nline\r", "\r", "\udc80bytes",
 ]  # fmt: skip
 SHOW = "import sys, os; sys.stdout.buffer.write(repr([os.fsencode(a) for a in sys.argv[1:]]).encode())"
 

@@ -34,11 +34,11 @@ class Programs:
         self.directory = directory
         directory.mkdir()
 
-    def answer(self, program: str, stdout: str = "", stderr: str = "", code: int = 0, shell: str = "") -> None:
+    def answer(self, program: str, stdout: str = "", stderr: str = "", code: int = 0, first: str = "") -> None:
         path = self.directory / program
         path.write_text(
             f'#!/bin/sh\nfor word in "$@"; do printf "%s\\n" "$word"; done >>{self.directory}/{program}.argv\n'
-            f"echo --- >>{self.directory}/{program}.argv\nenv >{self.directory}/{program}.env\n{shell}\n"
+            f"echo --- >>{self.directory}/{program}.argv\nenv >{self.directory}/{program}.env\n{first}\n"
             f"printf %s {shlex.quote(stdout)}\nprintf %s {shlex.quote(stderr)} >&2\nexit {code}\n"
         )
         path.chmod(0o700)
@@ -224,7 +224,8 @@ POLICY = (
 REFUSALS = [
     (1, "invalid partition specified: nosuch\nBatch job submission failed: Invalid partition name specified",
      SubmitError, "partition='...'"),
-    (1, "Memory specification can not be satisfied\nRequested node configuration is not available", SubmitError, "sinfo"),
+    (1, "Memory specification can not be satisfied\nRequested node configuration is not available", SubmitError,
+     "sinfo"),
     (1, "Batch job submission failed: Invalid account or account/partition combination specified", SubmitError,
      "sacctmgr"),
     (1, "Batch job submission failed: Invalid feature specification", SubmitError, "features="),
@@ -273,7 +274,7 @@ def test_no_sbatch_on_this_machine(spec: JobSpec, programs: Programs, monkeypatc
 
 def test_a_submission_that_hangs(spec: JobSpec, programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm, "_SUBMIT_SECONDS", 0.3)
-    programs.answer("sbatch", shell="sleep 60")
+    programs.answer("sbatch", first="sleep 60")
     with pytest.raises(SchedulerUnavailable, match="did not answer within"):
         SlurmScheduler().submit(spec, "/d/x.sh", 1)
     assert len(programs.calls("sbatch")) == 1
@@ -285,7 +286,7 @@ SLEEPING = "echo 'sbatch: error: Slurm temporarily unable to accept job, sleepin
 def test_a_full_controller_is_a_limit(spec: JobSpec, programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
     # sbatch would sleep, for ever when the array is larger than MaxJobCount
     monkeypatch.setattr(slurm, "_SUBMIT_SECONDS", 0.3)
-    programs.answer("sbatch", shell=SLEEPING)
+    programs.answer("sbatch", first=SLEEPING)
     programs.answer("squeue")
     with pytest.raises(SubmitLimitReached, match="temporarily unable"):
         SlurmScheduler().submit(spec, "/d/x.sh", 5)
@@ -295,7 +296,7 @@ def test_a_full_controller_may_let_us_in_at_the_last_moment(
     spec: JobSpec, programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slurm, "_SUBMIT_SECONDS", 0.3)
-    programs.answer("sbatch", shell=SLEEPING)
+    programs.answer("sbatch", first=SLEEPING)
     programs.answer("squeue", "9|0|9|PENDING|run-1\n9|1|9|PENDING|run-1\n")
     assert SlurmScheduler().submit(spec, "/d/x.sh", 2) == ["9_0", "9_1"]
 
@@ -322,7 +323,7 @@ def test_find_looks_twice(programs: Programs) -> None:
     # a controller that wakes up may answer before it carries out what it was asked earlier
     counter = programs.directory / "n"
     line = "12|N/A|12|PENDING|run-1"
-    programs.answer("squeue", shell=f"echo x >>{counter}; [ $(wc -l <{counter}) -lt 2 ] || echo '{line}'")
+    programs.answer("squeue", first=f"echo x >>{counter}; [ $(wc -l <{counter}) -lt 2 ] || echo '{line}'")
     assert SlurmScheduler().find("run-1", 1) == ["12"]
 
 
@@ -390,12 +391,12 @@ def test_no_answer_is_not_taken_for_an_empty_one(programs: Programs, stderr: str
 def test_questions_are_asked_again(programs: Programs) -> None:
     counter = programs.directory / "n"
     fail = "echo slurm_load_jobs error: Socket timed out on send/recv operation >&2; exit 1"
-    programs.answer("squeue", QUEUE, shell=f"echo x >>{counter}; [ $(wc -l <{counter}) -gt 2 ] || {{ {fail}; }}")
+    programs.answer("squeue", QUEUE, first=f"echo x >>{counter}; [ $(wc -l <{counter}) -gt 2 ] || {{ {fail}; }}")
     assert SlurmScheduler().states(["499_0"])["499_0"].state is JobState.RUNNING
 
 
 def test_invalid_utf8_in_a_name(programs: Programs) -> None:
-    programs.answer("squeue", shell=r"printf '1|N/A|1|RUNNING|\200x\n'")
+    programs.answer("squeue", first=r"printf '1|N/A|1|RUNNING|\200x\n'")
     assert SlurmScheduler().find("\udc80x", 1) == ["1"]
 
 

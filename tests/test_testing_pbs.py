@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -626,7 +625,3 @@ def test_a_job_may_submit(pbs: FakePBS) -> None:
     until(lambda: len(jobs(pbs, "-x")) == 2)
     pbs.wait()
     assert Path("outer.o1").read_text() == "2.vm\n"
-
-
-def test_signal_numbers_are_those_of_this_machine() -> None:
-    assert (signal.SIGTERM, signal.SIGKILL) == (15, 9)

@@ -239,7 +239,7 @@ class Pump:
         """The worker's last word.  Calls it had begun and could not finish went with its job."""
         if words["why"] == "INITIALIZER":
             self._break(words["text"])
-        if self._ledger.unfinished(worker):
+        if words["why"] == "FAULT" or self._ledger.unfinished(worker):
             self._roster.ask_how(worker)
             return
         self._ledger.ended(worker)

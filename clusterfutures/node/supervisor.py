@@ -254,26 +254,26 @@ class Supervisor:
             if how is None:
                 continue
             self._hear(slot)  # what it sent before it died comes first
-            leaving = slot.state is SlotState.STARTING and how == (0, None)
+            unready = slot.state is SlotState.STARTING
             death = slot.bury(*how)
-            if not leaving and self._ending is None:
-                self._judge(slot, death)
-            elif leaving and self._ending is None:
-                self._resume_claim_elsewhere(slot, death)
+            if unready and how == (0, None):  # it has run as many calls as it may
+                self._resume_claim_elsewhere(slot)
+            elif self._ending is None:
+                self._judge(slot, death, unready)
             if self._ending is None:
                 self._start(slot)
 
-    def _resume_claim_elsewhere(self, slot: Slot, death: Death) -> None:
+    def _resume_claim_elsewhere(self, slot: Slot) -> None:
         claim = self._claims.get(slot.number)
         if claim is not None:
             claim.process_lost(claim.done)
 
-    def _judge(self, slot: Slot, death: Death) -> None:
+    def _judge(self, slot: Slot, death: Death, unready: bool) -> None:
         """A process died: fail the call that did it, and that one alone."""
         self._outbox.add(death.remains)
         claim = self._claims.get(slot.number)
         if claim is None:
-            self._strike(death, "while no call was running")
+            self._strike(death, unready)
             return
         done = max([claim.done, *(r.first + r.calls for r in records.records(memoryview(death.remains)))])
         if death.current is None or death.current < done:
@@ -304,11 +304,15 @@ class Supervisor:
         }
         return records.pack(records.DIED, claim.bin_id, first, stop - first, pickle.dumps(body, 5))
 
-    def _strike(self, death: Death, when: str) -> None:
+    def _strike(self, death: Death, unready: bool) -> None:
         """Processes that die without running a call: not for ever."""
+        how = _signal_name(death.signal) or f"exit status {death.exit_code}"
         self._idle_deaths += 1
-        if self._idle_deaths >= STRIKES:
-            self._broken = f"processes die {when}: {_signal_name(death.signal) or f'exit status {death.exit_code}'}"
+        if unready and self._context["initializer"] is not None:
+            self._broken = f"it killed its process: {how}"
+            self._ending = Ending.INITIALIZER
+        elif self._idle_deaths >= STRIKES:
+            self._broken = f"processes die while no call is running: {how}"
             self._ending = Ending.FAULT
 
     # -- signals ----------------------------------------------------------------
