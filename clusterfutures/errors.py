@@ -27,6 +27,7 @@ after ``InitializerFailed``).
 from __future__ import annotations
 
 from concurrent.futures import BrokenExecutor
+from pickle import PicklingError
 from typing import Any
 
 __all__ = [
@@ -204,7 +205,7 @@ class StoreError(ClusterError):
         super().__init__(message=message, path=path)
 
 
-class TransferError(ClusterError):
+class TransferError(ClusterError, PicklingError):
     """Arguments, a result or an exception could not be pickled or unpickled.
 
     The message names the type, where it happened, and why.
@@ -224,7 +225,10 @@ class RemoteTraceback(Exception):
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self.text = text
+        self.tb = f'\n"""\n{text}"""'
 
     def __str__(self) -> str:
-        return f'\n"""\n{self.text}"""'
+        return self.tb
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RemoteTraceback, self.args

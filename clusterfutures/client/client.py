@@ -223,11 +223,22 @@ class Client:
             self._clerk = Clerk(self._scheduler, self.inbox, self._prepare)
             self._pump = Pump(self.run, self.inbox, limits, self._clerk, settings.visibility_timeout, self._farewell)
             self._clerk.watch(self._pump.watched)
-            _at_exit()
             _alive.add(self)
-            self._clerk.thread.start()
-            self._pump.thread.start()
+            try:
+                self._clerk.thread.start()
+                self._pump.thread.start()
+            except BaseException:  # no more threads for this process, or the interpreter is ending
+                self._give_up()
+                raise
             self._started = True
+
+    def _give_up(self) -> None:
+        """Undo a start that failed."""
+        if self._clerk.thread.is_alive():
+            self._clerk.stop()
+            self._clerk.thread.join()
+        self.run.remove()
+        _alive.discard(self)
 
     def shutdown(self, wait: bool, cancel: bool, kill: str = "") -> None:
         """Accept nothing more; with ``wait``, return when the run has been removed.
@@ -339,18 +350,6 @@ def _environment_text() -> str:
 # -- interpreter exit -------------------------------------------------------------------
 
 
-def _at_exit() -> None:
-    """Have running clients drained when the interpreter exits, before threads are joined
-    (``threading._register_atexit`` is what the standard library's executors use)."""
-    global _registered
-    if not _registered:
-        threading._register_atexit(_drain_all)  # type: ignore[attr-defined]
-        _registered = True
-
-
-_registered = False
-
-
 def _drain_all() -> None:
     """As the standard library: what was submitted is carried out before the end, unless
     the program is ending because of Ctrl-C."""
@@ -365,3 +364,8 @@ def _drain_all() -> None:
             client.inbox.advance(Phase.DRAINING)
     for client in clients:
         client._pump.thread.join()
+
+
+# Before threads are joined, as the standard library's executors do it; and now, not with the
+# first call: an executor that had none must refuse calls too once the interpreter is ending.
+threading._register_atexit(_drain_all)  # type: ignore[attr-defined]

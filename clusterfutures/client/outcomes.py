@@ -6,7 +6,6 @@ call: a class that cannot be imported, a ``__setstate__`` that raises, a damaged
 
 from __future__ import annotations
 
-import io
 import pickle
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -63,10 +62,14 @@ def decode_values(record: Record, call: str) -> Iterator[Any]:
 
     Raises TransferError at the first that cannot be unpickled.
     """
-    load = pickle.Unpickler(io.BytesIO(record.body)).load
+    # Each value was pickled alone: one unpickler for all would take what it has memorised
+    # from one value for parts of the next, and keep it alive.
+    body, at, loads = record.body, 0, pickle.loads
     try:
-        for _ in range(record.calls):
-            yield load()
+        for length in body[len(body) - 4 * record.calls :].cast("I"):
+            stop = at + length
+            yield loads(body[at:stop])
+            at = stop
     except GeneratorExit:
         raise
     except BaseException as error:

@@ -12,12 +12,13 @@ supervisor reads there what had not been sent, and whose turn it was.
              4 first     open row of values: index of its first call, or NOBODY
              5 stop      ... where its bytes end
              6 output    where the output of the running call starts in the log
-    bytes    from DATA: records, then the open row's pickles (after room for its header)
+    lengths  of the open row's pickles, four bytes each
+    bytes    records, then the open row's pickles (after room for its header)
 
-A row of plain values is one VALUES record whose header is written when the row is
-closed: a call that returns something small costs one copy and two stores, no header.
+A row of plain values is one VALUES record whose header and lengths are put in place when
+the row is closed: a call that returns something small costs one copy and three stores.
 An open row has the calls from ``first`` up to ``current``.  The stores are in program
-order (bytes, stop, current), and the reader starts after the writer's death, so it never
+order (bytes, length, stop, current), and the reader starts after the writer's death, so it never
 sees a call counted whose bytes are not there.
 """
 
@@ -29,11 +30,14 @@ from clusterfutures.store import records
 
 __all__ = ["ARENA_BYTES", "NOBODY", "Arena"]
 
-ARENA_BYTES = 2 << 20
+ARENA_BYTES = 3 << 20
 NOBODY = (1 << 64) - 1
 
 CURRENT, LOADING, BIN, END, FIRST, STOP, OUTPUT = range(7)
-_DATA = 64  # eight words
+_WORDS = 64
+# More calls than a process can run before it reports, however short they are.
+_ROW_CALLS = 1 << 17
+_DATA = _WORDS + 4 * _ROW_CALLS
 
 
 class Arena:
@@ -42,7 +46,8 @@ class Arena:
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, ARENA_BYTES)
         self.bytes = memoryview(self._memory)
-        self.words = self.bytes[:_DATA].cast("Q")
+        self.words = self.bytes[:_WORDS].cast("Q")
+        self.lengths = self.bytes[_WORDS:_DATA].cast("I")
         self.write = self._memory.write
         self.reset()
 
@@ -62,7 +67,8 @@ class Arena:
     def open_row(self, first: int) -> int:
         """Start a row of values at call ``first``, whose turn it is; where its bytes start.
 
-        The pickles are then written with ``write``, one after the other.
+        The pickles are then written with ``write``, one after the other, and the length
+        of each is noted in ``lengths``.
         """
         words = self.words
         words[CURRENT] = words[FIRST] = first
@@ -76,6 +82,7 @@ class Arena:
         first, end = words[FIRST], words[END]
         count = words[CURRENT] - first if first != NOBODY else 0
         if count:
+            self._write_lengths(count)
             length = words[STOP] - end - records.HEADER.size
             records.HEADER.pack_into(
                 self.bytes, end, records.VALUES, 0, words[BIN], first, count, length
@@ -83,6 +90,12 @@ class Arena:
             words[END] = words[STOP]
         words[STOP] = words[END]
         words[FIRST] = NOBODY
+
+    def _write_lengths(self, count: int) -> None:
+        stop = self.words[STOP]
+        end = stop + 4 * count
+        self.bytes[stop:end] = self.bytes[_WORDS : _WORDS + 4 * count]
+        self.words[STOP] = end
 
     def add(self, record: bytes) -> None:
         """Add a complete record; no row may be open."""

@@ -234,16 +234,16 @@ class Process:
 
     def _run_range(self, first: int, stop: int, last: bool) -> int:
         """Run calls of the chunk: the loop that a million short calls go through."""
-        arena, words, write = self._arena, self._arena.words, self._arena.write
+        arena, words, lengths, write = self._arena, self._arena.words, self._arena.lengths, self._arena.write
         function, clock, dumps, forked = self._chunk_function, time.perf_counter, pickle.dumps, self._forked
         chunk = self._chunk[first:stop]
         due = clock() + REPORT_SECONDS
-        at = arena.open_row(first)
+        at, row = arena.open_row(first), first
         for index, arguments in enumerate(chunk, first):
             try:
                 value = function(*arguments)
             except BaseException as error:
-                at = self._add_unusual(index, (records.ERROR, packed_error(error)))
+                at, row = self._add_unusual(index, (records.ERROR, packed_error(error))), index + 1
             else:
                 if forked:
                     os._exit(0)
@@ -254,14 +254,15 @@ class Process:
                     at = ARENA_BYTES
                 if at < _ROW_LIMIT:
                     write(data)
+                    lengths[index - row] = len(data)
                     words[STOP] = at
                     words[CURRENT] = index + 1
                 else:
-                    at = self._add_unusual(index, self._packed(value))
+                    at, row = self._add_unusual(index, self._packed(value)), index + 1
             if clock() > due and index + 1 < stop:
                 self._capture.settle()
                 self._report(index + 1)
-                at = arena.open_row(index + 1)
+                at, row = arena.open_row(index + 1), index + 1
                 due = clock() + REPORT_SECONDS
         value = None
         if last:
@@ -295,10 +296,12 @@ class Process:
 
         try:
             data = _dumped(value, keep, buffers)
-        except BaseException as error:
+        except Exception as error:
             return records.ERROR, packed_error(_cannot_pickle("the result of this call", value, error))
+        except BaseException as error:  # SystemExit and its like, as if the call itself had raised it
+            return records.ERROR, packed_error(error)
         if not buffers and len(data) <= LARGE_BYTES:
-            return records.VALUES, data
+            return records.VALUE, data
         self._large += 1
         name = f"{self._name}-{os.getpid()}-{self._large}"
         try:

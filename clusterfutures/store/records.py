@@ -7,14 +7,16 @@ Pure functions of bytes.  A record says something about calls ``first`` up to
 
     STARTED   the worker is up; body: pickled dict (host, pid, job id, slots, versions)
     BEGUN     these calls have been handed to a process; body: slot number
-    VALUES    these calls returned; body: their pickles, one after the other
+    VALUE     this call returned; body: its pickle
+    VALUES    these calls returned; body: their pickles, one after the other, then the
+              length of each (4 bytes)
     ERROR     this call raised; body: pickled (exception or None, text, traceback, ...)
     LARGE     this call returned; body: name of the file that holds the pickle
     DIED      this call killed its process; body: pickled dict of WorkerDied's fields
     RETURNED  these calls have not begun and are given back
     ENDED     the worker's last word; body: pickled dict (why, signal, ...)
 
-With the flag INFO the body of VALUES, ERROR, LARGE or DIED starts with a ``CallInfo``:
+With the flag INFO the body of VALUE, ERROR, LARGE or DIED starts with a ``CallInfo``:
 when, how long, how much memory, and the call's own output, or where it stands.
 """
 
@@ -26,7 +28,7 @@ from typing import NamedTuple
 
 __all__ = ["CallInfo", "Record", "pack", "pack_info", "records", "split_info"]
 
-STARTED, BEGUN, VALUES, ERROR, LARGE, DIED, RETURNED, ENDED = range(1, 9)
+STARTED, BEGUN, VALUE, VALUES, ERROR, LARGE, DIED, RETURNED, ENDED = range(1, 10)
 INFO = 1
 
 HEADER = struct.Struct("<BBQIIQ")

@@ -1,0 +1,343 @@
+"""Where tests run: four grounds with one face, and the proof that a test left nothing behind.
+
+    def test_it(ground):                              runs once on each ground
+        with ground.executor(max_workers=2) as ex:
+            ...
+
+    @pytest.mark.on("slurm")                          generated for these grounds only
+
+    local    LocalExecutor                slurm    a real Slurm of four nodes, one per session
+    pbs      the stand-in for OpenPBS     torque   the stand-in for Torque, each fresh per test
+
+After each test ``Ground.close`` looks, without the help of the code under test, for what
+is left of it: jobs in the scheduler, processes (all that a test starts carry ``MARK`` in
+their environment), threads, files.  A test has a time limit; when it is reached the stacks
+of all threads are written to stderr, and whatever the test started is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import clusterfutures
+from clusterfutures.executors import ClusterExecutor
+from clusterfutures.testing import FakePBS, FakeTorque, StandIn, real_slurm
+from clusterfutures.testing.processes import kill
+from clusterfutures.testing.real_slurm import RealSlurm
+from clusterfutures.testing.state import DONE, Store
+
+#: the variable by which everything that a test starts is known
+MARK = "CONTRACT_TEST"
+#: seconds for one test, its set-up and what is looked for after it included
+TIME_LIMIT = 60
+#: seconds that jobs, processes, threads and files may take to go away
+LEAVING_SECONDS = 10.0
+GROUNDS = ("local", "slurm", "pbs", "torque")
+
+_status = 0
+_threads_reported: set[threading.Thread] = set()
+
+
+class Ground:
+    """One scheduler to run executors on.  ``runs`` is where their directories live.
+
+    executor: makes an executor; it is shut down at the end of the test.
+    jobs: ids of jobs that the scheduler still has.  end_job: ends one from outside.
+    """
+
+    name: str
+    executor_name: str
+    #: seconds from a submission to a running job, roughly; tests scale their limits by it
+    start_seconds = 0.5
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.runs = directory / "runs"
+        self.work = directory / "work"
+        self.work.mkdir()
+        self.mark = uuid.uuid4().hex
+        self._executors: list[ClusterExecutor] = []
+
+    def executor(self, **options: Any) -> ClusterExecutor:
+        """An executor of this ground, with workers that do not stay long."""
+        options = {"max_workers": 2, "idle_timeout": 2.0, "directory": self.runs} | options
+        made: ClusterExecutor = getattr(clusterfutures, self.executor_name)(**options)
+        self._executors.append(made)
+        return made
+
+    def script(self, text: str, *arguments: str, wait: bool = True, stdin: bool = False) -> subprocess.Popen[str]:
+        """Run ``text`` as a program of its own, in which ``executor()`` makes an executor.
+
+        wait: until it has ended, and well.  stdin: the program comes from there.
+        """
+        path = self.work / f"program_{uuid.uuid4().hex[:8]}.py"
+        path.write_text(_PREAMBLE + text)
+        root = str(Path(clusterfutures.__file__).resolve().parents[1])
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([root, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]).rstrip(":"),
+            "CONTRACT_EXECUTOR": self.executor_name,
+            "CONTRACT_RUNS": str(self.runs),
+        }
+        with open(path if stdin else os.devnull) as source:
+            program = subprocess.Popen(
+                [sys.executable, "-" if stdin else str(path), *arguments],
+                stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=self.work,
+            )  # fmt: skip
+        if wait:
+            program.said, program.complaint = program.communicate()  # type: ignore[attr-defined]
+            assert program.returncode == 0, program.complaint  # type: ignore[attr-defined]
+        return program
+
+    def jobs(self) -> set[str]:
+        """Ids of the jobs that the scheduler has for us, waiting or running."""
+        raise NotImplementedError
+
+    def end_job(self, job_id: str) -> None:
+        """End a job as its user would from a shell."""
+        raise NotImplementedError
+
+    def run_directory(self) -> Path:
+        """The directory of the only run there is."""
+        (found,) = self.runs.iterdir()
+        return found
+
+    def batches(self) -> int:
+        """How many times jobs were submitted, in the only run there is (``keep=True``)."""
+        return len(list((self.run_directory() / "scripts").iterdir()))
+
+    def processes(self) -> dict[int, str]:
+        """What lives of all that the test started: command lines by process id."""
+        return _marked(self.mark)
+
+    def close(self) -> list[str]:
+        """Shut down what the test did not; tells what does not go away."""
+        for executor in self._executors:
+            executor.shutdown(wait=True, cancel_futures=True)
+        kept = [executor for executor in self._executors if executor._client.settings.keep]
+        self._executors.clear()
+        deadline = time.monotonic() + LEAVING_SECONDS
+        while (left := self._left(bool(kept))) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return left
+
+    def _left(self, kept: bool) -> list[str]:
+        left = [f"process {pid}: {command}" for pid, command in self.processes().items()]
+        left += [f"job {job_id}" for job_id in self.jobs()]
+        left += [f"thread {thread.name}" for thread in _threads() if thread not in _threads_reported]
+        if self.runs.exists() and not kept:
+            left += [f"file {path}" for path in self.runs.iterdir()]
+        return left
+
+    def raze(self) -> None:
+        """After a failure: end everything, so that it cannot disturb the next test."""
+        for job_id in self.jobs():
+            self.end_job(job_id)
+        kill(list(self.processes()))
+        _threads_reported.update(_threads())
+
+
+class LocalGround(Ground):
+    name, executor_name = "local", "LocalExecutor"
+
+    def jobs(self) -> set[str]:
+        found = set()
+        for pid in self.processes():
+            job_id = _environment(pid).get("CLUSTERFUTURES_JOB_ID", "")
+            if os.getpid() != pid and job_id:
+                found.add(job_id)
+        return found
+
+    def end_job(self, job_id: str) -> None:
+        for pid in self.processes():
+            if _environment(pid).get("CLUSTERFUTURES_JOB_ID") == job_id:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+
+
+class SlurmGround(Ground):
+    name, executor_name = "slurm", "SlurmExecutor"
+    start_seconds = 1.5
+
+    def __init__(self, directory: Path, slurm: RealSlurm) -> None:
+        super().__init__(directory)
+        self.slurm = slurm
+
+    def jobs(self) -> set[str]:
+        answer = self.slurm.run("squeue", "-h", "-r", "-o", "%i")
+        assert answer.returncode == 0, answer.stderr
+        return set(answer.stdout.split())
+
+    def end_job(self, job_id: str) -> None:
+        self.slurm.run("scancel", job_id)
+
+
+class StandInGround(Ground):
+    executor_name = "PBSExecutor"
+
+    def __init__(self, directory: Path, name: str, standin: StandIn) -> None:
+        super().__init__(directory)
+        self.name = name
+        self.standin = standin
+
+    def jobs(self) -> set[str]:
+        state = Store(str(self.standin.directory)).read()
+        found = set()
+        for job in state.jobs.values():
+            alive = [*job.waiting, *(index for index, run in job.runs.items() if run.phase != DONE)]
+            found |= {f"{job.id}[{index}]" if job.array else str(job.id) for index in alive}
+        return found
+
+    def end_job(self, job_id: str) -> None:
+        self.standin.run("qdel", job_id)
+
+    def close(self) -> list[str]:
+        left = super().close()
+        return left + [f"a defect of the stand-in: {self.standin.errors()}"] if self.standin.errors() else left
+
+
+_PREAMBLE = """\
+import os
+import clusterfutures
+
+def executor(**options):
+    options = {"max_workers": 2, "idle_timeout": 2.0, "directory": os.environ["CONTRACT_RUNS"]} | options
+    return getattr(clusterfutures, os.environ["CONTRACT_EXECUTOR"])(**options)
+
+"""
+
+
+# -- looking around -------------------------------------------------------------------
+
+
+def _environment(pid: int) -> dict[str, str]:
+    try:
+        content = Path("/proc", str(pid), "environ").read_bytes().decode("utf-8", "surrogateescape")
+    except OSError:
+        return {}  # gone, or not ours
+    return dict(item.partition("=")[::2] for item in content.split("\0"))
+
+
+def _marked(mark: str) -> dict[int, str]:
+    found = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        if int(name) == os.getpid() or _environment(int(name)).get(MARK) != mark:
+            continue
+        with contextlib.suppress(OSError):
+            command = Path("/proc", name, "cmdline").read_bytes().replace(b"\0", b" ")
+            found[int(name)] = command.decode("utf-8", "replace")
+    return found
+
+
+def _threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("clusterfutures")]
+
+
+# -- fixtures -------------------------------------------------------------------------
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "on(*grounds): the grounds that a test is generated for")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "ground" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("on")
+        metafunc.parametrize("ground", marker.args if marker else GROUNDS, indirect=True)
+
+
+@pytest.fixture(scope="session")
+def real_slurm_or_none() -> Iterator[RealSlurm | None]:
+    """The session's Slurm, or None where it is not installed."""
+    if real_slurm.missing():
+        yield None
+        return
+    with RealSlurm() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def real_slurm_cluster(real_slurm_or_none: RealSlurm | None) -> RealSlurm:
+    """The session's Slurm of four nodes with two cores each."""
+    if real_slurm_or_none is None:
+        pytest.skip(real_slurm.INSTALL_HINT)
+    return real_slurm_or_none
+
+
+@pytest.fixture
+def time_limit() -> Iterator[None]:
+    """Interrupts the test, and then again whatever hangs after it."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        faulthandler.dump_traceback(all_threads=True)
+        pytest.fail(f"not done after {TIME_LIMIT} s; the stacks of all threads are in stderr", pytrace=False)
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, TIME_LIMIT, TIME_LIMIT / 2)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def ground(
+    request: pytest.FixtureRequest, time_limit: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Ground]:
+    """One of the grounds, with a run directory of its own, and a look at what is left."""
+    with contextlib.ExitStack() as stack:
+        made = _made(request, tmp_path, monkeypatch, stack)
+        monkeypatch.setenv(MARK, made.mark)
+        monkeypatch.chdir(made.work)
+        try:
+            yield made
+            left = made.close()
+        except BaseException:
+            made.raze()
+            raise
+        if left:
+            made.raze()
+            pytest.fail("left behind:\n" + "\n".join(left), pytrace=False)
+
+
+def _made(
+    request: pytest.FixtureRequest, directory: Path, monkeypatch: pytest.MonkeyPatch, stack: contextlib.ExitStack
+) -> Ground:
+    name = request.param
+    if name == "local":
+        return LocalGround(directory)
+    if name == "slurm":
+        cluster = request.getfixturevalue("real_slurm_cluster")
+        for variable, value in cluster.environment.items():
+            monkeypatch.setenv(variable, value)
+        return SlurmGround(directory, cluster)
+    standin = (FakePBS if name == "pbs" else FakeTorque)(directory / "standin")
+    return StandInGround(directory, name, stack.enter_context(standin))
+
+
+# -- a thread that hangs must not keep the interpreter from ending -----------------------
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    global _status
+    _status = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _threads_reported & set(_threads()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(_status or 1)
