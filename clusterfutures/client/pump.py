@@ -385,10 +385,21 @@ class Pump:
 
     def settle(self, work: Work, record: Record, worker: Worker) -> CallInfo | None:
         """Pass an outcome on to its future or its map."""
-        info = work.settle(record, self._run, worker.place, worker.name, self._wait)
+        try:
+            info = work.settle(record, self._run, worker.place, worker.name, self._wait)
+        except Exception as error:  # a defect of ours must not cost the other calls their results
+            logger.exception("clusterfutures: a result could not be read")
+            work.fail(record.first, record.calls, _unreadable(work.name, error))
+            return None
         if info is not None and isinstance(work, Call) and not info.output and info.out_stop > info.out_start:
             self._outputs.add(work.future)
         return info
+
+
+def _unreadable(call: str, error: Exception) -> StoreError:
+    failed = StoreError(message=f"the result of {call} could not be read: {type(error).__name__}: {error}")
+    failed.__cause__ = error
+    return failed
 
 
 def _executor_failed(cause: BaseException | None, run: RunDirectory) -> StoreError:

@@ -97,7 +97,6 @@ class ExecutorTest(sources.process_pool.ProcessPoolExecutorTest, ClusterMixin, B
 
     def test_traceback(self) -> None:
         self.replace(futures.process, "_RemoteTraceback", RemoteTraceback)
-        self.replace(RemoteTraceback, "tb", property(str))
         super().test_traceback()
 
     def test_ressources_gced_in_workers(self) -> None:
