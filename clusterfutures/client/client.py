@@ -159,7 +159,7 @@ class Client:
             return
         call.extras = extras._replace(dependencies=results)
         call.future._owner, call.future._call = self, call
-        self.inbox.post(Ready(call.future, call))
+        self.inbox.post(Ready(call.future, None if call.future.cancelled() else call))
 
     def take_back(self, call: Call | Chunk) -> bool:
         """Withdraw a call that has not begun; runs in the thread that cancels."""

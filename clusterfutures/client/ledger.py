@@ -50,16 +50,20 @@ class Ledger:
 
     def add(self, work: Work, now: float) -> None:
         """A call or a chunk has been submitted."""
-        pool = self.pools.get(work.pool)
-        if pool is None:
-            pool = self.pools[work.pool] = Pool(work.pool, self.limits.gather)
+        pool = self._pool(work.pool)
         pool.pending.append(work)
         pool.last_submit = now
         self.unsettled += work.count
 
+    def _pool(self, name: str) -> Pool:
+        pool = self.pools.get(name)
+        if pool is None:
+            pool = self.pools[name] = Pool(name, self.limits.gather)
+        return pool
+
     def withdrawn(self, pool_name: str) -> None:
         """Work that had not been published was cancelled; it is dropped when its turn comes."""
-        self.pools[pool_name].withdrawn += 1
+        self._pool(pool_name).withdrawn += 1
 
     def _drop_withdrawn(self, pool: Pool, work: Work) -> None:
         pool.withdrawn -= 1

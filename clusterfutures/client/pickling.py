@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import pickle
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -62,6 +64,8 @@ class Pickler:
         self._run = run
         self._lock = threading.Lock()
         self._written: set[str] = set()
+        self._path = list(sys.path)
+        self._new_path: list[str] = []
         self._known: dict[int, tuple[Any, str, Snapshot]] = {}
 
     def arguments(self, value: Any, function: Callable[..., Any]) -> Pickled:
@@ -77,7 +81,7 @@ class Pickler:
         keys = tuple(self._store([buffer.raw()]) for buffer in buffers)
         if len(data) <= LARGE_BYTES:
             return Pickled(data, Extras("", keys, ()), tuple(pickler.futures))
-        stored = self._store([data, pickle.dumps(keys, 5)])
+        stored = self._store([data, pickle.dumps((keys, self._new_path), 5)])
         return Pickled(b"", Extras(stored, (), ()), tuple(pickler.futures))
 
     def result(self, value: Any, function: Callable[..., Any]) -> tuple[bytes, tuple[str, ...]]:
@@ -96,11 +100,20 @@ class Pickler:
         file = io.BytesIO()
         _dump(cloudpickle.Pickler(file, 5, buffer_callback=_keeper(buffers)), value, what, function)
         keys = tuple(self._store([buffer.raw()]) for buffer in buffers)
-        return self._store([file.getvalue(), pickle.dumps(keys, 5)])
+        return self._store([file.getvalue(), pickle.dumps((keys, self._new_path), 5)])
+
+    def _path_changed(self) -> None:
+        """``sys.path`` is not what it was when the run began: functions take along what is
+        new, because the modules they need may be there."""
+        self._new_path += [os.path.abspath(entry) for entry in sys.path if entry not in self._path]
+        self._path = list(sys.path)
+        self._known.clear()
 
     def function(self, function: Callable[..., Any]) -> str:
         """The key under which ``function`` is stored; stores it when it is new, or when
         anything that its pickle depends on may have changed (``snapshot.py``)."""
+        if sys.path != self._path:
+            self._path_changed()
         known = self._known.get(id(function))
         if known is not None and known[0] is function and known[2].holds():
             return known[1]

@@ -100,6 +100,7 @@ class Pump:
         self._look_pause = LOOK_SECONDS
         self._held: set[ClusterFuture[Any]] = set()
         self._items: deque[Any] = deque()
+        self._pools: set[str] = set()
         self._unread: dict[str, float] = {}
         self.thread = threading.Thread(target=self._main, name="clusterfutures-pump", daemon=False)
 
@@ -148,7 +149,8 @@ class Pump:
     def _handle(self, item: Any) -> None:
         match item:
             case Call() | Chunk():
-                if item.pool not in self._ledger.pools:
+                if item.pool not in self._pools:
+                    self._pools.add(item.pool)
                     self._run.open_pool(item.pool)
                 self._ledger.add(item, self._active)
                 self._look_pause = LOOK_SECONDS
@@ -237,6 +239,7 @@ class Pump:
 
     def _ended(self, worker: Worker, words: dict[str, Any]) -> None:
         """The worker's last word.  Calls it had begun and could not finish went with its job."""
+        worker.last_words = True
         if words["why"] == "INITIALIZER":
             self._break(words["text"])
         if words["why"] == "FAULT" or self._ledger.unfinished(worker):
@@ -312,7 +315,7 @@ class Pump:
         pending = [w for w in self._roster.workers.values() if w.state is WorkerState.PENDING]
         self._roster.revoke(pending)
         try:
-            for pool in self._ledger.pools:
+            for pool in self._pools:
                 self._run.close_pool(pool)
             deadline = time.monotonic() + FAREWELL_SECONDS
             while self._roster.workers and time.monotonic() < deadline:

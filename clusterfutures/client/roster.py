@@ -154,7 +154,9 @@ class Roster:
         """How a job ended.  What it published before that may still be on its way here:
         surely so, when it ended well."""
         worker = self.workers.get(name)
-        if worker is not None:
+        if worker is not None and worker.last_words:
+            self.lose(worker, status)
+        elif worker is not None:
             well = status is not None and status.state is JobState.COMPLETED and worker.state is WorkerState.RUNNING
             self._doomed[name] = (now + (self._visibility_timeout if well else LATE_SECONDS), status)
 

@@ -39,7 +39,7 @@ class WorkerState(enum.Enum):
 class Worker:
     """One job of ours, from its submission to its end."""
 
-    __slots__ = ("busy", "host", "job_id", "launched_at", "name", "pool", "revoked", "since", "state")
+    __slots__ = ("busy", "host", "job_id", "last_words", "launched_at", "name", "pool", "revoked", "since", "state")
 
     def __init__(self, name: str, pool: str, job_id: str, now: float) -> None:
         self.name = name
@@ -47,6 +47,7 @@ class Worker:
         self.job_id = job_id
         self.host = ""
         self.state = WorkerState.PENDING
+        self.last_words = False  # nothing more will come from it
         self.launched_at: float | None = None
         self.revoked = False
         self.busy = 0  # pieces that it works on

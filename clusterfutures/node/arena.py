@@ -12,19 +12,25 @@ supervisor reads there what had not been sent, and whose turn it was.
              4 first     open row of values: index of its first call, or NOBODY
              5 stop      ... where its bytes end
              6 output    where the output of the running call starts in the log
+             7 version   odd while records or the row are being changed
     lengths  of the open row's pickles, four bytes each
     bytes    records, then the open row's pickles (after room for its header)
 
 A row of plain values is one VALUES record whose header and lengths are put in place when
 the row is closed: a call that returns something small costs one copy and three stores.
 An open row has the calls from ``first`` up to ``current``.  The stores are in program
-order (bytes, length, stop, current), and the reader starts after the writer's death, so it never
-sees a call counted whose bytes are not there.
+order (bytes, length, stop, current), so a reader never sees a call counted whose bytes
+are not there.  The supervisor reads after the writer's death, or while it lives: then it
+compares the version before and after (a call that waits for another one's result must
+not keep back what its process has finished).
 """
 
 from __future__ import annotations
 
+import functools
 import mmap
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 from clusterfutures.store import records
 
@@ -33,11 +39,30 @@ __all__ = ["ARENA_BYTES", "NOBODY", "Arena"]
 ARENA_BYTES = 3 << 20
 NOBODY = (1 << 64) - 1
 
-CURRENT, LOADING, BIN, END, FIRST, STOP, OUTPUT = range(7)
+CURRENT, LOADING, BIN, END, FIRST, STOP, OUTPUT, VERSION = range(8)
 _WORDS = 64
 # More calls than a process can run before it reports, however short they are.
 _ROW_CALLS = 1 << 17
 _DATA = _WORDS + 4 * _ROW_CALLS
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _changing(change: Callable[P, R]) -> Callable[P, R]:
+    """A change that a reader must not see half of."""
+
+    @functools.wraps(change)
+    def changed(*args: P.args, **kwargs: P.kwargs) -> R:
+        words = args[0].words  # type: ignore[attr-defined]
+        words[VERSION] += 1
+        try:
+            return change(*args, **kwargs)
+        finally:
+            words[VERSION] += 1
+
+    return changed
 
 
 class Arena:
@@ -51,6 +76,7 @@ class Arena:
         self.write = self._memory.write
         self.reset()
 
+    @_changing
     def reset(self) -> None:
         """Forget everything: a new process, or records that have been sent."""
         words = self.words
@@ -64,6 +90,7 @@ class Arena:
         """Bytes that another record may take."""
         return ARENA_BYTES - max(self.words[END], self.words[STOP]) - 2 * records.HEADER.size
 
+    @_changing
     def open_row(self, first: int) -> int:
         """Start a row of values at call ``first``, whose turn it is; where its bytes start.
 
@@ -76,6 +103,7 @@ class Arena:
         self._memory.seek(at)
         return at
 
+    @_changing
     def close_row(self) -> None:
         """Write the header of the open row, if it has any calls."""
         words = self.words
@@ -97,6 +125,7 @@ class Arena:
         self.bytes[stop:end] = self.bytes[_WORDS : _WORDS + 4 * count]
         self.words[STOP] = end
 
+    @_changing
     def add(self, record: bytes) -> None:
         """Add a complete record; no row may be open."""
         end = self.words[END]
@@ -114,3 +143,20 @@ class Arena:
         """The records that a dead process had not sent."""
         self.close_row()
         return bytes(self.pending())
+
+    def glance(self) -> bytes:
+        """The records that a living process has not sent; nothing while it changes them."""
+        words = self.words
+        version = words[VERSION]
+        found = bytes(self.pending()) + self._open_row()
+        return found if version % 2 == 0 and words[VERSION] == version else b""
+
+    def _open_row(self) -> bytes:
+        words = self.words
+        first, count = words[FIRST], words[CURRENT] - words[FIRST]
+        if first == NOBODY or not 0 < count <= _ROW_CALLS:
+            return b""
+        lengths = self.lengths[:count]
+        start = words[END] + records.HEADER.size
+        body = bytes(self.bytes[start : start + sum(lengths)]) + bytes(lengths)
+        return records.pack(records.VALUES, words[BIN], first, count, body)

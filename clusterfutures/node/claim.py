@@ -3,8 +3,11 @@
 Pure: no file, no process, no clock.  A claim moves forward over its calls:
 
     first ........ done ........ handed ........ stop
-          reported      begun, in        not begun: may be
-          to client     the process      given back
+          the process   begun, in        not begun: may be
+          says so       the process      given back
+
+*Reported* is how far the client has been told: that may be more than the process has
+said, because the supervisor looks into its arena when it is silent for long.
 
 *Begun* is noted on disk before calls are handed over (the claim itself is the note of
 the first ``begun``).  Short calls are handed over in groups of about ``GROUP_SECONDS``,
@@ -16,7 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 from clusterfutures.node.process import CALLS, CHUNK, RANGE
-from clusterfutures.store import bins
+from clusterfutures.store import bins, records
 from clusterfutures.store.bins import Bin
 
 __all__ = ["Claim", "group_size"]
@@ -48,6 +51,7 @@ class Claim:
         self.noted = content.first + content.begun
         self.seconds_per_call: float | None = None
         self.strikes = 0
+        self.reported = content.first
         self._content = content
         self._loaded = False
         self._group_start = content.first
@@ -62,12 +66,16 @@ class Claim:
         """True when nothing is left to hand over and all that was has come back."""
         return self.done >= self.stop
 
-    def next_group(self, processes: int) -> tuple[int, int]:
-        """The calls to hand over next; note them as begun first if ``noted`` is less."""
+    def next_group(self, processes: int, most: int | None) -> tuple[int, int]:
+        """The calls to hand over next; note them as begun first if ``noted`` is less.
+
+        most: how many its process may still run.
+        """
         if self.handed < self.noted:
-            return self.handed, min(self.noted, self.stop)
-        size = group_size(self.stop - self.handed, self.seconds_per_call, processes)
-        return self.handed, self.handed + size
+            size = min(self.noted, self.stop) - self.handed
+        else:
+            size = group_size(self.stop - self.handed, self.seconds_per_call, processes)
+        return self.handed, self.handed + (size if most is None else min(size, most))
 
     def commands(self, first: int, stop: int) -> list[tuple[Any, ...]]:
         """What to send to a process so that it runs these calls; marks them handed over."""
@@ -93,6 +101,19 @@ class Claim:
         self._group_seconds += seconds
         if group_done and upto > self._group_start:
             self.seconds_per_call = self._group_seconds / (upto - self._group_start)
+
+    def to_report(self, found: bytes, upto: int | None = None) -> bytes:
+        """Of these records of the process, what has not been reported; counts them as so.
+
+        upto: the call that they reach up to, when that is known.
+        """
+        if not found:
+            return b""
+        already = self.reported
+        if upto is None:
+            upto = max(r.first + r.calls for r in records.records(memoryview(found)))
+        self.reported = max(already, upto)
+        return found if records.first_call(found) >= already else records.pieces_from(found, already)
 
     def process_lost(self, done: int) -> None:
         """The process died; calls before ``done`` are settled, what follows is to be run

@@ -72,8 +72,10 @@ class Loader:
             references.results.clear()
 
     def _stored(self, key: str) -> Any:
-        data, keys = self._object(key)
-        return pickle.loads(data, buffers=self._buffers(pickle.loads(keys)))
+        data, head = self._object(key)
+        keys, new_path = pickle.loads(head)
+        sys.path += [entry for entry in new_path if entry not in sys.path]
+        return pickle.loads(data, buffers=self._buffers(keys))
 
     def _buffers(self, keys: Sequence[str]) -> list[memoryview]:
         return [self._object(key)[0] for key in keys]

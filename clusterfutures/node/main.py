@@ -12,6 +12,7 @@ goes to the job's log, as one clear sentence, and to the worker's *ended*.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from typing import Any
@@ -43,6 +44,9 @@ def main() -> None:
     ending = _supervise(run, worker, pool, context, started)
     kin.end_orphans()
     sys.stdout.flush()
+    if ending is Ending.SIGNAL:  # for the scheduler, a job that was told to end died of it
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
     os._exit(0 if ending not in (Ending.FAULT, Ending.INITIALIZER) else _EXIT_FAULT)
 
 

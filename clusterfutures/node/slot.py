@@ -68,6 +68,9 @@ class Slot:
         self.number = number
         self.state = SlotState.DEAD
         self.pid = 0
+        self.glance_at = 0.0
+        self.glance_pause = 0.0
+        self.calls_left: int | None = None
         self.log_name = f"{worker}.{number}"
         self._run = run
         self._told = told
@@ -80,6 +83,7 @@ class Slot:
 
     def start(self, context: dict[str, Any], close: Callable[[], None]) -> None:
         """Fork a new process.  ``close``: drops in the child what is the supervisor's."""
+        self.calls_left = context["max_tasks_per_child"]
         self._arena.reset()
         self._received.clear()
         self._unsent.clear()
@@ -118,6 +122,11 @@ class Slot:
             traceback.print_exc()
         finally:
             os._exit(status)
+
+    def hand_over(self, calls: int) -> None:
+        """Count calls against what the process may run before it is replaced."""
+        if self.calls_left is not None:
+            self.calls_left -= calls
 
     # -- the pipes --------------------------------------------------------------
 
@@ -161,6 +170,10 @@ class Slot:
             at = stop
         del self._received[:at]
         return replies
+
+    def glance(self) -> bytes:
+        """The records of calls that the process has finished and not sent."""
+        return self._arena.glance()
 
     # -- the end ----------------------------------------------------------------
 

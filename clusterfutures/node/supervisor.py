@@ -39,6 +39,8 @@ from clusterfutures.store.run import RunDirectory
 __all__ = ["Ending", "Supervisor"]
 
 STRIKES = 3
+#: how long a process may be silent before what it has finished is looked for, at first
+GLANCE_SECONDS = 0.05
 
 
 class Ending(enum.Enum):
@@ -92,6 +94,7 @@ class Supervisor:
     def _step(self) -> None:
         now = time.monotonic()
         self._look(now)
+        self._glance(now)
         due = self._outbox.due(self._busy())
         if due is not None and now >= due:
             self._outbox.flush()
@@ -116,6 +119,9 @@ class Supervisor:
         flush_due = self._outbox.due(self._busy())
         if flush_due is not None:
             due = min(due, flush_due)
+        for slot in self._slots:
+            if slot.state is SlotState.BUSY:
+                due = min(due, slot.glance_at)
         if self._idle_slots() and self._bins_left:
             due = min(due, self._lookout.due)
         return due
@@ -153,11 +159,13 @@ class Supervisor:
 
     def _hand_over(self, slot: Slot, claim: Claim) -> None:
         """Give the slot's process its next calls, noted as begun before."""
-        first, stop = claim.next_group(len(self._slots))
+        first, stop = claim.next_group(len(self._slots), slot.calls_left)
         if stop > claim.noted:
             claim.noted = stop
             self._note_begun(slot, claim, first, stop)
             self._outbox.flush()
+        slot.hand_over(stop - first)
+        self._glance_later(slot)
         for command in claim.commands(first, stop):
             slot.send(command)
         self._worked = time.monotonic()
@@ -180,16 +188,20 @@ class Supervisor:
                 self._record(slot, reply)
 
     def _record(self, slot: Slot, reply: Reply) -> None:
-        self._outbox.add(reply.records)
         if reply.flags & LEAVING:
             slot.state = SlotState.STARTING  # it ends now; its death starts the next one
             return
         claim = self._claims.get(slot.number)
         if claim is None:
             return
+        self._outbox.add(claim.to_report(reply.records, reply.upto))
+        self._glance_later(slot)
         done = bool(reply.flags & GROUP_DONE)
         claim.progress(reply.upto, reply.seconds, done)
         if not done:
+            return
+        if slot.calls_left == 0:
+            slot.state = SlotState.STARTING  # the process leaves; the next one goes on
             return
         slot.state = SlotState.IDLE
         self._give_back_half(claim)
@@ -228,6 +240,22 @@ class Supervisor:
     def _give_back(self, claim: Claim, stop: int) -> None:
         self._outbox.add(records.pack(records.RETURNED, claim.bin_id, stop, claim.stop - stop))
         claim.cut(stop)
+
+    # -- processes that are silent ---------------------------------------------
+
+    def _glance_later(self, slot: Slot) -> None:
+        slot.glance_pause = GLANCE_SECONDS
+        slot.glance_at = time.monotonic() + GLANCE_SECONDS
+
+    def _glance(self, now: float) -> None:
+        """Report what silent processes have finished: their running call may be a long
+        one, or be waiting for just these results."""
+        for slot in self._slots:
+            claim = self._claims.get(slot.number)
+            if slot.state is SlotState.BUSY and claim is not None and now >= slot.glance_at:
+                self._outbox.add(claim.to_report(slot.glance()))
+                slot.glance_pause = min(2 * slot.glance_pause, LONGEST_LOOK_SECONDS)
+                slot.glance_at = now + slot.glance_pause
 
     # -- processes that die -----------------------------------------------------
 
@@ -270,11 +298,11 @@ class Supervisor:
 
     def _judge(self, slot: Slot, death: Death, unready: bool) -> None:
         """A process died: fail the call that did it, and that one alone."""
-        self._outbox.add(death.remains)
         claim = self._claims.get(slot.number)
         if claim is None:
             self._strike(death, unready)
             return
+        self._outbox.add(claim.to_report(death.remains))
         done = max([claim.done, *(r.first + r.calls for r in records.records(memoryview(death.remains)))])
         if death.current is None or death.current < done:
             claim.strikes += 1
@@ -384,15 +412,14 @@ class Supervisor:
 
     def _last_reply(self, slot: Slot, how: tuple[int | None, int | None]) -> None:
         """Keep what a stopped process had finished, and see how far it had come."""
+        claim = self._claims.get(slot.number)
         for reply in slot.receive():
-            self._outbox.add(reply.records)
-            claim = self._claims.get(slot.number)
             if claim is not None:
+                self._outbox.add(claim.to_report(reply.records))
                 claim.progress(reply.upto, reply.seconds, False)
         death = slot.bury(*how)
-        self._outbox.add(death.remains)
-        claim = self._claims.get(slot.number)
         if claim is not None:
+            self._outbox.add(claim.to_report(death.remains))
             done = max([claim.done, *(r.first + r.calls for r in records.records(memoryview(death.remains)))])
             begun = done if death.current is None or death.current < done else death.current + 1
             claim.process_lost(done)

@@ -26,7 +26,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["CallInfo", "Record", "pack", "pack_info", "records", "split_info"]
+__all__ = ["CallInfo", "Record", "first_call", "pack", "pack_info", "pieces_from", "records", "split_info"]
 
 STARTED, BEGUN, VALUE, VALUES, ERROR, LARGE, DIED, RETURNED, ENDED = range(1, 10)
 INFO = 1
@@ -79,6 +79,31 @@ def split_info(body: memoryview) -> tuple[CallInfo, memoryview]:
     *numbers, length = _INFO.unpack_from(body)
     rest = _INFO.size + length
     return CallInfo._make((*numbers, bytes(body[_INFO.size : rest]))), body[rest:]
+
+
+def first_call(segment: bytes) -> int:
+    """The first call that the first record of a segment is about."""
+    return int(HEADER.unpack_from(segment)[3])
+
+
+def pieces_from(segment: bytes, start: int) -> bytes:
+    """The records of a segment without what is about calls before ``start``."""
+    kept = []
+    for record in records(memoryview(segment)):
+        if record.first >= start:
+            kept.append(pack(record.kind, record.bin_id, record.first, record.calls, bytes(record.body), record.flags))
+        elif record.kind == VALUES and record.first + record.calls > start:
+            kept.append(_row_from(record, start))
+    return b"".join(kept)
+
+
+def _row_from(record: Record, start: int) -> bytes:
+    """The part of a row of values that begins with call ``start``."""
+    skipped, left = start - record.first, record.first + record.calls - start
+    at = len(record.body) - 4 * record.calls
+    lengths = record.body[at:].cast("I")
+    body = bytes(record.body[sum(lengths[:skipped]) : at]) + bytes(lengths[skipped:])
+    return pack(VALUES, record.bin_id, start, left, body)
 
 
 def records(segment: memoryview) -> Iterator[Record]:
