@@ -56,6 +56,15 @@ class ClusterFuture(Future[T], Generic[T]):
             self._output = self._output()
         return self._output.decode("utf-8", "replace")
 
+    @property
+    def is_lazy(self) -> bool:
+        """True while the output is still to be read from the run directory."""
+        return callable(self._output)
+
+    def fetch(self) -> None:
+        """Read now what would be read later: the run directory is about to go."""
+        self.output()
+
     def cancel(self) -> bool:
         """Cancel the call if it has not begun.
 

@@ -70,6 +70,12 @@ class Inbox:
                 self._asleep = False
                 self._arrived.notify()
 
+    @property
+    def empty(self) -> bool:
+        """True when nothing waits to be taken."""
+        with self.lock:
+            return not self._items
+
     def take(self, timeout: float | None) -> list[Any]:
         """All items, waiting up to ``timeout`` seconds for a first one."""
         with self.lock:

@@ -33,13 +33,14 @@ __all__ = ["Mapping", "Plan", "chunked"]
 class Arrived:
     """An outcome that waits for the consumer: a record, or an error for ``count`` calls."""
 
-    __slots__ = ("count", "error", "place", "record")
+    __slots__ = ("count", "error", "parts", "place", "record")
 
     def __init__(self, count: int, record: Record | None, place: Place | None, error: BaseException | None) -> None:
         self.count = count
         self.record = record
         self.place = place
         self.error = error
+        self.parts: list[memoryview] | None = None  # of a large result, once fetched
 
 
 class Plan:
@@ -164,6 +165,16 @@ class Mapping:
                 self._ready.append((number, arrived))
                 self._lock.notify_all()
 
+    def fetch(self) -> None:
+        """Read the large results that nobody has asked for yet: their files are about to go."""
+        with self._lock:
+            left = [arrived for waiting in self._arrived.values() for arrived in waiting.values()]
+            left += [arrived for _, arrived in self._ready]
+        for arrived in left:
+            record = arrived.record
+            if record is not None and record.kind == records.LARGE and arrived.parts is None:
+                arrived.parts = outcomes.fetch(record, self._run, self._wait)
+
     # -- values out (consumer) --------------------------------------------------
 
     def values(self, ordered: bool, timeout: float | None) -> Iterator[Any]:
@@ -190,7 +201,7 @@ class Mapping:
         if record.kind == records.VALUES:
             yield from outcomes.decode_values(record, call)
         else:
-            box = [outcomes.decode(record, self._run, arrived.place, call, self._wait)]
+            box = [outcomes.decode(record, self._run, arrived.place, call, self._wait, arrived.parts)]
             if (error := box[0].error) is not None:
                 raise error
             yield box.pop().value  # popped: the consumer's reference is the only one

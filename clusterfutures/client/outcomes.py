@@ -15,7 +15,7 @@ from clusterfutures.store import records
 from clusterfutures.store.records import CallInfo, Record
 from clusterfutures.store.run import RunDirectory
 
-__all__ = ["Outcome", "Place", "decode", "decode_values"]
+__all__ = ["Outcome", "Place", "decode", "decode_values", "fetch"]
 
 
 class Outcome(NamedTuple):
@@ -33,10 +33,22 @@ class Place(NamedTuple):
     job_id: str
 
 
-def decode(record: Record, run: RunDirectory, place: Place, call: str, wait: float) -> Outcome:
+def fetch(record: Record, run: RunDirectory, wait: float) -> list[memoryview]:
+    """The pickle and the buffers of a large result; its file is removed.
+
+    wait: seconds that the file may be late.  Raises StoreError, OSError.
+    """
+    body = records.split_info(record.body)[1] if record.flags & records.INFO else record.body
+    return run.read_large(bytes(body).decode(), wait)
+
+
+def decode(
+    record: Record, run: RunDirectory, place: Place, call: str, wait: float, parts: list[memoryview] | None = None
+) -> Outcome:
     """The outcome of the one call that ``record`` is about.
 
     call: how to name it in an error.  wait: seconds that a large result may be late.
+    parts: the large result, where it has been fetched before.
     """
     body, info = record.body, None
     if record.flags & records.INFO:
@@ -47,7 +59,7 @@ def decode(record: Record, run: RunDirectory, place: Place, call: str, wait: flo
         return Outcome(None, _death(body, place, call), info)
     try:
         if record.kind == records.LARGE:
-            data, *buffers = run.read_large(bytes(body).decode(), wait)
+            data, *buffers = parts or run.read_large(bytes(body).decode(), wait)
             return Outcome(pickle.loads(data, buffers=buffers), None, info)
         return Outcome(pickle.loads(body), None, info)
     except StoreError as error:

@@ -95,7 +95,7 @@ class Pump:
         self._farewell = farewell
         self._ledger = Ledger(limits, self)
         self._roster = Roster(run, self._ledger, clerk, visibility_timeout)
-        self._outputs: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._lazy: weakref.WeakSet[Any] = weakref.WeakSet()  # what reads files when it is asked
         self._active = self._looked = 0.0
         self._look_pause = LOOK_SECONDS
         self._held: set[ClusterFuture[Any]] = set()
@@ -113,7 +113,7 @@ class Pump:
     def _main(self) -> None:
         cause: BaseException | None = None
         try:
-            while self._inbox.phase is Phase.OPEN or self._ledger.unsettled or self._requested():
+            while self._inbox.phase is Phase.OPEN or self._ledger.unsettled or self._something_comes():
                 self._turn()
         except BaseException as error:
             logger.exception("clusterfutures: the thread that collects results failed")
@@ -126,8 +126,9 @@ class Pump:
                 except Exception:  # the next step must come all the same: threads, jobs and files end here
                     logger.exception("clusterfutures: the end of a run failed")
 
-    def _requested(self) -> bool:
-        return any(pool.requested for pool in self._ledger.pools.values())
+    def _something_comes(self) -> bool:
+        """True while accepted work waits in the inbox, or a submission has no answer."""
+        return not self._inbox.empty or any(pool.requested for pool in self._ledger.pools.values())
 
     def _turn(self) -> None:
         now = time.monotonic()
@@ -324,8 +325,8 @@ class Pump:
         except OSError as error:
             logger.info("clusterfutures: the run directory cannot be used any more: %s", error)
         self._roster.end_jobs(list(self._roster.workers.values()))
-        for future in list(self._outputs):
-            future.output()  # while the log is there
+        for holder in list(self._lazy):
+            holder.fetch()  # while the files are there
 
     # -- the ledger's way out ---------------------------------------------------
 
@@ -394,8 +395,10 @@ class Pump:
             logger.exception("clusterfutures: a result could not be read")
             work.fail(record.first, record.calls, _unreadable(work.name, error))
             return None
-        if info is not None and isinstance(work, Call) and not info.output and info.out_stop > info.out_start:
-            self._outputs.add(work.future)
+        if isinstance(work, Chunk) and record.kind == records.LARGE:
+            self._lazy.add(work.sink)
+        elif isinstance(work, Call) and work.future.is_lazy:
+            self._lazy.add(work.future)
         return info
 
 

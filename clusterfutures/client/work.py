@@ -97,15 +97,16 @@ class Call:
         future = self.future
         future.host, future.job_id = place.host, place.job_id
         if info is not None:
-            future.started = info.started
-            future.usage = Usage(info.wall, info.cpu, info.memory)
+            if info.wall >= 0:
+                future.started = info.started
+                future.usage = Usage(info.wall, info.cpu, info.memory)
             if info.output:
                 future._output = info.output
             elif info.out_stop > info.out_start:
                 log = f"{slot_log}.{info.slot}"
                 future._output = lambda: run.read_log(log, info.out_start, info.out_stop)
         future._complete(value, error)
-        return info
+        return info if info is not None and info.wall >= 0 else None
 
     def fail(self, _first: int, _count: int, error: BaseException) -> None:
         """It will have no result."""

@@ -330,7 +330,10 @@ class Supervisor:
             "tail": output.tail(slot.log, death.output),
             "loading": death.loading,
         }
-        return records.pack(records.DIED, claim.bin_id, first, stop - first, pickle.dumps(body, 5))
+        end = os.fstat(slot.log).st_size
+        info = records.CallInfo(0.0, -1.0, 0.0, 0, slot.number, death.output, end, b"")
+        packed = records.pack_info(info) + pickle.dumps(body, 5)
+        return records.pack(records.DIED, claim.bin_id, first, stop - first, packed, records.INFO)
 
     def _strike(self, death: Death, unready: bool) -> None:
         """Processes that die without running a call: not for ever."""
