@@ -283,7 +283,8 @@ class Pump:
             self._fail_everything(
                 lambda call: failures.job_failed(status, running[0].place if running else None, call, "", "", True)
             )
-            self._clerk.cancel([worker.job_id for worker in running])
+            self._roster.revoke([w for w in self._roster.workers.values() if w.state is WorkerState.PENDING])
+            self._clerk.cancel(self._roster.watched())
 
     def _cancel_file(self, file: QueueFile) -> None:
         state, _ = self._ledger.pools[file.pool].waiting[file.name]

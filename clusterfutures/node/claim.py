@@ -110,10 +110,16 @@ class Claim:
         if not found:
             return b""
         already = self.reported
-        if upto is None:
-            upto = max(r.first + r.calls for r in records.records(memoryview(found)))
+        if records.bin_of(found) != self.bin_id:
+            return b""  # of the bin before: sent, but the process was killed before it forgot them
+        upto = self.reached(found) if upto is None else upto
         self.reported = max(already, upto)
         return found if records.first_call(found) >= already else records.pieces_from(found, already)
+
+    def reached(self, found: bytes) -> int:
+        """How far this bin has come, by these records of a process."""
+        seen = [r.first + r.calls for r in records.records(memoryview(found)) if r.bin_id == self.bin_id]
+        return max([self.done, *seen])
 
     def process_lost(self, done: int) -> None:
         """The process died; calls before ``done`` are settled, what follows is to be run

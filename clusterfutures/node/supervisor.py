@@ -303,7 +303,7 @@ class Supervisor:
             self._strike(death, unready)
             return
         self._outbox.add(claim.to_report(death.remains))
-        done = max([claim.done, *(r.first + r.calls for r in records.records(memoryview(death.remains)))])
+        done = claim.reached(death.remains)
         if death.current is None or death.current < done:
             claim.strikes += 1
             if claim.strikes < STRIKES:
@@ -423,7 +423,7 @@ class Supervisor:
         death = slot.bury(*how)
         if claim is not None:
             self._outbox.add(claim.to_report(death.remains))
-            done = max([claim.done, *(r.first + r.calls for r in records.records(memoryview(death.remains)))])
+            done = claim.reached(death.remains)
             begun = done if death.current is None or death.current < done else death.current + 1
             claim.process_lost(done)
             claim.handed = claim.stop if death.loading else begun

@@ -26,7 +26,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["CallInfo", "Record", "first_call", "pack", "pack_info", "pieces_from", "records", "split_info"]
+__all__ = ["CallInfo", "Record", "bin_of", "first_call", "pack", "pack_info", "pieces_from", "records", "split_info"]
 
 STARTED, BEGUN, VALUE, VALUES, ERROR, LARGE, DIED, RETURNED, ENDED = range(1, 10)
 INFO = 1
@@ -79,6 +79,11 @@ def split_info(body: memoryview) -> tuple[CallInfo, memoryview]:
     *numbers, length = _INFO.unpack_from(body)
     rest = _INFO.size + length
     return CallInfo._make((*numbers, bytes(body[_INFO.size : rest]))), body[rest:]
+
+
+def bin_of(segment: bytes) -> int:
+    """The bin that the first record of a segment is about."""
+    return int(HEADER.unpack_from(segment)[2])
 
 
 def first_call(segment: bytes) -> int:

@@ -43,14 +43,14 @@ def test_an_option_that_does_not_exist(ground: Ground) -> None:
 
 
 def test_the_script_can_be_seen(ground: Ground) -> None:
-    ex = ground.executor(setup="echo the setup", env={"MY_VARIABLE": "its value"}, name="my-name")
+    ex = ground.executor(setup="echo the setup", env={"MY_VARIABLE": "its value"}, name="fit-2")
     script = ex.job_script()
     assert script.startswith("#!/bin/")
     for part in ("echo the setup", "MY_VARIABLE", "its value"):
         assert part in script
     assert not ground.runs.exists(), "looking makes nothing"
     if ground.name != "local":
-        assert "my-name" in script
+        assert "fit-2" in script
         assert ex.with_options(extra=["--really=so"]).job_script().count("--really=so") >= 1
 
 
