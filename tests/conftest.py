@@ -206,7 +206,8 @@ class StandInGround(Ground):
 
     def close(self) -> list[str]:
         left = super().close()
-        return left + [f"a defect of the stand-in: {self.standin.errors()}"] if self.standin.errors() else left
+        defects = self.standin.errors()
+        return [*left, f"a defect of the stand-in: {defects}"] if defects else left
 
 
 _PREAMBLE = """\

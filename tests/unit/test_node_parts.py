@@ -1,0 +1,859 @@
+"""The parts of a worker, each by itself: claims, shares, outbox, lookout, shared memory, output.
+
+What only shows in a process of its own is done in one: ``in_child`` forks, and gives back
+what the child found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import itertools
+import os
+import pickle
+import random
+import select
+import signal
+import struct
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cloudpickle
+import pytest
+
+from clusterfutures.client import outcomes
+from clusterfutures.client.outcomes import Place
+from clusterfutures.client.pickling import Pickler
+from clusterfutures.errors import StoreError
+from clusterfutures.node import lookout as lookout_module
+from clusterfutures.node import outbox as outbox_module
+from clusterfutures.node import process as process_module
+from clusterfutures.node.arena import CURRENT, NOBODY, Arena
+from clusterfutures.node.claim import GROUP_SECONDS, Claim, group_size
+from clusterfutures.node.lookout import LONGEST_LOOK_SECONDS, Lookout
+from clusterfutures.node.outbox import SEGMENT_BURST, SEGMENTS_PER_SECOND, Outbox
+from clusterfutures.node.output import INLINE_BYTES, Capture, tail
+from clusterfutures.node.process import CALLS as RUN_CALLS
+from clusterfutures.node.process import CHUNK as LOAD_CHUNK
+from clusterfutures.node.process import GROUP_DONE, RANGE, READY, Process
+from clusterfutures.node.share import cores_of, gpus_of, take_share, thread_variables
+from clusterfutures.node.slot import Death, Reply, Slot, SlotState
+from clusterfutures.node.supervisor import Supervisor
+from clusterfutures.store import bins, names, records
+from clusterfutures.store.bins import CALLS, CHUNK, Bin, CallHead
+from clusterfutures.store.records import Record
+from clusterfutures.store.run import LARGE_BYTES, RunDirectory
+
+WORKER = "0001-0-0"
+COUNT = 30
+LIMIT = 20.0
+HERE = Place("host", "job")
+
+
+def in_child(function: Callable[[], Any]) -> Any:
+    """What ``function`` returns in a forked process; it fails here if it fails there."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            signal.alarm(int(LIMIT))
+            os.write(writing, cloudpickle.dumps((function(), "")))
+            status = 0
+        except BaseException:
+            os.write(writing, pickle.dumps((None, traceback.format_exc())))
+        finally:
+            os._exit(status)
+    os.close(writing)
+    with open(reading, "rb") as answer:
+        content = answer.read()
+    os.waitpid(pid, 0)
+    value, error = pickle.loads(content) if content else (None, "the child died")
+    assert not error, error
+    return value
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    made = RunDirectory.create(str(tmp_path / "run"))
+    made.open_pool("0")
+    assert made.files.make_directory(made.check_in_path(WORKER))
+    return made
+
+
+def decoded(content: bytes, run: RunDirectory) -> Iterator[tuple[int, int, Any]]:
+    """Bin, index and value (or error) of every call that ``content`` tells of."""
+    for record in records.records(memoryview(content)):
+        calls = range(record.first, record.first + record.calls)
+        if record.kind == records.VALUES:
+            found = list(outcomes.decode_values(record, "call"))
+            assert len(found) == record.calls
+        elif record.kind in (records.VALUE, records.ERROR, records.LARGE):
+            value, error, _ = outcomes.decode(record, run, HERE, "call", 1.0)
+            found = [error or value] * record.calls
+        else:
+            continue
+        yield from ((record.bin_id, index, value) for index, value in zip(calls, found, strict=True))
+
+
+# -- how much to hand over at a time --------------------------------------------------
+
+
+def test_one_call_while_nothing_is_known() -> None:
+    assert group_size(100, None, 8) == 1
+    assert group_size(0, None, 8) == 0
+
+
+@pytest.mark.parametrize("processes", [1, 2, 8, 128])
+@pytest.mark.parametrize("seconds", [1e-12, 1e-6, 0.001, 0.03, 0.2, 50.0])
+def test_groups_are_short_and_never_empty(seconds: float, processes: int) -> None:
+    size = group_size(10_000, seconds, processes)
+    assert 1 <= size <= 10_000
+    longest = GROUP_SECONDS * max(1, min(20, processes / 2))
+    assert size == 1 or size * seconds <= longest * 1.001
+    assert group_size(3, seconds, processes) <= 3
+    assert group_size(10_000, seconds, processes) >= group_size(10_000, seconds, 1)
+
+
+def a_claim(kind: int, count: int, begun: int = 1, first: int = 0) -> Claim:
+    if kind == CHUNK:
+        return Claim("name", Bin(5, first, first + count, CHUNK, begun, [CallHead("f", 4, None)], b"blob"))
+    heads = [CallHead("f", 2, None) for _ in range(count)]
+    blob = b"".join(b"%02d" % i for i in range(count))
+    return Claim("name", Bin(5, first, first + count, CALLS, begun, heads, blob))
+
+
+def test_what_the_claim_notes_is_handed_over_first() -> None:
+    claim = a_claim(CALLS, 10, begun=4)
+    assert claim.next_group(1, None) == (0, 4)
+    ((kind, bin_id, first, heads, blob),) = claim.commands(0, 4)
+    assert (kind, bin_id, first, len(heads), blob) == (RUN_CALLS, 5, 0, 4, b"00010203")
+    claim.progress(2, 0.01, False)
+    claim.progress(4, 0.03, True)
+    assert claim.seconds_per_call == pytest.approx(0.01)
+    assert claim.next_group(1, None) == (4, 10)
+    ((_, _, first, heads, blob),) = claim.commands(4, 10)
+    assert (first, len(heads), blob) == (4, 6, b"040506070809")
+    claim.progress(10, 0.06, True)
+    assert claim.finished
+
+
+def test_a_chunk_is_loaded_once_and_dropped_with_its_last_call() -> None:
+    claim = a_claim(CHUNK, 10, first=20)
+    load, work = claim.commands(20, 21)
+    assert (load[0], load[1], load[-1]) == (LOAD_CHUNK, 5, b"blob")
+    assert work == (RANGE, 5, 20, 21, False)
+    claim.progress(21, 1.0, True)
+    assert claim.commands(21, 30) == [(RANGE, 5, 21, 30, True)]
+
+
+def test_a_process_that_died_is_followed_by_one_that_loads_again() -> None:
+    claim = a_claim(CHUNK, 10)
+    claim.commands(0, 1)
+    claim.progress(1, 0.01, True)
+    claim.commands(1, 10)
+    claim.noted = 10
+    claim.process_lost(4)
+    assert (claim.done, claim.handed, claim.finished) == (4, 4, False)
+    assert claim.next_group(1, None) == (4, 10), "noted before"
+    assert [command[0] for command in claim.commands(4, 10)] == [LOAD_CHUNK, RANGE]
+    claim.process_lost(10)
+    assert claim.finished
+
+
+def test_a_claim_that_was_cut_ends_earlier() -> None:
+    claim = a_claim(CHUNK, 10)
+    claim.commands(0, 1)
+    claim.cut(1)
+    assert not claim.finished
+    claim.progress(1, 0.01, True)
+    assert claim.finished
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_every_call_of_a_claim_is_handed_over_in_order(seed: int) -> None:
+    """Whatever dies or is given back in between: calls run from the first to the last, none is left out."""
+    chance = random.Random(seed)
+    claim = a_claim(chance.choice([CALLS, CHUNK]), 40, chance.choice([1, 7, 40]))
+    settled = 0
+    while not claim.finished:
+        first, stop = claim.next_group(chance.choice([1, 4]), chance.choice([None, None, 3]))
+        assert first == settled
+        assert first < stop <= claim.stop
+        claim.noted = max(claim.noted, stop)
+        claim.commands(first, stop)
+        settled = chance.randint(first, stop)
+        if settled < stop:
+            claim.progress(settled, 0.01, False)
+            claim.process_lost(settled)
+        else:
+            claim.progress(stop, chance.choice([1e-6, 0.01, 1.0]), True)
+            if chance.random() < 0.1 and claim.handed < claim.stop:
+                claim.cut(chance.randint(claim.handed, claim.stop))
+    assert settled == claim.stop
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_was_seen_at_a_glance_is_not_reported_again(seed: int) -> None:
+    """Glances and reports overlap; together they tell of every call once."""
+    chance = random.Random(seed)
+    claim = a_claim(CHUNK, 60, 60)
+    rows, at = [], 0
+    while at < 60:
+        count = min(60 - at, chance.choice([1, 1, 4, 15]))
+        data = [pickle.dumps(i) for i in range(at, at + count)]
+        lengths = b"".join(len(one).to_bytes(4, sys.byteorder) for one in data)
+        single = count == 1 and chance.random() < 0.5
+        body = data[0] if single else b"".join(data) + lengths
+        rows.append(records.pack(records.VALUE if single else records.VALUES, 5, at, count, body))
+        at += count
+    reported, sent, glanced = b"", 0, 0
+    while sent < len(rows):
+        glanced = max(glanced, chance.randint(sent, len(rows)))
+        reported += claim.to_report(b"".join(rows[sent:glanced]))
+        if chance.random() < 0.5:
+            sent, before = chance.randint(sent, len(rows)), sent
+            reported += claim.to_report(b"".join(rows[before:sent]))
+    assert [(index, value) for _, index, value in decoded(reported, RunDirectory("/"))] == [(i, i) for i in range(60)]
+
+
+def test_what_is_left_of_a_row() -> None:
+    """A glance may have seen the beginning of a row that is then reported whole."""
+    data = [pickle.dumps("x" * i) for i in range(9)]
+    lengths = b"".join(len(one).to_bytes(4, sys.byteorder) for one in data)
+    row = records.pack(records.VALUES, 5, 10, 9, b"".join(data) + lengths)
+    for start in range(10, 20):
+        left = list(decoded(records.pieces_from(row, start), RunDirectory("/")))
+        assert left == [(5, 10 + i, "x" * i) for i in range(start - 10, 9)]
+
+
+# -- shares ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3, 4, 7, 8, 16])
+@pytest.mark.parametrize("cores", [[0], [0, 1], [3, 1, 2], list(range(8)), [0, 2, 4, 6, 8, 10, 12], []])
+def test_cores_are_divided(slots: int, cores: list[int]) -> None:
+    shares = [cores_of(slot, slots, cores) for slot in range(slots)]
+    assert set().union(*shares) == set(cores)
+    if not cores:
+        return
+    sizes = [len(share) for share in shares]
+    assert min(sizes) >= 1
+    assert max(sizes) - min(sizes) <= 1
+    if slots <= len(cores):
+        assert sum(sizes) == len(cores), "nobody shares"
+        assert [core for share in shares for core in share] == sorted(cores), "neighbours together"
+
+
+def test_gpus_are_divided() -> None:
+    assert [gpus_of(slot, 2, "0,1,2,3") for slot in range(2)] == ["0,1", "2,3"]
+    assert [gpus_of(slot, 3, "GPU-a,GPU-b") for slot in range(3)] == ["GPU-a", "GPU-b", "GPU-a"]
+    assert gpus_of(0, 1, "0,1") == "0,1"
+    assert gpus_of(1, 2, "") == ""
+
+
+def test_thread_variables_leave_what_the_user_said() -> None:
+    found = thread_variables(3, {}, ["OMP_NUM_THREADS", "HOME"])
+    assert "OMP_NUM_THREADS" not in found
+    assert found["OPENBLAS_NUM_THREADS"] == "3"
+    assert set(found.values()) == {"3"}
+
+
+def test_a_share_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")
+    all_cores = sorted(os.sched_getaffinity(0))
+
+    def take(slots: int, job_cores: int, told: list[str]) -> Any:
+        def child() -> Any:
+            take_share(slots - 1, slots, job_cores, told)
+            variables = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+            return sorted(os.sched_getaffinity(0)), [os.environ[name] for name in variables]
+
+        return in_child(child)
+
+    assert take(1, 0, []) == (all_cores, ["4,5", str(len(all_cores))])
+    assert take(2, 0, ["OMP_NUM_THREADS"]) == (cores_of(1, 2, all_cores), ["5", "64"])
+    if len(all_cores) > 1:  # the job was given less than it may use: binding would only crowd it
+        assert take(2, 1, []) == (all_cores, ["5", "1"])
+
+
+# -- outbox ---------------------------------------------------------------------------
+
+
+class Clock:
+    """Time that passes when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Shelf:
+    """A run directory that only notes what is done to it, in order."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, str]] = []
+        self.bodies: list[bytes] = []
+
+    def publish_segment(self, name: str, body: bytes) -> None:
+        self.done.append(("publish", name))
+        self.bodies.append(body)
+
+    def finish(self, _worker: str, name: str) -> None:
+        self.done.append(("finish", name))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(outbox_module, "time", made)
+    monkeypatch.setattr(lookout_module, "time", made)
+    return made
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    return Shelf()
+
+
+@pytest.fixture
+def outbox(clock: Clock, shelf: Shelf) -> Outbox:
+    return Outbox(shelf, WORKER)  # type: ignore[arg-type]
+
+
+def test_nothing_to_say(outbox: Outbox, shelf: Shelf) -> None:
+    outbox.add(b"")
+    assert outbox.due(True) is None
+    assert outbox.due(False) is None
+    outbox.flush()
+    assert shelf.done == []
+
+
+def test_at_once_when_nothing_runs(outbox: Outbox, shelf: Shelf, clock: Clock) -> None:
+    outbox.add(b"one")
+    outbox.add(b"two")
+    due = outbox.due(False)
+    assert due is not None
+    assert due <= clock.now
+    outbox.flush()
+    assert shelf.bodies == [b"onetwo"]
+    assert shelf.done == [("publish", names.segment_name(WORKER, 0))]
+    assert outbox.due(False) is None
+
+
+def test_bins_are_finished_after_their_last_result_is_out(outbox: Outbox, shelf: Shelf) -> None:
+    outbox.add(b"result")
+    outbox.finish("bin")
+    outbox.flush()
+    outbox.flush()
+    assert shelf.done == [("publish", names.segment_name(WORKER, 0)), ("finish", "bin")]
+
+
+def test_files_do_not_grow_with_calls(outbox: Outbox, clock: Clock) -> None:
+    """A result every millisecond for a minute: a burst at first, then eight files a second."""
+    for _ in range(60_000):
+        clock.now += 0.001
+        outbox.add(b"result")
+        due = outbox.due(True)
+        assert due is not None
+        if clock.now >= due:
+            outbox.flush()
+    assert 60 * SEGMENTS_PER_SECOND - 1 <= outbox.segments <= 60 * SEGMENTS_PER_SECOND + SEGMENT_BURST + 1
+
+
+def test_after_a_rest_the_first_results_are_quick_again(outbox: Outbox, clock: Clock) -> None:
+    for _ in range(2):
+        for _ in range(int(SEGMENT_BURST)):
+            outbox.add(b"result")
+            due = outbox.due(True)
+            assert due is not None
+            assert due - clock.now < 0.01
+            clock.now = max(clock.now, due)
+            outbox.flush()
+        clock.now += 60.0
+
+
+def test_notes_that_must_go_out_do_not_delay_results_for_long(outbox: Outbox, clock: Clock) -> None:
+    """Notes of begun calls are flushed at once, however many they are; that must not be paid
+    for by the results that come after them."""
+    for _ in range(500):
+        clock.now += 0.05
+        outbox.add(b"begun")
+        outbox.flush()
+    outbox.add(b"result")
+    due = outbox.due(True)
+    assert due is not None
+    assert due - clock.now < 1.0
+
+
+def test_reports_of_the_worker_are_records(outbox: Outbox, shelf: Shelf) -> None:
+    outbox.report(records.ENDED, {"why": "IDLE"})
+    outbox.flush()
+    (record,) = records.records(memoryview(shelf.bodies[0]))
+    assert (record.kind, record.bin_id, pickle.loads(record.body)) == (records.ENDED, 0, {"why": "IDLE"})
+
+
+# -- lookout --------------------------------------------------------------------------
+
+
+class Queue:
+    """A queue of which others take bins: ``lost`` are gone before we come."""
+
+    def __init__(self, waiting: list[str]) -> None:
+        self.waiting = waiting
+        self.lost: set[str] = set()
+        self.tried: list[str] = []
+
+    def queued(self, _pool: str) -> list[str]:
+        return sorted(self.waiting)
+
+    def claim(self, _pool: str, name: str, _worker: str) -> str | None:
+        self.tried.append(name)
+        return None if name in self.lost else f"content of {name}"
+
+
+def a_lookout(queue: Queue, worker: str = WORKER) -> Lookout:
+    return Lookout(queue, "0", worker)  # type: ignore[arg-type]
+
+
+def test_the_oldest_bin_first(clock: Clock) -> None:
+    made = [names.bin_name(i, 0, 1) for i in range(5)]
+    lookout = a_lookout(Queue(made[::-1]))
+    lookout.look(clock.now)
+    assert [lookout.claim() for _ in range(6)] == [*((name, f"content of {name}") for name in made), None]
+
+
+def test_every_bin_is_tried_once_a_look(clock: Clock) -> None:
+    made = [names.bin_name(i, 0, 1) for i in range(50)]
+    queue = Queue(made)
+    queue.lost = set(made)
+    lookout = a_lookout(queue)
+    lookout.look(clock.now)
+    assert lookout.claim() is None
+    assert sorted(queue.tried) == made
+
+
+def test_losers_spread(clock: Clock) -> None:
+    """Workers that lost their first tries do not go for the same bins again, all in a row."""
+    made = [names.bin_name(i, 0, 1) for i in range(200)]
+    third = set()
+    for number in range(30):
+        queue = Queue(made)
+        queue.lost = set(made)
+        lookout = a_lookout(queue, names.worker_name("0001", number, 0))
+        lookout.look(clock.now)
+        assert lookout.claim() is None
+        third.add(queue.tried[4])
+    assert len(third) > 3
+
+
+def test_looking_slows_down_while_nothing_happens(clock: Clock) -> None:
+    lookout = a_lookout(Queue([]))
+    worked, pauses = clock.now, []
+    while clock.now < worked + 100:
+        lookout.look(worked)
+        pauses.append(lookout.due - clock.now)
+        clock.now = lookout.due
+    assert pauses[0] < 0.001
+    assert all(later > pause - 1e-9 for pause, later in itertools.pairwise(pauses))
+    assert pauses[-1] == pytest.approx(LONGEST_LOOK_SECONDS)
+    assert len(pauses) < 1000
+    lookout.look(clock.now)
+    assert lookout.due - clock.now < 0.001, "work again"
+    lookout.hurry()
+    assert lookout.due <= clock.now
+
+
+def test_a_queue_is_closed_when_nothing_is_left_in_it(clock: Clock) -> None:
+    queue = Queue([names.CLOSED, names.HUNGRY, names.bin_name(1, 0, 1)])
+    lookout = a_lookout(queue)
+    lookout.look(clock.now)
+    assert not lookout.closed
+    assert lookout.asked_to_share()
+    assert lookout.claim() is not None
+    assert lookout.claim() is None, "signs are no bins"
+    queue.waiting = [names.CLOSED]
+    lookout.look(clock.now)
+    assert lookout.closed
+    assert not lookout.asked_to_share()
+
+
+# -- shared memory, and deaths --------------------------------------------------------
+
+
+class Killed(BaseException):
+    """The process is killed just before this store."""
+
+
+class Mortal:
+    """The words of an arena; the writer dies before its store number ``lives``."""
+
+    def __init__(self, words: memoryview, lives: int) -> None:
+        self.words = words
+        self.lives = lives
+
+    def __getitem__(self, at: int) -> int:
+        return int(self.words[at])
+
+    def __setitem__(self, at: int, value: int) -> None:
+        if not self.lives:
+            raise Killed
+        self.lives -= 1
+        self.words[at] = value
+
+
+def _odd_call(number: int) -> Any:
+    if number % 7 == 3:
+        raise ValueError(number)
+    if number % 11 == 5:
+        return bytes(LARGE_BYTES - 100)
+    return [number]
+
+
+def _expected(number: int) -> Any:
+    try:
+        return _odd_call(number)
+    except ValueError as error:
+        return repr(error)
+
+
+class Doomed:
+    """A process's loops on an arena, without the process: until its store number ``lives``."""
+
+    def __init__(self, run: RunDirectory, lives: int) -> None:
+        self.arena = Arena()
+        self.words = self.arena.words
+        self.sent = bytearray()
+        self.ran = 0
+        worker: Any = Process.__new__(Process)
+        self.worker = worker
+        worker._run, worker._name, worker._arena, worker._forked = run, "x", self.arena, []
+        worker._large = worker._bin = worker._slot = 0
+        worker._capture = SimpleNamespace(settle=lambda: None, position=lambda: 0, read=lambda _from, _to: b"")
+        worker._send = lambda _flags, _upto=0, body=b"": self.sent.extend(body)
+        worker._chunk, worker._chunk_first, worker._chunk_function = [(i,) for i in range(COUNT)], 0, self.call
+        worker._loader = SimpleNamespace(
+            function=lambda _key: self.call, arguments=lambda _head, data: ((data[0],), {})
+        )
+        self.arena.words = Mortal(self.words, lives)  # type: ignore[assignment]
+
+    def call(self, number: int) -> Any:
+        assert self.ran == number
+        self.ran += 1
+        return _odd_call(number)
+
+    def live(self, kind: int) -> bool:
+        """True when all calls came to their end."""
+        try:
+            if kind == CHUNK:
+                self.worker._run_range(0, COUNT, True)
+            else:
+                self.worker._run_calls(0, [CallHead("", 1, None)] * COUNT, bytes(range(COUNT)))
+        except Killed:
+            return False
+        finally:
+            self.arena.words = self.words
+        return True
+
+
+@pytest.mark.parametrize("kind", [CALLS, CHUNK])
+@pytest.mark.parametrize("report_seconds", [0.0, 100.0])
+def test_killed_before_any_store(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch, kind: int, report_seconds: float
+) -> None:
+    """What had been counted is there and right; who is blamed comes next; who is not had not run."""
+    monkeypatch.setattr(process_module, "REPORT_SECONDS", report_seconds)
+    expected = [_expected(number) for number in range(COUNT)]
+    for lives in range(2000):
+        doomed = Doomed(run, lives)
+        ended = doomed.live(kind)
+        current, when = doomed.words[CURRENT], f"killed before store {lives}"
+        found = {}
+        for _, index, value in decoded(bytes(doomed.sent) + doomed.arena.remains(), run):
+            found[index] = repr(value) if isinstance(value, Exception) else value
+        assert found == dict(enumerate(expected[: len(found)])), when
+        if current == NOBODY or current < len(found):
+            assert doomed.ran == len(found), f"{when}: a call would run twice"
+        else:
+            assert current == len(found), f"{when}: a call would be lost"
+        if ended:
+            break
+    assert len(found) == COUNT
+    assert lives > 60
+
+
+def test_a_glance_after_a_death_in_the_middle_of_a_change(run: RunDirectory) -> None:
+    """The next process uses the same memory: what it has finished can be seen, whatever came before."""
+    for lives in range(60):
+        doomed = Doomed(run, lives)
+        doomed.live(CHUNK)
+        arena, worker, glances = doomed.arena, doomed.worker, []
+        with contextlib.suppress(struct.error):  # another test's matter
+            arena.remains()
+        arena.reset()
+        worker._chunk_function = lambda number, arena=arena, seen=glances: seen.append(arena.glance())
+        worker._run_range(0, 3, True)
+        assert [index for _, index, _ in decoded(glances[2], run)] == [0, 1], f"killed before store {lives}"
+
+
+def _context(**others: Any) -> dict[str, Any]:
+    return {
+        "processes": 1, "job_cores": 0, "visibility_timeout": 1.0, "max_tasks_per_child": None, "initializer": None,
+        "told": [], "bins_per_job": None, "idle_timeout": 30.0,
+    } | others  # fmt: skip
+
+
+class Driven:
+    """A slot with a live process, driven by a test."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self.run = run
+        self.slot = Slot(0, run, WORKER, [])
+        self.slot.start(_context(), lambda: None)
+        self.hear(READY)
+
+    def hear(self, flag: int) -> list[Reply]:
+        """The replies up to one with ``flag``."""
+        deadline, heard = time.monotonic() + LIMIT, list[Reply]()
+        while not heard or not heard[-1].flags & flag:
+            if not (replies := self.slot.receive()):
+                select.select([self.slot.replies], [], [], 0.05)
+                if (how := self.slot.has_died()) is not None:
+                    pytest.fail(f"the process died: {self.slot.bury(*how)[:3]}")
+            heard += replies
+            assert time.monotonic() < deadline, "no reply"
+        return heard
+
+    def load(self, function: Callable[..., Any], arguments: list[tuple[Any, ...]]) -> None:
+        key = Pickler(self.run).function(function)
+        blob = pickle.dumps(arguments, 5)
+        count = len(arguments)
+        claim = Claim("name", Bin(9, 0, count, CHUNK, count, [CallHead(key, len(blob), None)], blob))
+        for command in claim.commands(0, count):
+            self.slot.send(command)
+        while self.slot.wants_to_write is not None:
+            select.select([], [self.slot.wants_to_write], [], LIMIT)
+            self.slot.push()
+
+    def until_death(self) -> tuple[bytes, Death]:
+        """All that is sent, and what is left when the process has died."""
+        sent, deadline = bytearray(), time.monotonic() + LIMIT
+        while (how := self.slot.has_died()) is None:
+            sent += b"".join(reply.records for reply in self.slot.receive())
+            select.select([self.slot.replies], [], [], 0.001)
+            assert time.monotonic() < deadline
+        sent += b"".join(reply.records for reply in self.slot.receive())
+        return bytes(sent), self.slot.bury(*how)
+
+    def close(self) -> None:
+        if self.slot.state is not SlotState.DEAD:
+            self.slot.kill()
+            os.waitpid(self.slot.pid, 0)
+            self.slot.bury(None, signal.SIGKILL)
+        os.close(self.slot.log)
+
+
+@pytest.fixture
+def driven(run: RunDirectory) -> Iterator[Driven]:
+    made = Driven(run)
+    yield made
+    made.close()
+
+
+def test_killed_at_any_moment(run: RunDirectory) -> None:
+    """A real process in its fastest loop, and a real SIGKILL: no value is wrong, none is torn."""
+    chance = random.Random(3)
+    for _ in range(15):
+        driven = Driven(run)
+        driven.load(lambda number: (number, "x" * (number % 50)), [(i,) for i in range(60_000)])
+        time.sleep(chance.uniform(0.0, 0.06))  # the moment is what is being tested
+        os.kill(driven.slot.pid, signal.SIGKILL)
+        sent, death = driven.until_death()
+        found = {index: value for _, index, value in decoded(sent + death.remains, run)}
+        assert all(value == (index, "x" * (index % 50)) for index, value in found.items())
+        assert sorted(found) == list(range(len(found)))
+        assert death.signal == signal.SIGKILL
+        assert death.current is None or death.current <= len(found)
+        driven.close()
+
+
+def test_the_call_that_kills_its_process_is_known(driven: Driven, run: RunDirectory) -> None:
+    driven.load(
+        lambda number: number if number != 5 else os.kill(os.getpid(), signal.SIGKILL), [(i,) for i in range(9)]
+    )
+    sent, death = driven.until_death()
+    assert [(index, value) for _, index, value in decoded(sent + death.remains, run)] == [(i, i) for i in range(5)]
+    assert (death.current, death.signal, death.loading) == (5, signal.SIGKILL, False)
+
+
+@pytest.mark.parametrize("size", [LARGE_BYTES - 10, 3 * LARGE_BYTES, 9 * LARGE_BYTES])
+def test_an_exception_of_any_size_comes_back(driven: Driven, run: RunDirectory, size: int) -> None:
+    def call(number: int) -> int:
+        if number == 1:
+            raise ValueError("x" * size)
+        return number
+
+    driven.load(call, [(i,) for i in range(3)])
+    content = b"".join(reply.records for reply in driven.hear(GROUP_DONE))
+    found = {index: value for _, index, value in decoded(content, run)}
+    assert (found[0], found[2]) == (0, 2)
+    assert isinstance(found[1], Exception)
+    assert "x" * 100 in str(found[1])
+    assert driven.slot.has_died() is None
+
+
+# -- a worker that meets a damaged bin ------------------------------------------------
+
+
+def test_a_damaged_bin_fails_its_calls_and_no_others(run: RunDirectory) -> None:
+    """The client must hear of it: the calls in it have no other way to their outcome."""
+    key, blob = Pickler(run).function(abs), pickle.dumps([(-1,), (-2,)], 5)
+    heads = [CallHead(key, len(blob), None)]
+    names_of_bins = [run.publish_bin("0", Bin(i, 0, 2, CHUNK, 1, heads, blob)) for i in (1, 2)]
+    path = Path(run.path, names.QUEUE, "0", names_of_bins[0])
+    path.write_bytes(path.read_bytes()[:-3])
+    run.close_pool("0")
+
+    def serve() -> str:
+        return Supervisor(run, WORKER, "0", _context(), Outbox(run, WORKER)).serve().name
+
+    assert in_child(serve) == "CLOSED"
+    reported = b"".join(run.read_segment(name) for name in run.new_segments())
+    found = {(bin_id, index): value for bin_id, index, value in decoded(reported, run)}
+    assert [found.get((2, index)) for index in range(2)] == [1, 2]
+    for index in range(2):
+        assert isinstance(found.get((1, index)), StoreError)
+        assert names_of_bins[0] in str(found[1, index])
+
+
+# -- output ---------------------------------------------------------------------------
+
+
+class Taped:
+    """In a child: a capture, and what each call wrote to it."""
+
+    def __init__(self, path: Path) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+        self.log = os.open(path, flags, 0o600)
+        self.capture = Capture(self.log)
+
+    def call(self, function: Callable[[], object]) -> bytes:
+        start = self.capture.position()
+        function()
+        self.capture.settle()
+        stop = self.capture.position()
+        assert os.pread(self.log, stop - start, start) == self.capture.read(start, stop)
+        return self.capture.read(start, stop)
+
+
+def taped(path: Path, *functions: Callable[[], object]) -> list[bytes]:
+    """What each of the functions wrote, called one after the other in a child."""
+
+    def child() -> list[bytes]:
+        tape = Taped(path / "log")
+        return [tape.call(function) for function in functions]
+
+    found: list[bytes] = in_child(child)
+    return found
+
+
+def _say(text: str) -> Callable[[], object]:
+    return lambda: print(text, end="")
+
+
+def test_output_of_python_c_and_children(tmp_path: Path) -> None:
+    libc = ctypes.CDLL(None)
+
+    def all_kinds() -> None:
+        print("python ", end="")
+        sys.stdout.flush()
+        libc.printf(b"c ")
+        libc.fflush(None)
+        os.write(2, b"raw ")
+        print("stderr ", file=sys.stderr, end="", flush=True)
+        subprocess.run(["echo", "child"], check=True)
+
+    assert taped(tmp_path, all_kinds, _say("next")) == [b"python c raw stderr child\n", b"next"]
+
+
+def test_what_is_held_back_belongs_to_the_call_that_wrote_it(tmp_path: Path) -> None:
+    libc = ctypes.CDLL(None)
+    calls = [_say("one"), lambda: libc.printf(b"two"), _say("three"), lambda: None]
+    assert taped(tmp_path, *calls) == [b"one", b"two", b"three", b""]
+
+
+def _replace_stdout() -> None:
+    sys.stdout = io.StringIO()
+    print("lost with its StringIO")
+
+
+def _break_stdout() -> None:
+    sys.stdout = None  # type: ignore[assignment]
+
+
+def _redirect() -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    os.close(null)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda: sys.stdout.close(),
+        lambda: sys.stderr.close(),
+        lambda: sys.stdout.detach(),
+        _replace_stdout,
+        _break_stdout,
+        lambda: os.close(1),
+        lambda: os.closerange(1, 3),
+        _redirect,
+    ],
+)
+def test_whatever_a_call_does_to_its_streams_the_next_has_good_ones(tmp_path: Path, harm: Callable[[], object]) -> None:
+    def both() -> None:
+        print("out")
+        print("err", file=sys.stderr)
+        os.write(1, b"1")
+        os.write(2, b"2")
+
+    assert taped(tmp_path, _say("before"), harm, both, _say("after"))[2:] == [b"out\nerr\n12", b"after"]
+
+
+def test_odd_text_is_no_error(tmp_path: Path) -> None:
+    assert taped(tmp_path, _say("\udcff ä"), _say("\0")) == [b"\\udcff \xc3\xa4", b"\0"]
+
+
+def test_much_output_stays_in_the_log(tmp_path: Path) -> None:
+    def child() -> tuple[bytes, bytes, str]:
+        tape = Taped(tmp_path / "log")
+        print("x" * INLINE_BYTES, end="")
+        tape.capture.settle()
+        inline = tape.capture.read(0, INLINE_BYTES)
+        print("\n".join(map(str, range(100))))
+        tape.capture.settle()
+        return inline, tape.capture.read(0, tape.capture.position()), tail(tape.log, INLINE_BYTES)
+
+    inline, more, last = in_child(child)
+    assert inline == b"x" * INLINE_BYTES
+    assert more == b""
+    assert last.splitlines() == [str(i) for i in range(90, 100)]
+
+
+def test_the_tail_starts_where_the_call_started(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"of another\nmine")
+    with open(tmp_path / "log", "rb") as log:
+        assert tail(log.fileno(), 11) == "mine"
+        assert tail(log.fileno(), 15) == ""
+    assert bins.CALLS == CALLS
