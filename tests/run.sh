@@ -35,4 +35,5 @@ if [ -n "$packages" ]; then
     rm -f "$log"
 fi
 
-exec .venv/bin/python -m pytest "$@"
+# Most of the time is waiting for jobs to start: three at a time, on however few cores.
+exec .venv/bin/python -m pytest -n 3 "$@"

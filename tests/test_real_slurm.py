@@ -65,7 +65,7 @@ def test_all_programs_are_found_and_missing_ones_named(monkeypatch: pytest.Monke
     assert real_slurm.missing() == []
     monkeypatch.setattr(real_slurm, "SEARCH_PATH", "/nowhere")
     assert set(real_slurm.missing()) == set(real_slurm.PROGRAMS)
-    with pytest.raises(RealSlurmError, match="munged.*apt-get install slurm-wlm munge"):
+    with pytest.raises(RealSlurmError, match=r"munged.*apt-get install slurm-wlm munge"):
         RealSlurm().start()
 
 

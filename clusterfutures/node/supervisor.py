@@ -32,6 +32,7 @@ from clusterfutures.node.claim import Claim
 from clusterfutures.node.lookout import LONGEST_LOOK_SECONDS, Lookout
 from clusterfutures.node.outbox import Outbox
 from clusterfutures.node.process import BROKEN, GROUP_DONE, LEAVING, READY
+from clusterfutures.node.signals import Signals, killed_from_outside, signal_name
 from clusterfutures.node.slot import Death, Reply, Slot, SlotState
 from clusterfutures.store import records
 from clusterfutures.store.run import RunDirectory
@@ -39,6 +40,8 @@ from clusterfutures.store.run import RunDirectory
 __all__ = ["Ending", "Supervisor"]
 
 STRIKES = 3
+#: how long our own signal may come after that of a process
+OWN_SIGNAL_SECONDS = 0.1
 #: how long a process may be silent before what it has finished is looked for, at first
 GLANCE_SECONDS = 0.05
 
@@ -72,12 +75,11 @@ class Supervisor:
         self._hungry_look = 0.0
         self._ending: Ending | None = None
         self._broken = ""
-        self._signals, self._wakeup = os.pipe()
-        self._caught: set[int] = set()
+        self._signals = Signals()
 
     def serve(self) -> Ending:
         """Work until there is a reason to end; everything is reported before it returns."""
-        self._listen_to_signals()
+        self._signals.listen()
         try:
             for slot in self._slots:
                 self._start(slot)
@@ -103,7 +105,9 @@ class Supervisor:
             self._wait(now)
 
     def _wait(self, now: float) -> None:
-        readable = [self._signals] + [slot.replies for slot in self._slots if slot.state is not SlotState.DEAD]
+        readable = [self._signals.descriptor] + [
+            slot.replies for slot in self._slots if slot.state is not SlotState.DEAD
+        ]
         writable = [fd for slot in self._slots if (fd := slot.wants_to_write) is not None]
         ready, open_, _ = select.select(readable, writable, [], max(0.0, self._next_due(now) - now))
         for slot in self._slots:
@@ -111,8 +115,8 @@ class Supervisor:
                 slot.push()
             if slot.replies in ready:
                 self._hear(slot)
-        if self._signals in ready:
-            self._handle_signals()
+        if self._signals.descriptor in ready:
+            self._handle_signals(self._signals.take())
 
     def _next_due(self, now: float) -> float:
         due = now + LONGEST_LOOK_SECONDS
@@ -264,12 +268,7 @@ class Supervisor:
 
     def _close_in_child(self) -> None:
         """Runs in a new process: drop what is the supervisor's alone."""
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.close(self._signals)
-        os.close(self._wakeup)
+        self._signals.leave()
         for slot in self._slots:
             for descriptor in slot.descriptors():
                 os.close(descriptor)
@@ -323,7 +322,7 @@ class Supervisor:
 
     def _obituary(self, slot: Slot, claim: Claim, first: int, stop: int, death: Death) -> bytes:
         body = {
-            "signal": _signal_name(death.signal),
+            "signal": signal_name(death.signal),
             "exit_code": death.exit_code,
             "pid": death.pid,
             "log": self._run.log_path(slot.log_name),
@@ -337,7 +336,7 @@ class Supervisor:
 
     def _strike(self, death: Death, unready: bool) -> None:
         """Processes that die without running a call: not for ever."""
-        how = _signal_name(death.signal) or f"exit status {death.exit_code}"
+        how = signal_name(death.signal) or f"exit status {death.exit_code}"
         self._idle_deaths += 1
         if unready and self._context["initializer"] is not None:
             self._broken = f"it killed its process: {how}"
@@ -348,36 +347,21 @@ class Supervisor:
 
     # -- signals ----------------------------------------------------------------
 
-    def _listen_to_signals(self) -> None:
-        os.set_blocking(self._wakeup, False)
-        os.set_blocking(self._signals, False)
-        signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda _number, _frame: None)
-
-    def _handle_signals(self) -> None:
-        try:
-            self._caught.update(os.read(self._signals, 4096))
-        except BlockingIOError:
-            return
-        ends = self._caught & {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-        if ends:
+    def _handle_signals(self, caught: set[int]) -> None:
+        if self._signals.ends:
             self._ending = Ending.SIGNAL
-        elif signal.SIGCHLD in self._caught:
-            self._await_own_signal()
+        elif signal.SIGCHLD in caught and not self._own_turn_comes():
             self._bury_the_dead()
-        self._caught.discard(signal.SIGCHLD)
 
-    def _await_own_signal(self) -> None:
+    def _own_turn_comes(self) -> bool:
         """A scheduler that ends the job signals every process of it, in any order: before
         a call is blamed for the death of its process, see whether our turn comes too."""
-        for slot in self._slots:
-            if slot.state is SlotState.DEAD or not _killed_from_outside(slot.pid):
-                continue
-            ready, _, _ = select.select([self._signals], [], [], 0.1)
-            if ready:
-                self._handle_signals()
-            return
+        alive = [slot for slot in self._slots if slot.state is not SlotState.DEAD]
+        if any(killed_from_outside(slot.pid) for slot in alive):
+            self._signals.wait(OWN_SIGNAL_SECONDS)
+        if self._signals.ends:
+            self._ending = Ending.SIGNAL
+        return bool(self._signals.ends)
 
     def _busy(self) -> bool:
         return any(slot.state is SlotState.BUSY for slot in self._slots)
@@ -410,8 +394,7 @@ class Supervisor:
                 elif time.monotonic() > deadline:
                     slot.kill()
             if any(slot.state is not SlotState.DEAD for slot in alive):
-                select.select([self._signals], [], [], 0.01)
-                _drain(self._signals)
+                self._signals.wait(0.01)
 
     def _last_reply(self, slot: Slot, how: tuple[int | None, int | None]) -> None:
         """Keep what a stopped process had finished, and see how far it had come."""
@@ -434,32 +417,9 @@ class Supervisor:
             self._give_back(claim, claim.handed)
 
     def _last_words(self) -> dict[str, Any]:
-        caught = [_signal_name(number) for number in sorted(self._caught) if number != signal.SIGCHLD]
         return {
             "why": (self._ending or Ending.FAULT).name,
-            "signals": caught,
+            "signals": [signal_name(number) for number in sorted(self._signals.ends)],
             "text": self._broken,
             "segments": self._outbox.segments + 1,
         }
-
-
-def _signal_name(number: int | None) -> str:
-    if not number:
-        return ""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def _killed_from_outside(pid: int) -> bool:
-    """True when a process has ended by a signal that schedulers send; it is not reaped."""
-    found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    return found is not None and found.si_code == os.CLD_KILLED and found.si_status in (signal.SIGTERM, signal.SIGKILL)
-
-
-def _drain(descriptor: int) -> None:
-    try:
-        os.read(descriptor, 4096)
-    except BlockingIOError:
-        return

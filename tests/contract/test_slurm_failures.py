@@ -1,0 +1,258 @@
+"""What only a real Slurm does to jobs: limits, lost nodes, requeues, a controller that is away.
+
+Tests that stop daemons or need another configuration have a cluster of their own
+(``own_slurm``), the others share the session's.  Slow deaths share one test, in which
+they happen at the same time.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures as cf
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import contract_tasks as tasks
+import pytest
+from conftest import MARK, SlurmGround
+from contract_tasks import wait_until
+
+from clusterfutures.errors import JobFailed, WorkerDied
+from clusterfutures.executors import ClusterExecutor
+from clusterfutures.futures import ClusterFuture
+from clusterfutures.testing import real_slurm
+from clusterfutures.testing.real_slurm import RealSlurm
+
+OwnSlurm = Callable[..., SlurmGround]
+
+#: memory is given out, and looked at each second; a node that is silent is given up soon
+WATCHFUL = """\
+SelectTypeParameters=CR_Core_Memory
+JobAcctGatherParams=OverMemoryKill
+JobAcctGatherFrequency=1
+SlurmdTimeout=5"""
+#: how long the controller is away
+AWAY = 10.0
+#: how often the controller looks at time limits, with some room
+TIME_LIMIT_LOOK = 45.0
+
+
+@pytest.fixture
+def own_slurm(time_limit: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnSlurm]:
+    """Starts a cluster for one test, as a ground; looks for what is left, as ``ground`` does."""
+    if real_slurm.missing():
+        pytest.skip(real_slurm.INSTALL_HINT)
+    with contextlib.ExitStack() as clusters:
+        made: list[SlurmGround] = []
+
+        def start(**options: Any) -> SlurmGround:
+            cluster = clusters.enter_context(RealSlurm(**options))
+            made.append(SlurmGround(tmp_path, cluster))
+            for variable, value in {**cluster.environment, MARK: made[-1].mark}.items():
+                monkeypatch.setenv(variable, value)
+            monkeypatch.chdir(made[-1].work)
+            return made[-1]
+
+        try:
+            yield start
+            left = [line for ground in made for line in ground.close()]
+        except BaseException:
+            for ground in made:
+                ground.raze()
+            raise
+        if left:
+            for ground in made:
+                ground.raze()
+            pytest.fail("left behind:\n" + "\n".join(left), pytrace=False)
+
+
+def _blocked(ex: ClusterExecutor, path: Path) -> tuple[ClusterFuture[Any], str]:
+    """A call that runs until ``path`` + "-release" is there, and the id of its job."""
+    future = ex.submit(tasks.block, f"{path}-started", f"{path}-release", path.name)
+    tasks.await_file(f"{path}-started")
+    wait_until(lambda: future.job_id, "the future knows its job")
+    return future, future.job_id
+
+
+def _scontrol(ground: SlurmGround, *words: str) -> None:
+    answer = ground.slurm.run("scontrol", *words)
+    assert answer.returncode == 0, answer.stderr
+
+
+def _queue(ground: SlurmGround, job_id: str, fields: str) -> str:
+    return ground.slurm.run("squeue", "-h", "-r", "-t", "all", "-j", job_id, "-o", fields).stdout.strip()
+
+
+def _check(error: BaseException | None, job_id: str, *texts: str) -> None:
+    """The job took the call with it, and the message says what the user needs to know."""
+    assert isinstance(error, JobFailed), repr(error)
+    assert isinstance(error, cf.BrokenExecutor)
+    assert error.job_id == job_id
+    assert error.host
+    for text in (job_id, error.host, *texts):
+        assert text in str(error)
+
+
+# -- jobs that Slurm ends ---------------------------------------------------------------
+
+
+def _hoard(megabytes: int) -> int:
+    """Use that much memory, for longer than it takes to be noticed."""
+    hoard = bytearray(os.urandom(4096)) * (256 * megabytes)
+    time.sleep(tasks.CALL_LIMIT)
+    return len(hoard)
+
+
+def test_time_memory_and_node_run_out(own_slurm: OwnSlurm, tmp_path: Path) -> None:
+    """Three deaths at once.  In each, the running call fails, and the next one finds a job."""
+    ground = own_slurm(extra_conf=WATCHFUL)
+    timed = ground.executor(max_workers=1, time="10m", extra=["--nodelist=c1"])
+    greedy = ground.executor(max_workers=1, memory="60MB", extra=["--nodelist=c2"])
+    unlucky = ground.executor(max_workers=1, extra=["--no-requeue", "--exclude=c1,c2"])
+
+    late, late_job = _blocked(timed, tmp_path / "late")
+    _scontrol(ground, "update", f"JobId={late_job}", "EndTime=now")  # limits are in whole minutes otherwise
+    lost, lost_job = _blocked(unlucky, tmp_path / "lost")
+    ground.slurm.stop_node(_queue(ground, lost_job, "%N"), jobs=True)
+    large = greedy.submit(_hoard, 200)
+    waiting = [ex.submit(tasks.worker) for ex in (timed, greedy, unlucky)]
+
+    too_much = large.exception(20)
+    assert isinstance(too_much, JobFailed | WorkerDied), repr(too_much)
+    assert "memory=" in str(too_much), "what to try is said"
+    assert "_hoard" in str(too_much)
+    _check(late.exception(TIME_LIMIT_LOOK), late_job, "TIMEOUT", "time=", "contract_tasks.block")
+    _check(lost.exception(TIME_LIMIT_LOOK), lost_job, "NODE_FAIL", "node failed", "contract_tasks.block")
+    homes = [future.result(20)[0] for future in waiting]
+    assert not {late_job, lost_job, large.job_id} & set(homes)
+
+
+# -- jobs that Slurm starts anew --------------------------------------------------------
+
+
+@pytest.mark.on("slurm")
+def test_a_requeued_job(ground: SlurmGround, tmp_path: Path) -> None:
+    """Its call fails, for it had begun; what waits goes on, and the job is not left in the queue."""
+    with ground.executor(max_workers=1) as ex:
+        future, job_id = _blocked(ex, tmp_path / "call")
+        waiting = [ex.submit(tasks.worker) for _ in range(3)]
+        began = time.monotonic()
+        _scontrol(ground, "requeue", job_id)
+        error = future.exception(20)
+        assert time.monotonic() - began < 10
+        _check(error, job_id, "contract_tasks.block", "queue the job again")
+        assert all(other.result(20)[0] for other in waiting), "two minutes earlier than the job could"
+    wait_until(lambda: not ground.jobs(), "nothing is left in the queue", 5)
+
+
+# -- a controller that is away ----------------------------------------------------------
+
+
+def _once(directory: str, number: int) -> int:
+    """Raises when it is run a second time."""
+    with open(f"{directory}/ran-{number}", "x"):
+        time.sleep(0.05)
+    return number
+
+
+@contextlib.contextmanager
+def _without_controller(ground: SlurmGround) -> Iterator[None]:
+    """The controller is away while the block runs, and for ``AWAY`` seconds at least."""
+    ground.slurm.stop_controller()
+    back = time.monotonic() + AWAY
+    try:
+        yield
+        time.sleep(max(0.0, back - time.monotonic()))
+    finally:
+        ground.slurm.start_controller()
+
+
+def test_the_controller_is_away(own_slurm: OwnSlurm, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Running work goes on, a submission is tried again, and nothing runs twice."""
+    ground = own_slurm()
+    with caplog.at_level(logging.WARNING, "clusterfutures"), ground.executor(idle_timeout=40.0) as ex:
+        future, _ = _blocked(ex, tmp_path / "call")
+        with _without_controller(ground):
+            others = ex.with_options(memory="100MB")
+            elsewhere = [others.submit(_once, str(tmp_path), number) for number in range(20)]
+            tasks.touch(f"{tmp_path}/call-release")
+            assert future.result(5) == "call"
+            assert list(ex.map(_once, [str(tmp_path)] * 20, range(20, 40), timeout=5)) == list(range(20, 40))
+            wait_until(lambda: "trying again" in caplog.text, "the submission is given no answer", 15)
+            assert not any(other.done() for other in elsewhere)
+        assert [other.result(30) for other in elsewhere] == list(range(20))
+        assert list(ex.map(_once, [str(tmp_path)] * 5, range(40, 45), timeout=5)) == list(range(40, 45))
+
+
+# -- limits of the site -----------------------------------------------------------------
+
+
+def test_more_workers_than_an_array_may_have(own_slurm: OwnSlurm, tmp_path: Path) -> None:
+    ground = own_slurm(cpus=4, max_array_size=5)
+    with ground.executor(max_workers=12) as ex:
+        futures = [ex.submit(tasks.block, tmp_path / f"{n}-started", tmp_path / "release", n) for n in range(12)]
+        for number in range(12):
+            tasks.await_file(tmp_path / f"{number}-started", 20)
+        jobs = ground.jobs()
+        tasks.touch(tmp_path / "release")
+        assert [future.result(10) for future in futures] == list(range(12))
+        assert len(jobs) == 12
+        assert len({job_id.partition("_")[0] for job_id in jobs}) == 3, "as few arrays as possible"
+
+
+@pytest.mark.on("slurm")
+def test_jobs_that_can_never_run_are_told_once(ground: SlurmGround, caplog: pytest.LogCaptureFixture) -> None:
+    def told() -> list[str]:
+        return [record.getMessage() for record in caplog.records if "PartitionTimeLimit" in record.getMessage()]
+
+    with (
+        caplog.at_level(logging.WARNING, "clusterfutures"),
+        ground.executor(max_workers=3, partition="short", time="1:00:00") as ex,
+    ):
+        futures = [ex.submit(tasks.double, n) for n in range(6)]
+        wait_until(told, "a warning", 6)
+        time.sleep(3)  # the next question to the scheduler has been answered as well
+        assert all(future.cancel() for future in futures)
+    assert len(told()) == 1, told()
+
+
+@pytest.mark.on("slurm")
+def test_a_job_that_is_held_waits_until_it_is_released(ground: SlurmGround) -> None:
+    with ground.executor(max_workers=1, extra=["--hold"]) as ex:
+        future = ex.submit(tasks.worker)
+        wait_until(ground.jobs, "a job is in the queue")
+        (job_id,) = ground.jobs()
+        assert not cf.wait([future], 2).done
+        assert _queue(ground, job_id, "%T %r") == "PENDING JobHeldUser"
+        _scontrol(ground, "release", job_id)
+        assert future.result(10)[0] == job_id
+
+
+# -- jobs that submit jobs --------------------------------------------------------------
+
+
+def _nested(directory: str, count: int) -> tuple[list[int], str, dict[str, str | None]]:
+    """Results, job and variables of an executor that is made inside a job."""
+    from clusterfutures import SlurmExecutor
+
+    with SlurmExecutor(max_workers=1, idle_timeout=2.0, directory=directory) as ex:
+        doubled = list(ex.map(tasks.double, range(count)))
+        names = ("SLURM_ARRAY_TASK_ID", "SLURM_MEM_PER_NODE")
+        return doubled, ex.submit(tasks.worker).result(20)[0], ex.submit(tasks.variables, *names).result(20)
+
+
+@pytest.mark.on("slurm")
+def test_a_call_that_makes_an_executor(ground: SlurmGround) -> None:
+    """The outer jobs are elements of an array, with memory of their own: not so the inner ones."""
+    with ground.executor(memory="500MB") as ex:
+        futures = [ex.submit(_nested, str(ground.runs), count) for count in (3, 8)]
+        inner = [future.result(40) for future in futures]
+        outer = {future.job_id for future in futures}
+    assert all("_" in job_id for job_id in outer)
+    assert [doubled for doubled, _, _ in inner] == [[2 * n for n in range(count)] for count in (3, 8)]
+    assert len({*outer, *(job_id for _, job_id, _ in inner)}) == 4
+    assert all(not any(variables.values()) for _, _, variables in inner)
