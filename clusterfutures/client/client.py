@@ -310,7 +310,7 @@ class Client:
         package = os.path.dirname(os.path.dirname(os.path.abspath(clusterfutures.__file__)))
         environment_file = ""
         if not self._scheduler.exports_environment:
-            environment_file = run.write_environment(_environment_text()) if self._started else "environment.sh"
+            environment_file = run.write_environment(_environment_text()) if self._started else run.environment_path
         return JobSpec(
             name=f"{settings.name}-{os.path.basename(run.path).rpartition('-')[2]}-{batch}",
             command=launch.worker_command(settings.python, run, pool, batch, package),

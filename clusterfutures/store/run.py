@@ -106,6 +106,11 @@ class RunDirectory:
     def write_environment(self, text: str) -> str:
         """Write the shell file that a job without our environment reads; its path."""
         self.files.publish(self.path, names.ENVIRONMENT_FILE, [os.fsencode(text)])
+        return self.environment_path
+
+    @property
+    def environment_path(self) -> str:
+        """Where that file stands."""
         return f"{self.path}/{names.ENVIRONMENT_FILE}"
 
     def write_script(self, batch: str, text: str) -> str:

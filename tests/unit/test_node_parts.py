@@ -48,7 +48,6 @@ from clusterfutures.node.slot import Death, Reply, Slot, SlotState
 from clusterfutures.node.supervisor import Supervisor
 from clusterfutures.store import bins, names, records
 from clusterfutures.store.bins import CALLS, CHUNK, Bin, CallHead
-from clusterfutures.store.records import Record
 from clusterfutures.store.run import LARGE_BYTES, RunDirectory
 
 WORKER = "0001-0-0"

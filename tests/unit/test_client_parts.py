@@ -1,0 +1,881 @@
+"""The parts of the client, each by itself: what is pickled and when again, the inbox, a map's
+bookkeeping, futures, exceptions, the sizes of bins.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import gc
+import io
+import itertools
+import os
+import pickle
+import sys
+import threading
+import time
+import types
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future, wait
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cloudpickle
+import numpy as np
+import pytest
+from test_ledger_moves import POOL, Bench, NotedCall
+
+from clusterfutures import binning, errors
+from clusterfutures.client import outcomes
+from clusterfutures.client.client import Client
+from clusterfutures.client.inbox import Inbox, Phase
+from clusterfutures.client.mapping import Mapping, Plan, chunked
+from clusterfutures.client.outcomes import Place
+from clusterfutures.client.pickling import Pickled, Pickler
+from clusterfutures.client.pump import Pump
+from clusterfutures.client.snapshot import Snapshot
+from clusterfutures.errors import ClusterError, RemoteTraceback, TransferError
+from clusterfutures.futures import ClusterFuture
+from clusterfutures.node.loading import Loader
+from clusterfutures.node.process import packed_error
+from clusterfutures.store import records
+from clusterfutures.store.bins import CallHead, Extras
+from clusterfutures.store.records import Record
+from clusterfutures.store.run import LARGE_BYTES, RunDirectory
+
+LIMIT = 10.0
+HERE = Place("node7", "4711")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    return RunDirectory.create(str(tmp_path / "run"))
+
+
+def program(source: str, **variables: Any) -> dict[str, Any]:
+    """The namespace of a program, as ``__main__`` has one: its functions are pickled by value."""
+    namespace: dict[str, Any] = {"__name__": "__main__", **variables}
+    exec(source, namespace)
+    return namespace
+
+
+# -- snapshots ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("function", [len, os.getcwd, Path, copy.copy, np.sum, dict.fromkeys])
+def test_what_can_be_imported_never_changes(function: Any) -> None:
+    snapshot = Snapshot.of(function)
+    if snapshot is not None:
+        assert snapshot.holds()
+    if function in (len, Path, copy.copy):
+        assert snapshot is not None
+
+
+def test_a_global_that_changes() -> None:
+    main = program("def f(): return x", x=1)
+    snapshot = Snapshot.of(main["f"])
+    assert snapshot is not None
+    assert snapshot.holds()
+    main["x"] = 2
+    assert not snapshot.holds()
+    main["x"] = 1
+    assert snapshot.holds()
+    del main["x"]
+    assert not snapshot.holds()
+
+
+def test_a_global_that_comes_later_and_one_behind_a_builtin() -> None:
+    main = program("def f(): return len(y)")
+    snapshot = Snapshot.of(main["f"])
+    assert snapshot is not None
+    main["y"] = "text"
+    assert not snapshot.holds()
+    snapshot = Snapshot.of(main["f"])
+    assert snapshot is not None
+    main["len"] = max
+    assert not snapshot.holds()
+
+
+def test_a_global_of_an_inner_function() -> None:
+    main = program("def f():\n def inner(): return [x for _ in range(3)]\n return inner()", x=1)
+    snapshot = Snapshot.of(main["f"])
+    assert snapshot is not None
+    main["x"] = 2
+    assert not snapshot.holds()
+
+
+def test_a_function_that_another_calls() -> None:
+    main = program("def g(): return x\ndef f(): return g()", x=1)
+    snapshot = Snapshot.of(main["f"])
+    assert snapshot is not None
+    main["x"] = 2
+    assert not snapshot.holds()
+
+
+def test_functions_that_call_each_other() -> None:
+    main = program("def f(n): return n and g(n - 1)\ndef g(n): return f(n)")
+    snapshot = Snapshot.of(main["f"])
+    assert snapshot is not None
+    assert snapshot.holds()
+    main["g"] = main["f"]
+    assert not snapshot.holds()
+
+
+def test_a_closure_that_changes() -> None:
+    number = 1
+
+    def f() -> int:
+        return number
+
+    snapshot = Snapshot.of(f)
+    assert snapshot is not None
+    assert snapshot.holds()
+    number = 2
+    assert not snapshot.holds()
+
+
+def test_a_variable_of_a_closure_that_is_deleted() -> None:
+    number = 1
+
+    def f() -> int:
+        return number
+
+    snapshot = Snapshot.of(f)
+    assert snapshot is not None
+    del f.__closure__[0].cell_contents  # type: ignore[index]
+    assert not snapshot.holds()
+
+
+def test_defaults_code_and_attributes_that_change() -> None:
+    def changed(change: Callable[[Any], None]) -> bool:
+        def f(a: int = 1) -> int:
+            return a
+
+        snapshot = Snapshot.of(f)
+        assert snapshot is not None
+        assert snapshot.holds()
+        change(f)
+        return not snapshot.holds()
+
+    assert changed(lambda f: setattr(f, "__defaults__", (2,)))
+    assert changed(lambda f: setattr(f, "__kwdefaults__", {"a": 2}))
+    assert changed(lambda f: setattr(f, "__code__", (lambda a=1: 2).__code__))
+    assert changed(lambda f: setattr(f, "note", "text"))
+
+
+class Instance:
+    """Something that may change without becoming something else."""
+
+
+@pytest.mark.parametrize(
+    "value", [[1], {}, {1}, Instance(), bytearray(), io.StringIO(), np.zeros(2), [].append, functools.partial(max, 1)]
+)
+def test_what_may_change_unseen_has_no_snapshot(value: Any) -> None:
+    assert Snapshot.of(program("def f(): return x", x=value)["f"]) is None
+    assert Snapshot.of(lambda: value) is None
+    assert Snapshot.of(lambda x=value: x) is None
+
+
+def test_functions_that_may_change_unseen() -> None:
+    main = program("class C:\n def __call__(self): pass\ndef f(): return C()\ndef g(*, x=[]): pass")
+    for function in (main["f"], main["g"], main["C"], main["C"](), functools.partial(max, 1), [].append):
+        assert Snapshot.of(function) is None
+
+
+def test_a_module_made_by_hand_has_no_snapshot() -> None:
+    """cloudpickle pickles it by value: what is in it may change unseen."""
+    made = types.ModuleType("made_by_hand")
+    assert Snapshot.of(program("def f(): return m.x", m=made)["f"]) is None
+    assert Snapshot.of(program("def f(): return m.x", m=os)["f"]) is not None
+
+
+WHO_IS_THERE = [1]
+
+
+def who_is_there() -> list[int]:
+    return WHO_IS_THERE
+
+
+def test_a_module_that_was_registered_has_no_snapshot() -> None:
+    module = sys.modules[__name__]
+    assert Snapshot.of(who_is_there) is not None
+    cloudpickle.register_pickle_by_value(module)
+    try:
+        assert Snapshot.of(program("def f(): return m.x", m=module)["f"]) is None
+        assert Snapshot.of(who_is_there) is None
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)
+
+
+# -- pickling -------------------------------------------------------------------------
+
+
+def stored(run: RunDirectory) -> int:
+    return len(os.listdir(f"{run.path}/objects"))
+
+
+def loaded(run: RunDirectory, pickled: Pickled, function: str = "") -> Any:
+    return Loader(run, 1.0).arguments(CallHead(function, len(pickled.data), pickled.extras), pickled.data)
+
+
+def test_the_same_function_is_written_once(run: RunDirectory) -> None:
+    pickler = Pickler(run)
+    keys = {pickler.function(program("def f(a): return a + 1")["f"]) for _ in range(3)}
+    assert len(keys) == stored(run) == 1
+    (key,) = keys
+    assert Loader(run, 1.0).function(key)(41) == 42
+
+
+def test_a_function_that_changed_is_written_again(run: RunDirectory) -> None:
+    pickler, main, seen = Pickler(run), program("def f(): return x[0]", x=[1]), []
+    for number in (1, 2, 2):
+        main["x"][0] = number
+        seen.append(pickler.function(main["f"]))
+    assert seen[0] != seen[1] == seen[2]
+    assert [Loader(run, 1.0).function(key)() for key in seen] == [1, 2, 2]
+
+
+def test_a_function_is_not_taken_for_a_dead_one_of_the_same_id(run: RunDirectory) -> None:
+    pickler = Pickler(run)
+    for number in range(50):
+        key = pickler.function(eval(f"lambda: {number}"))
+        assert Loader(run, 1.0).function(key)() == number
+
+
+def test_large_buffers_are_written_once_and_stand_outside(run: RunDirectory) -> None:
+    pickler, array = Pickler(run), np.arange(LARGE_BYTES // 8, dtype=np.int64)
+    first = pickler.arguments(((array,), {}), sum)
+    second = pickler.arguments(((array.copy(), 2), {}), sum)
+    assert stored(run) == 1
+    assert len(first.data) < 1000
+    (found,), _ = loaded(run, first)
+    assert (found == array).all()
+    found[0] = 7
+    assert loaded(run, second)[0][0][0] == 0, "each call has memory of its own, which it may change"
+
+
+def test_a_large_pickle_stands_outside_too(run: RunDirectory) -> None:
+    text = "x" * (LARGE_BYTES + 1)
+    pickled = Pickler(run).arguments(((text,), {}), len)
+    assert pickled.data == b""
+    assert loaded(run, pickled) == ((text,), {})
+
+
+def test_small_arguments_touch_no_file(run: RunDirectory) -> None:
+    pickled = Pickler(run).arguments(((np.zeros(10), "x"), {}), len)
+    assert (pickled.extras, pickled.futures, stored(run)) == (None, (), 0)
+
+
+def test_futures_are_replaced_however_deep(run: RunDirectory) -> None:
+    pickler, first, second = Pickler(run), Future[Any](), ClusterFuture[Any]()
+    pickled = pickler.arguments((({"a": [first, {"b": second}]}, first), {"c": (second,)}), len)
+    assert set(pickled.futures) == {first, second}
+    results = {first: "one", second: np.ones(LARGE_BYTES // 8)}
+    dependencies = tuple(pickler.result(results[future], len) for future in pickled.futures)
+    extras = pickled._replace(extras=(pickled.extras or Extras("", (), ()))._replace(dependencies=dependencies))
+    (deep, again), keywords = loaded(run, extras)
+    assert deep["a"][0] == again == "one"
+    assert deep["a"][1]["b"].sum() == keywords["c"][0].sum() == LARGE_BYTES // 8
+
+
+def test_what_cannot_be_pickled_is_said_with_its_function(run: RunDirectory) -> None:
+    lock = threading.Lock()
+    with pytest.raises(TransferError, match=r"an argument of os\.path\.join|posixpath\.join.*lock") as caught:
+        Pickler(run).arguments(((lock,), {}), os.path.join)
+    assert isinstance(caught.value.__cause__, TypeError)
+    with pytest.raises(TransferError, match=r"the function .*<lambda> cannot be pickled.*lock"):
+        Pickler(run).function(lambda: lock)
+    with pytest.raises(TransferError, match=r"the initializer "):
+        Pickler(run).initializer(print, (lock,))
+    assert stored(run) == 0
+
+
+def test_a_pickle_that_fails_half_way_is_forgotten(run: RunDirectory) -> None:
+    pickler = Pickler(run)
+    with pytest.raises(TransferError):
+        pickler.arguments(((np.zeros(LARGE_BYTES), threading.Lock()), {}), sum)
+    assert stored(run) == 0
+
+
+def test_many_threads_write_an_object_once(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+    original = run.write_object
+    monkeypatch.setattr(run, "write_object", lambda key, pieces: (written.append(key), original(key, pieces)))
+    pickler, array = Pickler(run), np.ones(LARGE_BYTES // 8)
+    threads = [threading.Thread(target=pickler.arguments, args=(((array,), {}), sum)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LIMIT)
+    assert len(written) == 1
+
+
+# -- exceptions that come back --------------------------------------------------------
+
+
+class Unpicklable(Exception):
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.lock = threading.Lock()
+
+
+class Forgetful(Exception):
+    """Pickles well, and cannot be made again."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__("text of it")
+
+
+class Textless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def brought_back(error: BaseException, run: RunDirectory) -> BaseException:
+    try:
+        raise error
+    except BaseException as raised:
+        body = packed_error(raised)
+    record = next(records.records(memoryview(records.pack(records.ERROR, 1, 0, 1, body))))
+    found = outcomes.decode(record, run, HERE, "the call", 0.0).error
+    assert found is not None
+    assert "brought_back" in str(found.__cause__), "the remote traceback"
+    return found
+
+
+def test_an_exception_comes_back_as_itself(run: RunDirectory) -> None:
+    found = brought_back(KeyError("key"), run)
+    assert (type(found), found.args) == (KeyError, ("key",))
+    assert isinstance(brought_back(SystemExit(3), run), SystemExit)
+
+
+@pytest.mark.parametrize("error", [Unpicklable("text of it"), Forgetful(1, 2)])
+def test_an_exception_that_cannot_come_back_is_told_of(run: RunDirectory, error: Exception) -> None:
+    found = brought_back(error, run)
+    assert isinstance(found, TransferError)
+    assert type(error).__name__ in str(found)
+    assert "text of it" in str(found)
+
+
+def test_an_exception_without_a_text(run: RunDirectory) -> None:
+    assert isinstance(brought_back(Textless(), run), Textless)
+
+
+# -- the inbox ------------------------------------------------------------------------
+
+
+def test_what_was_accepted_before_the_end_is_handled() -> None:
+    """Threads submit while another one closes: what they were told is what the reader gets."""
+    inbox, accepted, gate = Inbox(), list[int](), threading.Barrier(5)
+
+    def submit(base: int) -> None:
+        gate.wait(LIMIT)
+        for number in itertools.count(base):
+            if not inbox.submit(number):
+                return
+            accepted.append(number)
+
+    threads = [threading.Thread(target=submit, args=(1_000_000 * i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    gate.wait(LIMIT)
+    taken = list[int]()
+    while len(taken) < 1000:
+        taken += inbox.take(LIMIT)
+    inbox.advance(Phase.DRAINING)
+    for thread in threads:
+        thread.join(LIMIT)
+    taken += inbox.take(0)
+    assert sorted(taken) == sorted(accepted)
+
+
+def test_after_the_end_only_news_is_accepted() -> None:
+    inbox = Inbox()
+    inbox.advance(Phase.DRAINING)
+    assert not inbox.submit("work")
+    inbox.post("news")
+    assert inbox.take(0) == ["news"]
+
+
+def test_phases_go_one_way_and_the_first_cause_stays() -> None:
+    inbox, first = Inbox(), RuntimeError("first")
+    inbox.advance(Phase.CLOSED, first)
+    inbox.advance(Phase.DRAINING, RuntimeError("second"))
+    assert (inbox.phase, inbox.cause) == (Phase.CLOSED, first)
+
+
+def test_take_waits_for_a_first_item_and_no_longer() -> None:
+    inbox = Inbox()
+    before = time.monotonic()
+    assert inbox.take(0) == []
+    assert inbox.take(0.05) == []
+    assert 0.05 <= time.monotonic() - before < LIMIT / 2
+    inbox.post(1)
+    inbox.post(2)
+    assert inbox.take(None) == [1, 2]
+
+
+@pytest.mark.parametrize("wake", [lambda inbox: inbox.post(1), lambda inbox: inbox.advance(Phase.DRAINING)])
+def test_a_sleeping_reader_is_woken(wake: Callable[[Inbox], None]) -> None:
+    inbox, taken = Inbox(), list[Any]()
+    reader = threading.Thread(target=lambda: taken.append(inbox.take(LIMIT)))
+    reader.start()
+    while not inbox._asleep and reader.is_alive():
+        time.sleep(0.001)
+    wake(inbox)
+    reader.join(LIMIT / 2)
+    assert not reader.is_alive()
+    assert len(taken) == 1
+
+
+# -- map ------------------------------------------------------------------------------
+
+
+class Sent:
+    """Chunks that were sent, and the workers' side of them.  at_once: they answer before ``send`` returns."""
+
+    def __init__(self) -> None:
+        self.chunks: dict[int, list[tuple[Any, ...]]] = {}
+        self.cancelled: list[int] = []
+        self.mapping: Mapping
+        self.at_once = False
+
+    def send(self, mapping: Mapping, number: int, arguments: list[tuple[Any, ...]]) -> Any:
+        self.mapping = mapping
+        self.chunks[number] = arguments
+        if self.at_once:
+            self.deliver(number)
+        return SimpleNamespace(name="the call", count=len(arguments), number=number)
+
+    def cancel(self, chunk: Any) -> None:
+        self.cancelled.append(chunk.number)
+
+    def deliver(self, number: int, first: int = 0, stop: int | None = None) -> None:
+        """The calls return their first arguments."""
+        values = [arguments[0] for arguments in self.chunks[number]][first:stop]
+        data = [pickle.dumps(value) for value in values]
+        lengths = b"".join(len(one).to_bytes(4, sys.byteorder) for one in data)
+        body = memoryview(b"".join(data) + lengths)
+        self.mapping.deliver(number, Record(records.VALUES, 0, 1, first, len(values), body), HERE)
+
+    def deliver_error(self, number: int, first: int, error: BaseException) -> None:
+        body = memoryview(packed_error(error))
+        self.mapping.deliver(number, Record(records.ERROR, 0, 1, first, 1, body), HERE)
+
+
+def mapped(sent: Sent, arguments: Any, chunksize: int = 3, buffersize: int | None = None) -> Mapping:
+    plan = Plan(2, chunksize, None, buffersize)
+    chunks = chunked((arguments,), plan, False)
+    sent.mapping = Mapping(chunks, sent.send, sent.cancel, RunDirectory("/nowhere"), 0.0, buffersize)
+    return sent.mapping
+
+
+def test_arguments_become_chunks() -> None:
+    plan = Plan(2, 2, None, None)
+    assert list(chunked(("abc", itertools.count()), plan, False)) == [[("a", 0), ("b", 1)], [("c", 2)]]
+    assert list(chunked(([(1, 2), [3]],), plan, True)) == [[(1, 2), (3,)]]
+    assert list(chunked(((),), plan, False)) == []
+    sizes = [len(chunk) for chunk in chunked((range(100),), Plan(2, None, None, None), False)]
+    assert (sum(sizes), len(sizes)) == (100, 2 * binning.BINS_PER_SLOT)
+    assert [len(chunk) for chunk in chunked((iter(range(10)),), Plan(2, None, 3, None), False)] == [4, 3, 3]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_values_in_order_whatever_comes_first(order: tuple[int, ...]) -> None:
+    sent = Sent()
+    mapping = mapped(sent, range(8))
+    for number in order:
+        sent.deliver(number)
+    assert list(mapping.values(True, None)) == list(range(8))
+    assert sent.cancelled == []
+
+
+def test_values_as_they_come() -> None:
+    sent = Sent()
+    mapping = mapped(sent, range(8))
+    for number in (2, 0, 1):
+        sent.deliver(number)
+    assert list(mapping.values(False, None)) == [6, 7, 0, 1, 2, 3, 4, 5]
+
+
+def test_parts_of_a_chunk_in_any_order() -> None:
+    for ordered in (True, False):
+        sent = Sent()
+        mapping = mapped(sent, range(6), chunksize=6)
+        for first, stop in ((4, 6), (0, 1), (1, 4)):
+            sent.deliver(0, first, stop)
+        found = list(mapping.values(ordered, None))
+        assert found == (list(range(6)) if ordered else [4, 5, 0, 1, 2, 3])
+
+
+def test_values_before_their_chunk_is_complete() -> None:
+    sent = Sent()
+    values = mapped(sent, range(6)).values(True, LIMIT)
+    sent.deliver(0, 0, 2)
+    assert [next(values), next(values)] == [0, 1]
+    threading.Timer(0.02, sent.deliver, (0, 2, 3)).start()
+    assert next(values) == 2
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_an_error_ends_the_iteration_and_takes_back_the_rest(ordered: bool) -> None:
+    sent = Sent()
+    values = mapped(sent, range(9)).values(ordered, LIMIT)
+    sent.deliver(0, 0, 1)
+    sent.deliver_error(0, 1, ValueError("of the call"))
+    assert next(values) == 0
+    with pytest.raises(ValueError, match="of the call"):
+        next(values)
+    assert set(sent.cancelled) == {0, 1, 2}
+    with pytest.raises(StopIteration):
+        next(values)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_calls_that_will_have_no_result(ordered: bool) -> None:
+    sent = Sent()
+    mapping = mapped(sent, range(6))
+    mapping.refuse(0, 0, 3, RuntimeError("job failed"))
+    with pytest.raises(RuntimeError, match="job failed"):
+        next(mapping.values(ordered, LIMIT))
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_chunk_that_is_cancelled(ordered: bool) -> None:
+    sent = Sent()
+    mapping = mapped(sent, range(6))
+    sent.deliver(0)
+    mapping.cancelled(1)
+    values = mapping.values(ordered, LIMIT)
+    assert list(itertools.islice(values, 3)) == [0, 1, 2]
+    with pytest.raises(CancelledError):
+        next(values)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_time_runs_out(ordered: bool) -> None:
+    sent = Sent()
+    values = mapped(sent, range(6)).values(ordered, 0.05)
+    sent.deliver(0)
+    before = time.monotonic()
+    assert list(itertools.islice(values, 3)) == [0, 1, 2]
+    with pytest.raises(TimeoutError):
+        next(values)
+    assert time.monotonic() - before < LIMIT / 2
+    assert sent.cancelled == [1]
+
+
+def test_leaving_early_takes_back_the_rest() -> None:
+    sent = Sent()
+    values = mapped(sent, range(9)).values(True, LIMIT)
+    sent.deliver(0)
+    assert next(values) == 0
+    values.close()  # type: ignore[attr-defined]
+    assert sent.cancelled == [0, 1, 2]
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize(("buffersize", "chunksize"), [(1, 1), (10, 3), (11, 5), (7, 7), (5, 100), (64, 1)])
+def test_a_buffer_bounds_what_is_out(ordered: bool, buffersize: int, chunksize: int) -> None:
+    """Of an endless iterable never more is taken than ``buffersize`` beyond what was yielded."""
+    sent, most, taken, yielded = Sent(), 0, 0, 0
+
+    def endless() -> Iterator[int]:
+        nonlocal most, taken
+        while True:
+            taken += 1
+            most = max(most, taken - yielded)
+            yield taken - 1
+
+    sent.at_once = True
+    values = mapped(sent, endless(), chunksize, buffersize).values(ordered, LIMIT)
+    for yielded in range(100):
+        assert next(values) == yielded
+    assert most <= buffersize
+    assert most > buffersize // 2, "and not far less"
+
+
+def test_a_buffered_map_ends() -> None:
+    for ordered in (True, False):
+        sent = Sent()
+        values = mapped(sent, iter(range(10)), 3, 4).values(ordered, LIMIT)
+        found = []
+        for number in range(4):
+            sent.deliver(number)
+            found += itertools.islice(values, len(sent.chunks[number]))
+        assert found == list(range(10))
+        assert next(values, "end") == "end"
+        assert sent.cancelled == []
+
+
+class Weak:
+    """What a call returns; instances that are alive are counted."""
+
+    alive = 0
+
+    def __init__(self) -> None:
+        Weak.alive += 1
+
+    def __del__(self) -> None:
+        Weak.alive -= 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Weak, ()
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_value_lives_no_longer_than_it_is_held(ordered: bool) -> None:
+    sent = Sent()
+    mapping = mapped(sent, [Weak() for _ in range(6)])
+    for number in range(2):
+        sent.deliver(number)
+    sent.chunks.clear()
+    gc.collect()
+    assert Weak.alive == 0
+    for value in mapping.values(ordered, LIMIT):
+        assert Weak.alive == 1
+        seen = weakref.ref(value)
+        del value
+        assert seen() is None
+
+
+def test_outcomes_that_come_twice_or_for_nobody() -> None:
+    sent = Sent()
+    mapping = mapped(sent, range(3))
+    sent.deliver(0)
+    sent.deliver(0)
+    assert list(mapping.values(True, LIMIT)) == [0, 1, 2]
+    sent.deliver(0)
+
+
+# -- futures --------------------------------------------------------------------------
+
+
+class Owner:
+    """A client; ``taken``: its answer; ``meanwhile``: what the pump does before it answers."""
+
+    def __init__(self, taken: bool, meanwhile: Callable[[], object] = lambda: None) -> None:
+        self.taken = taken
+        self.meanwhile = meanwhile
+        self.asked: list[Any] = []
+
+    def take_back(self, call: Any) -> bool:
+        self.asked.append(call)
+        self.meanwhile()
+        return self.taken
+
+
+def owned(owner: Owner) -> ClusterFuture[Any]:
+    future: ClusterFuture[Any] = ClusterFuture()
+    future._owner, future._call = owner, "call"
+    return future
+
+
+def test_a_call_that_is_taken_back_is_cancelled() -> None:
+    owner, called = Owner(True), list[Any]()
+    future = owned(owner)
+    future.add_done_callback(called.append)
+    assert future.cancel()
+    assert (future.cancelled(), future.done(), future.running()) == (True, True, False)
+    assert (owner.asked, called) == (["call"], [future])
+    assert wait([future], timeout=0).done == {future}
+    assert future.cancel()
+    assert owner.asked == ["call"], "asked once"
+    with pytest.raises(CancelledError):
+        future.result(0)
+
+
+def test_a_call_that_a_worker_was_first_to_take_is_running() -> None:
+    future = owned(Owner(False))
+    assert not future.cancel()
+    assert future.running()
+    assert not future.cancel()
+    future._complete(3, None)
+    assert future.result(0) == 3
+    assert not future.cancel()
+
+
+def test_a_call_that_begins_or_ends_while_it_is_being_cancelled() -> None:
+    future = owned(Owner(False))
+    future._owner.meanwhile = future._begin  # type: ignore[union-attr]
+    assert not future.cancel()
+    assert future.running()
+    future = owned(Owner(True))
+    future._owner.meanwhile = lambda: future._complete(7, None)  # type: ignore[union-attr]
+    assert not future.cancel()
+    assert future.result(0) == 7
+
+
+def test_a_future_without_an_owner_is_the_standard_librarys() -> None:
+    future: ClusterFuture[Any] = ClusterFuture()
+    assert future.cancel()
+    assert future.cancelled()
+
+
+def test_an_outcome_does_not_undo_a_cancellation() -> None:
+    future = owned(Owner(True))
+    assert future.cancel()
+    assert not future._begin()
+    future._complete(3, None)
+    future._complete(None, RuntimeError())
+    assert future.cancelled()
+
+
+def test_an_outcome_is_set_once() -> None:
+    future = owned(Owner(True))
+    future._complete(None, None)
+    future._complete(None, RuntimeError())
+    assert future.result(0) is None
+    assert future._owner is None, "nothing of the client is kept alive"
+
+
+def test_output_is_read_once() -> None:
+    future, reads = owned(Owner(True)), list[int]()
+    assert future.output() == ""
+    future._output = lambda: (reads.append(1), b"text \xff")[1]
+    assert future.output() == future.output() == "text \ufffd"
+    assert len(reads) == 1
+
+
+# -- calls that wait for others -------------------------------------------------------
+
+
+class CancelledLate(ClusterFuture[Any]):
+    """Another thread cancels it at the moment when its release looks at it."""
+
+    armed = True
+
+    def cancelled(self) -> bool:
+        if self.armed and self._owner is not None:
+            self.armed = False
+            assert self.cancel()
+        return super().cancelled()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_held_call_that_is_cancelled_does_not_run(late: bool) -> None:
+    """And it does not stay in the books: the next call gets its worker."""
+    bench, future = Bench(), CancelledLate() if late else ClusterFuture[Any]()
+    bench.submit(0)
+    call: Any = NotedCall("f")
+    call.future = future
+    client: Any = SimpleNamespace(inbox=bench.client.inbox, run=bench.client.run, _pickler=None)
+    client.take_back = functools.partial(Client.take_back, client)
+    held, bench.ledger.unsettled = {future}, 1
+    if not late:
+        assert future.cancel()
+    Client._release(client, call, Pickled(b"", None, ()))
+    pump: Any = SimpleNamespace(_ledger=bench.ledger, _held=held, _active=0.0, _pools={POOL}, _look_pause=0.0)
+    pump._handle = functools.partial(Pump._handle, pump)
+    for item in client.inbox.take(0):
+        pump._handle(item)
+    bench.ledger.advance(1.0)
+    assert (bench.queue, bench.ledger.unsettled, future.cancelled()) == ([], 0, True)
+    bench.submit(1, now=2.0)
+    bench.ledger.advance(3.0)
+    assert bench.site.requests == [1]
+
+
+# -- exceptions -----------------------------------------------------------------------
+
+MADE: list[BaseException] = [
+    errors.JobFailed(
+        job_id="12", state="TIMEOUT", exit_code=1, signal=9, reason="limit", host="n1", log="/l", tail="a\nb", call="f",
+        advice="ask for more",
+    ),
+    errors.WorkerDied(
+        call="f", signal="SIGSEGV", exit_code=None, host="n1", job_id="12", pid=7, log="/l", tail="t", advice="less"
+    ),
+    errors.InitializerFailed(message="it failed"),
+    errors.SubmitError(message="bad partition", command="sbatch x", advice="choose another"),
+    errors.SubmitLimitReached(message="too many", command="sbatch x"),
+    errors.ArrayTooLarge(message="too large"),
+    errors.SchedulerUnavailable(message="no answer", command="squeue"),
+    errors.StoreError(message="damaged", path="/x"),
+    errors.TransferError(message="a lock"),
+    errors.OptionError("no such option"),
+    errors.RemoteTraceback("Traceback ..."),
+    errors.ClusterError(message="general"),
+]  # fmt: skip
+
+
+def test_every_exception_is_tried() -> None:
+    assert {type(error).__name__ for error in MADE} == set(errors.__all__)
+
+
+@pytest.mark.parametrize("error", MADE, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    "sent",
+    [
+        lambda e: pickle.loads(pickle.dumps(e)),
+        lambda e: pickle.loads(cloudpickle.dumps(e, 5)),
+        copy.copy,
+        copy.deepcopy,
+    ],
+)
+def test_every_exception_survives_a_journey(error: BaseException, sent: Callable[[Any], Any]) -> None:
+    found = sent(error)
+    assert (type(found), str(found), found.args) == (type(error), str(error), error.args)
+    if isinstance(error, ClusterError):
+        assert found.fields == error.fields
+        assert all(getattr(found, name) == value for name, value in error.fields.items())
+        assert all(
+            str(part) in str(found)
+            for name, part in error.fields.items()
+            if part and name not in ("tail", "path", "command")
+        )
+
+
+@pytest.mark.parametrize("error", MADE, ids=lambda error: type(error).__name__)
+def test_every_exception_travels_home(run: RunDirectory, error: BaseException) -> None:
+    found = brought_back(copy.copy(error), run)
+    assert (type(found), str(found)) == (type(error), str(error))
+
+
+def test_unknown_fields_are_attribute_errors() -> None:
+    for error in MADE:
+        assert not hasattr(error, "no_such_field")
+        assert not hasattr(type(error).__new__(type(error)), "no_such_field")
+
+
+def test_remote_traceback_reads_as_the_standard_librarys() -> None:
+    assert str(RemoteTraceback("Traceback ...")) == '\n"""\nTraceback ..."""'
+
+
+# -- sizes of bins --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("count", "slots"), list(itertools.product([1, 2, 7, 31, 32, 33, 1000, 1_000_003], [1, 2, 8, 129]))
+)
+def test_sizes_of_a_map(count: int, slots: int) -> None:
+    for bins, chunksize in ((None, None), (1, None), (5, None), (10**9, None), (None, 1), (None, 7), (None, 10**9)):
+        if chunksize == 1 and count > 10_000:
+            continue
+        sizes = binning.map_sizes(count, slots, min(bins, 5000) if bins else None, chunksize)
+        assert sum(sizes) == count
+        assert min(sizes) >= 1
+        if chunksize:
+            assert set(sizes[:-1]) <= {chunksize}
+        else:
+            assert max(sizes) - min(sizes) <= 1
+            assert len(sizes) == min(count, min(bins, 5000) if bins else binning.BINS_PER_SLOT * slots)
+
+
+def test_no_calls_no_bins() -> None:
+    assert binning.map_sizes(0, 4) == binning.map_sizes(-1, 4, bins=3) == binning.map_sizes(0, 0, chunksize=2) == []
+
+
+@pytest.mark.parametrize("waiting", [1, 3, 100, 10**6])
+@pytest.mark.parametrize("seconds", [None, 0.0, 1e-9, 1e-4, 0.01, 0.099, 0.1, 60.0])
+@pytest.mark.parametrize("slots", [0, 1, 8, 1000])
+def test_sizes_of_a_stream(waiting: int, seconds: float | None, slots: int) -> None:
+    size = binning.stream_size(waiting, seconds, slots)
+    assert 1 <= size <= waiting
+    if seconds is None or seconds >= binning.BIN_SECONDS:
+        assert size == 1
+    elif seconds:
+        assert size == 1 or size * max(seconds, 1e-7) <= binning.BIN_SECONDS * 1.001
+        assert size >= min(waiting, int(binning.BIN_SECONDS / max(seconds, 1e-7)) // 20)
