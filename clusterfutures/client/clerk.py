@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from clusterfutures.client.inbox import Inbox
 from clusterfutures.errors import ArrayTooLarge, ClusterError, SchedulerUnavailable, SubmitError, SubmitLimitReached
-from clusterfutures.schedulers.base import JobSpec, JobStatus, Scheduler
+from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, Scheduler
 
 __all__ = ["Clerk", "Explained", "Refused", "Seen", "Submitted"]
 
@@ -176,6 +176,8 @@ class Clerk:
                 logger.info("clusterfutures: the scheduler cannot say how job %s ended: %s", job_id, error)
                 break
             if status is None or status.state.is_final or time.monotonic() > deadline:
+                break
+            if status.state is JobState.PENDING:  # it had begun, so it has been requeued
                 break
             if self._stopping.wait(0.25):
                 break

@@ -163,21 +163,25 @@ class Client:
 
     def take_back(self, call: Call | Chunk) -> bool:
         """Withdraw a call that has not begun; runs in the thread that cancels."""
-        with self.inbox.lock:
-            file = call.file
-            if file is None:
-                call.withdrawn = True
-        if file is None:
-            self.inbox.post(Cancelled(call.pool, None))
-            return True
-        with file.lock:
-            if not file.taken:
-                file.taken = self.run.take_back(file.pool, file.name)
-            if not file.taken:
-                return False
+        while True:
             with self.inbox.lock:
-                call.withdrawn = True
-        self.inbox.post(Cancelled(call.pool, file))
+                file = call.file
+                if file is None:
+                    call.withdrawn = True
+            if file is None:
+                break
+            with file.lock:
+                if not file.taken:
+                    file.taken = self.run.take_back(file.pool, file.name)
+                if not file.taken:
+                    return False
+                with self.inbox.lock:
+                    # Another cancel may have taken the file, and the pump have put this
+                    # call elsewhere since: then look there.
+                    call.withdrawn = call.file is file
+            if call.withdrawn:
+                break
+        self.inbox.post(Cancelled(call, file))
         return True
 
     def _abandon(self, chunk: Chunk) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from clusterfutures.client.outcomes import Place
 from clusterfutures.errors import JobFailed
 from clusterfutures.schedulers.base import JobState, JobStatus
@@ -9,6 +11,8 @@ from clusterfutures.schedulers.base import JobState, JobStatus
 __all__ = ["job_failed", "last_lines"]
 
 _TAIL_LINES = 10
+#: what Slurm writes into the log of a job that it ends for its memory
+_MEMORY = re.compile(r"exceeded (?:job )?memory limit|oom[-_ ]kill", re.IGNORECASE)
 
 _ADVICE = {
     JobState.TIMEOUT: "it reached its time limit: ask for more time=, or make each call shorter",
@@ -25,7 +29,10 @@ def job_failed(status: JobStatus, place: Place | None, call: str, log: str, tail
 
     started: the worker had come up; else something in the job's set-up is wrong.
     """
-    advice = _ADVICE.get(status.state, "")
+    state = status.state
+    if state is JobState.FAILED and _MEMORY.search(tail):
+        state = JobState.OUT_OF_MEMORY
+    advice = _ADVICE.get(state, "")
     if not started and not advice:
         advice = "it never started to work: see its log; is the interpreter (python=), and are clusterfutures and "
         advice += "cloudpickle, and the run directory there on the node?"

@@ -51,6 +51,7 @@ class Ledger:
     def add(self, work: Work, now: float) -> None:
         """A call or a chunk has been submitted."""
         pool = self._pool(work.pool)
+        work.queued = True
         pool.pending.append(work)
         pool.last_submit = now
         self.unsettled += work.count
@@ -61,23 +62,35 @@ class Ledger:
             pool = self.pools[name] = Pool(name, self.limits.gather)
         return pool
 
-    def withdrawn(self, pool_name: str) -> None:
-        """Work that had not been published was cancelled; it is dropped when its turn comes."""
-        self._pool(pool_name).withdrawn += 1
+    def withdrawn(self, work: Work) -> None:
+        """Work that had not been published was cancelled; it is dropped when its turn
+        comes, unless that has been before we heard of it."""
+        if work.queued and not work.counted:
+            work.counted = True
+            self._pool(work.pool).withdrawn += 1
 
-    def _drop_withdrawn(self, pool: Pool, work: Work) -> None:
-        pool.withdrawn -= 1
-        self.unsettled -= work.count
+    def _next_pending(self, pool: Pool) -> Work:
+        """Take the first of what is pending."""
+        work = pool.pending.popleft()
+        work.queued = False
+        if work.counted:
+            work.counted = False
+            pool.withdrawn -= 1
+        return work
+
+    def _put_back(self, pool: Pool, works: Sequence[Work]) -> None:
+        """Make these the first of what is pending."""
+        for work in reversed(works):
+            work.queued = True
+            pool.pending.appendleft(work)
 
     def cancel_pending(self, pool: Pool, withdraw: Callable[[Work], bool]) -> None:
         """Cancel everything that has not been published; ``withdraw``: False when that
         had been done before."""
         while pool.pending:
-            work = pool.pending.popleft()
-            if withdraw(work):
-                self.unsettled -= work.count
-            else:
-                self._drop_withdrawn(pool, work)
+            work = self._next_pending(pool)
+            withdraw(work)
+            self.unsettled -= work.count
 
     def taken_back(self, file: QueueFile) -> None:
         """A cancel took a file out of the queue: what else was in it goes back."""
@@ -95,12 +108,9 @@ class Ledger:
             again = [state.work[i] for i in range(first, stop) if not state.settled[i]]
             for index in range(first, stop):
                 state.settled[index] = 1
-            for work in reversed(again):
-                work.file = None
-                if work.withdrawn:
-                    self.unsettled -= work.count
-                else:
-                    pool.pending.appendleft(work)
+            wanted = [work for work in again if self._out.unplace(work)]
+            self.unsettled -= len(again) - len(wanted)
+            self._put_back(pool, wanted)
             self._drop_if_done(state)
             return
         if state.work[0].withdrawn:
@@ -134,7 +144,7 @@ class Ledger:
         while pool.pending:
             head = pool.pending[0]
             if head.withdrawn:
-                self._drop_withdrawn(pool, pool.pending.popleft())
+                self.unsettled -= self._next_pending(pool).count
                 continue
             if head.kind == CALLS:
                 estimate = self._estimate(head, now)
@@ -148,7 +158,7 @@ class Ledger:
             else:
                 if len(pool.waiting) >= MOST_WAITING:
                     break
-                work, note = [pool.pending.popleft()], 1
+                work, note = [self._next_pending(pool)], 1
             if work:
                 self._publish_new(pool, work, note)
         else:
@@ -159,9 +169,9 @@ class Ledger:
         """Up to ``size`` calls from the front that have not been withdrawn."""
         work: list[Work] = []
         while pool.pending and len(work) < size and pool.pending[0].kind == CALLS:
-            call = pool.pending.popleft()
+            call = self._next_pending(pool)
             if call.withdrawn:
-                self._drop_withdrawn(pool, call)
+                self.unsettled -= call.count
             else:
                 work.append(call)
         return work
@@ -208,10 +218,8 @@ class Ledger:
 
     def _without_withdrawn(self, pool: Pool, state: BinState, wanted: list[Work]) -> bool:
         """Some calls were cancelled while their bin was being made: make it without them."""
-        for work in state.work:
-            if work.withdrawn:
-                self._drop_withdrawn(pool, work)
-        pool.pending.extendleft(reversed(wanted))
+        self.unsettled -= sum(work.count for work in state.work) - sum(work.count for work in wanted)
+        self._put_back(pool, wanted)
         return False
 
     # -- workers ----------------------------------------------------------------
@@ -378,12 +386,10 @@ class Ledger:
                 state.pieces.remove(piece)
                 self._fail_range(state, piece.first, piece.stop, error)
         while pool.pending:
-            work = pool.pending.popleft()
-            if work.withdrawn:
-                self._drop_withdrawn(pool, work)
-                continue
+            work = self._next_pending(pool)
             self.unsettled -= work.count
-            work.fail(0, work.count, error(work.name))
+            if not work.withdrawn:
+                work.fail(0, work.count, error(work.name))
 
     def _fail_range(self, state: BinState, first: int, stop: int, error: Callable[[str], BaseException]) -> None:
         for start, end in gaps(state.settled, first, stop):
@@ -402,4 +408,9 @@ class Ledger:
             self.fail_waiting(pool, error)
         for state in list(self._bins.values()):
             self._fail_range(state, 0, len(state.settled), error)
-        self.unsettled = 0
+            for piece in state.pieces:
+                if piece.worker is not None:
+                    piece.worker.busy -= 1
+        for pool in self.pools.values():
+            pool.waiting.clear()
+        self._bins.clear()

@@ -30,6 +30,9 @@ from clusterfutures.store.run import RunDirectory
 __all__ = ["Mapping", "Plan", "chunked"]
 
 
+_IN_FILES = (records.LARGE, records.LARGE_ERROR)
+
+
 class Arrived:
     """An outcome that waits for the consumer: a record, or an error for ``count`` calls."""
 
@@ -116,6 +119,7 @@ class Mapping:
         self._cancelled: set[int] = set()
         self._next = 0
         self._in_flight = 0
+        self._largest = 0
         self._exhausted = False
         self.fill()
 
@@ -123,7 +127,7 @@ class Mapping:
 
     def fill(self) -> None:
         """Send chunks: all of them, or as many as the buffer allows."""
-        while not self._exhausted and (self._buffersize is None or self._in_flight < self._buffersize):
+        while not self._exhausted and self._has_room():
             arguments = next(self._chunks, None)
             if arguments is None:
                 self._exhausted = True
@@ -131,8 +135,14 @@ class Mapping:
             number = self._next
             self._next += 1
             self._in_flight += len(arguments)
+            self._largest = max(self._largest, len(arguments))
             self._arrived[number] = {}
             self._out[number] = self._send(self, number, arguments)
+
+    def _has_room(self) -> bool:
+        if self._buffersize is None or not self._in_flight:
+            return True
+        return self._in_flight + self._largest <= self._buffersize
 
     def abandon(self) -> None:
         """Nobody wants the rest: take back what has not begun."""
@@ -172,7 +182,7 @@ class Mapping:
             left += [arrived for _, arrived in self._ready]
         for arrived in left:
             record = arrived.record
-            if record is not None and record.kind == records.LARGE and arrived.parts is None:
+            if record is not None and record.kind in _IN_FILES and arrived.parts is None:
                 arrived.parts = outcomes.fetch(record, self._run, self._wait)
 
     # -- values out (consumer) --------------------------------------------------

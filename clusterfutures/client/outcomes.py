@@ -58,6 +58,9 @@ def decode(
     if record.kind == records.DIED:
         return Outcome(None, _death(body, place, call), info)
     try:
+        if record.kind == records.LARGE_ERROR:
+            (large,) = parts or run.read_large(bytes(body).decode(), wait)
+            return Outcome(None, _exception(large), info)
         if record.kind == records.LARGE:
             data, *buffers = parts or run.read_large(bytes(body).decode(), wait)
             return Outcome(pickle.loads(data, buffers=buffers), None, info)

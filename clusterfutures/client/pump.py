@@ -66,7 +66,7 @@ class Ready(NamedTuple):
 class Cancelled(NamedTuple):
     """A call was cancelled: its file was taken back, or it was in no file yet."""
 
-    pool: str
+    work: Work
     file: QueueFile | None
 
 
@@ -163,8 +163,8 @@ class Pump:
                 self._ledger.unsettled -= 1
                 if call is not None:
                     self._handle(call)
-            case Cancelled(pool, None):
-                self._ledger.withdrawn(pool)
+            case Cancelled(work, None):
+                self._ledger.withdrawn(work)
             case Cancelled(file=QueueFile() as file):
                 self._ledger.taken_back(file)
             case Submitted():
@@ -243,7 +243,7 @@ class Pump:
         worker.last_words = True
         if words["why"] == "INITIALIZER":
             self._break(words["text"])
-        if words["why"] == "FAULT" or self._ledger.unfinished(worker):
+        if words["why"] in ("FAULT", "SIGNAL") or self._ledger.unfinished(worker):
             self._roster.ask_how(worker)
             return
         self._ledger.ended(worker)
@@ -369,6 +369,12 @@ class Pump:
                     item.file = file
         return wanted
 
+    def unplace(self, work: Work) -> bool:
+        """Work is in no file any more; False when it was withdrawn with its file."""
+        with self._inbox.lock:
+            work.file = None
+            return not work.withdrawn
+
     def take_back(self, file: QueueFile) -> bool:
         """Take a bin's file out of the queue."""
         with file.lock:
@@ -396,7 +402,7 @@ class Pump:
             logger.exception("clusterfutures: a result could not be read")
             work.fail(record.first, record.calls, _unreadable(work.name, error))
             return None
-        if isinstance(work, Chunk) and record.kind == records.LARGE:
+        if isinstance(work, Chunk) and record.kind in (records.LARGE, records.LARGE_ERROR):
             self._lazy.add(work.sink)
         elif isinstance(work, Call) and work.future.is_lazy:
             self._lazy.add(work.future)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from clusterfutures.client import failures
 from clusterfutures.client.clerk import Clerk, Submitted
@@ -43,7 +44,8 @@ class Roster:
         self._by_job: dict[str, Worker] = {}
         self._batches: set[str] = set()
         self._asked: set[str] = set()
-        self._told: set[str] = set()
+        self._told: set[tuple[str, str]] = set()
+        self._jobs: dict[tuple[str, int], tuple[str, str]] = {}  # (batch, index) -> pool, job id
         self._doomed: dict[str, tuple[float, JobStatus | None]] = {}
         self._launch_look = 0.0
 
@@ -61,18 +63,20 @@ class Roster:
         for earlier in range(attempt - 1, -1, -1):
             before = self.workers.get(names.worker_name(batch, index, earlier))
             if before is not None:
-                return self._next_attempt(before, name)
-        return None
+                self._lose_to_requeue(before)
+        return self._next_attempt(name, *self._jobs[batch, index]) if attempt else None
 
     def knows_batch(self, name: str) -> bool:
         """False while the submission that a worker came from has not been answered."""
         parsed = names.parse_worker(name)
         return parsed is None or parsed[0] in self._batches
 
-    def _next_attempt(self, before: Worker, name: str) -> Worker:
+    def _lose_to_requeue(self, before: Worker) -> None:
         status = JobStatus(before.job_id, JobState.PREEMPTED, "REQUEUED", "the scheduler runs the job again")
-        worker = Worker(name, before.pool, before.job_id, time.monotonic())
         self.lose(before, status)
+
+    def _next_attempt(self, name: str, pool: str, job_id: str) -> Worker:
+        worker = Worker(name, pool, job_id, time.monotonic())
         self._enlist([worker])
         self._ledger.submitted(worker.pool, [worker], 0)
         return worker
@@ -85,6 +89,8 @@ class Roster:
             Worker(names.worker_name(answer.batch, index, 0), answer.pool, job_id, now)
             for index, job_id in enumerate(answer.job_ids)
         ]
+        for index, job_id in enumerate(answer.job_ids):
+            self._jobs[answer.batch, index] = (answer.pool, job_id)
         self._enlist(workers)
         self._ledger.submitted(answer.pool, workers, answer.asked)
 
@@ -133,8 +139,8 @@ class Roster:
                 self._say_why_waiting(worker, status)
 
     def _say_why_waiting(self, worker: Worker, status: JobStatus) -> None:
-        if worker.name not in self._told:
-            self._told.add(worker.name)
+        if (worker.pool, status.reason) not in self._told:
+            self._told.add((worker.pool, status.reason))
             logger.warning(
                 "clusterfutures: job %s is waiting for something that does not come by itself: %s",
                 status.job_id,
@@ -154,11 +160,24 @@ class Roster:
         """How a job ended.  What it published before that may still be on its way here:
         surely so, when it ended well."""
         worker = self.workers.get(name)
+        if worker is not None and status is not None and status.state is JobState.PENDING:
+            status = self._requeued(worker, status)
         if worker is not None and worker.last_words:
             self.lose(worker, status)
         elif worker is not None:
             well = status is not None and status.state is JobState.COMPLETED and worker.state is WorkerState.RUNNING
             self._doomed[name] = (now + (self._visibility_timeout if well else LATE_SECONDS), status)
+
+    def _requeued(self, worker: Worker, status: JobStatus) -> JobStatus:
+        """The job of a worker that is over waits to be run again: others do its work."""
+        parsed = names.parse_worker(worker.name)
+        if parsed is not None:
+            batch, index, attempt = parsed
+            self._run.revoke(names.worker_name(batch, index, attempt + 1))
+        self._clerk.cancel([worker.job_id])
+        return replace(
+            status, state=JobState.PREEMPTED, word="REQUEUED", reason="the scheduler put it back in the queue"
+        )
 
     def lose(self, worker: Worker, status: JobStatus | None) -> None:
         """The worker is over, without its last word or with calls unfinished."""

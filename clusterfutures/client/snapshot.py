@@ -19,7 +19,7 @@ import cloudpickle
 
 __all__ = ["Snapshot"]
 
-_ATOMS = (int, float, complex, str, bytes, bool, type(None), types.ModuleType, types.BuiltinFunctionType)
+_ATOMS = (int, float, complex, str, bytes, bool, type(None))
 _MISSING = object()
 
 
@@ -54,7 +54,10 @@ class Snapshot:
         for variables, name, value in self._globals:
             if variables.get(name, _MISSING) is not value:
                 return False
-        return all(cell.cell_contents is value for cell, value in self._cells)
+        try:
+            return all(cell.cell_contents is value for cell, value in self._cells)
+        except ValueError:  # emptied since
+            return False
 
     def _add(self, function: types.FunctionType, seen: set[int]) -> bool:
         """Add all that ``function`` depends on; False when something may change unseen."""
@@ -79,9 +82,17 @@ class Snapshot:
         return not keywords and not function.__dict__ and all(self._is_steady(value, seen) for value in values)
 
     def _is_steady(self, value: Any, seen: set[int]) -> bool:
-        if isinstance(value, _ATOMS) or _is_importable(value):
+        if isinstance(value, types.ModuleType):
+            return _is_importable_module(value)
+        if type(value) in _ATOMS or _is_importable(value):
             return True
         return isinstance(value, types.FunctionType) and self._add(value, seen)
+
+
+def _is_importable_module(module: types.ModuleType) -> bool:
+    """True when a module is pickled as its name."""
+    known = sys.modules.get(module.__name__) is module and module.__spec__ is not None
+    return known and module.__name__ not in cloudpickle.list_registry_pickle_by_value()
 
 
 def _is_importable(obj: Any) -> bool:

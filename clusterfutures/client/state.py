@@ -166,6 +166,9 @@ class Out(Protocol):
     def place_work(self, work: Sequence[Work], file: QueueFile) -> list[Work]:
         """Mark work as being in ``file``; returns what has not been withdrawn."""
 
+    def unplace(self, work: Work) -> bool:
+        """Mark work as being in no file any more; False when it has been withdrawn."""
+
     def settle(self, work: Work, record: Record, worker: Worker) -> CallInfo | None:
         """Pass an outcome on."""
 

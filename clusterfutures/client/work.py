@@ -51,10 +51,11 @@ class Call:
     """One call of ``submit``.
 
     ``file`` and ``withdrawn`` say where it is; both are read and written under the
-    inbox's lock, everything else belongs to the pump.
+    inbox's lock, everything else belongs to the pump: ``queued`` while it is in its
+    pool's row of pending work, ``counted`` while it is so and known to be withdrawn.
     """
 
-    __slots__ = ("callable", "data", "extras", "file", "function", "future", "pool", "withdrawn")
+    __slots__ = ("callable", "counted", "data", "extras", "file", "function", "future", "pool", "queued", "withdrawn")
 
     kind = CALLS
     count = 1
@@ -76,6 +77,8 @@ class Call:
         self.extras = extras
         self.file: QueueFile | None = None
         self.withdrawn = False
+        self.queued = False
+        self.counted = False
 
     @property
     def name(self) -> str:
@@ -134,7 +137,10 @@ class Sink(Protocol):
 class Chunk:
     """A slice of a ``map``: ``count`` calls of one function, pickled in one go."""
 
-    __slots__ = ("callable", "count", "data", "extras", "file", "function", "number", "pool", "sink", "withdrawn")
+    __slots__ = (
+        "callable", "count", "counted", "data", "extras", "file", "function", "number", "pool", "queued", "sink",
+        "withdrawn",
+    )  # fmt: skip
 
     kind = CHUNK
 
@@ -159,6 +165,8 @@ class Chunk:
         self.count = count
         self.file: QueueFile | None = None
         self.withdrawn = False
+        self.queued = False
+        self.counted = False
 
     @property
     def name(self) -> str:

@@ -11,15 +11,25 @@ from __future__ import annotations
 
 import time
 
+from clusterfutures.errors import StoreError
 from clusterfutures.store import names
 from clusterfutures.store.bins import Bin
 from clusterfutures.store.run import RunDirectory
 
-__all__ = ["LONGEST_LOOK_SECONDS", "Lookout"]
+__all__ = ["LONGEST_LOOK_SECONDS", "DamagedBin", "Lookout"]
 
 LOOK_SECONDS = 0.0005
 LONGEST_LOOK_SECONDS = 1.0
 _MOST_LOSSES = 1024
+
+
+class DamagedBin(Exception):
+    """A claimed bin cannot be read: its calls fail, the worker goes on."""
+
+    def __init__(self, name: str, error: StoreError) -> None:
+        super().__init__(name, error)
+        self.name = name
+        self.error = error
 
 
 class Lookout:
@@ -55,11 +65,17 @@ class Lookout:
         self._pause = min(LONGEST_LOOK_SECONDS, max(LOOK_SECONDS, 10 * (self._looked - before), resting))
 
     def claim(self) -> tuple[str, Bin] | None:
-        """Claim one of the bins that the last look showed; None when none could be had."""
+        """Claim one of the bins that the last look showed; None when none could be had.
+
+        Raises DamagedBin for one that was claimed and cannot be read.
+        """
         while self._waiting:
             reach = min(len(self._waiting), 2 * self._losses + 1)
             name = self._waiting.pop(hash((self._worker, self._losses, self._waiting[0])) % reach)
-            content = self._run.claim(self._pool, name, self._worker)
+            try:
+                content = self._run.claim(self._pool, name, self._worker)
+            except StoreError as error:
+                raise DamagedBin(name, error) from error
             if content is not None:
                 self._losses //= 2
                 return name, content

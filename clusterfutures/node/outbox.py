@@ -61,7 +61,8 @@ class Outbox:
         """Publish what has been gathered as one segment, then forget finished bins."""
         if self._records:
             now = time.monotonic()
-            self._tokens = min(SEGMENT_BURST, self._tokens + (now - self._flushed) * SEGMENTS_PER_SECOND) - 1.0
+            tokens = min(SEGMENT_BURST, self._tokens + (now - self._flushed) * SEGMENTS_PER_SECOND)
+            self._tokens = max(0.0, tokens - 1.0)  # notes that had to go out make no debt for results
             self._flushed = now
             self._run.publish_segment(names.segment_name(self._worker, self.segments), b"".join(self._records))
             self.segments += 1

@@ -8,6 +8,7 @@ flushed after every call, or a call's last words would be counted as the next on
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import io
 import os
@@ -27,6 +28,7 @@ class Capture:
 
     def __init__(self, log: int) -> None:
         self._log = log
+        self._log_status = os.fstat(log)
         libc = ctypes.CDLL(None)
         self._fflush = libc.fflush
         self._c_streams = [ctypes.c_void_p.in_dll(libc, name) for name in ("stdout", "stderr")]
@@ -51,12 +53,18 @@ class Capture:
         try:
             sys.stdout.flush()
             sys.stderr.flush()
-        except Exception:  # closed, or replaced by something without flush: put ours back
+        except Exception:  # closed, detached, or replaced by something without flush: put ours back
             intact = False
         for stream in self._c_streams:
             self._fflush(stream)
-        if not intact:
+        if not (intact and self._goes_to_log(1) and self._goes_to_log(2)):
             self._restore()
+
+    def _goes_to_log(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), self._log_status)
+        except OSError:  # closed
+            return False
 
     def read(self, start: int, stop: int) -> bytes:
         """These bytes of the log, when they are few; else nothing."""
@@ -64,7 +72,7 @@ class Capture:
 
     def _restore(self) -> None:
         for stream in (self.stdout, self.stderr):
-            if not stream.closed:
+            with contextlib.suppress(Exception):  # closed, detached, or its descriptor gone: nothing to save
                 stream.flush()
         self.install()
 

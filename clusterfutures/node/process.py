@@ -29,7 +29,7 @@ import resource
 import struct
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from clusterfutures.errors import TransferError
@@ -40,7 +40,6 @@ from clusterfutures.node.arena import (
     LOADING,
     NOBODY,
     OUTPUT,
-    STOP,
     Arena,
 )
 from clusterfutures.node.loading import Loader
@@ -136,10 +135,16 @@ class Process:
             view = view[os.write(self._replies, view) :]
 
     def _report(self, upto: int, flags: int = 0) -> None:
-        """Send what the arena holds: calls before ``upto`` are done."""
+        """Send what the arena holds: calls before ``upto`` are done, and it is nobody's turn."""
         self._arena.close_row()
+        self._arena.words[CURRENT] = NOBODY
+        self._make_room(upto, flags)
+
+    def _make_room(self, upto: int, flags: int = 0) -> None:
+        """Send what the arena holds while it is the turn of call ``upto``: it has run, and
+        must not be taken for one that has not."""
         self._send(flags, upto, self._arena.pending())
-        self._arena.reset()
+        self._arena.forget()
 
     # -- the work ---------------------------------------------------------------
 
@@ -176,7 +181,7 @@ class Process:
             record = self._run_call(index, head, view[at : at + head.length])
             at += head.length
             if len(record) > self._arena.room():
-                self._report(index)
+                self._make_room(index)
             self._arena.add(record)
             self._arena.words[CURRENT] = NOBODY
             if time.perf_counter() > due and index + 1 < first + len(heads):
@@ -211,11 +216,11 @@ class Process:
             function = self._loader.function(head.function)
             arguments, keywords = self._loader.arguments(head, data)
         except BaseException as error:
-            return records.ERROR, packed_error(_cannot_unpickle("the function or the arguments of this call", error))
+            return self._raised(_cannot_unpickle("the function or the arguments of this call", error))
         try:
             value = function(*arguments, **keywords)
         except BaseException as error:
-            return records.ERROR, packed_error(error)
+            return self._raised(error)
         return self._packed(value)
 
     def _load_chunk(self, first: int, stop: int, head: CallHead, blob: bytes) -> None:
@@ -243,7 +248,7 @@ class Process:
             try:
                 value = function(*arguments)
             except BaseException as error:
-                at, row = self._add_unusual(index, (records.ERROR, packed_error(error))), index + 1
+                at, row = self._add_unusual(index, self._raised(error)), index + 1
             else:
                 if forked:
                     os._exit(0)
@@ -255,7 +260,6 @@ class Process:
                 if at < _ROW_LIMIT:
                     write(data)
                     lengths[index - row] = len(data)
-                    words[STOP] = at
                     words[CURRENT] = index + 1
                 else:
                     at, row = self._add_unusual(index, self._packed(value)), index + 1
@@ -278,7 +282,7 @@ class Process:
         self._arena.close_row()
         record = records.pack(worked[0], self._bin, index, 1, worked[1])
         if len(record) > self._arena.room():
-            self._report(index)
+            self._make_room(index)
         self._arena.add(record)
         return self._arena.open_row(index + 1)
 
@@ -297,18 +301,31 @@ class Process:
         try:
             data = _dumped(value, keep, buffers)
         except Exception as error:
-            return records.ERROR, packed_error(_cannot_pickle("the result of this call", value, error))
+            return self._raised(_cannot_pickle("the result of this call", value, error))
         except BaseException as error:  # SystemExit and its like, as if the call itself had raised it
-            return records.ERROR, packed_error(error)
+            return self._raised(error)
         if not buffers and len(data) <= LARGE_BYTES:
             return records.VALUE, data
+        try:
+            return records.LARGE, self._write_large([data, *(buffer.raw() for buffer in buffers)])
+        except OSError as error:
+            return self._raised(_cannot_write(value, error))
+
+    def _raised(self, error: BaseException) -> Worked:
+        """An exception as a record's body, or in a file of its own."""
+        body = packed_error(error)
+        if len(body) <= LARGE_BYTES:
+            return records.ERROR, body
+        try:
+            return records.LARGE_ERROR, self._write_large([body])
+        except OSError as reason:
+            return records.ERROR, packed_error(_cannot_write(error, reason))
+
+    def _write_large(self, pieces: Sequence[bytes | memoryview]) -> bytes:
         self._large += 1
         name = f"{self._name}-{os.getpid()}-{self._large}"
-        try:
-            self._run.write_large(name, [data, *(buffer.raw() for buffer in buffers)])
-        except OSError as error:
-            return records.ERROR, packed_error(_cannot_write(value, error))
-        return records.LARGE, name.encode()
+        self._run.write_large(name, pieces)
+        return name.encode()
 
 
 def _dumped(value: Any, keep: Callable[[pickle.PickleBuffer], bool], buffers: list[pickle.PickleBuffer]) -> bytes:

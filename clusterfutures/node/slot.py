@@ -84,7 +84,7 @@ class Slot:
     def start(self, context: dict[str, Any], close: Callable[[], None]) -> None:
         """Fork a new process.  ``close``: drops in the child what is the supervisor's."""
         self.calls_left = context["max_tasks_per_child"]
-        self._arena.reset()
+        self._arena.clear()
         self._received.clear()
         self._unsent.clear()
         commands, self._commands = os.pipe()

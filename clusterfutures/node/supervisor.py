@@ -29,12 +29,12 @@ from typing import Any
 
 from clusterfutures.node import output
 from clusterfutures.node.claim import Claim
-from clusterfutures.node.lookout import LONGEST_LOOK_SECONDS, Lookout
+from clusterfutures.node.lookout import LONGEST_LOOK_SECONDS, DamagedBin, Lookout
 from clusterfutures.node.outbox import Outbox
-from clusterfutures.node.process import BROKEN, GROUP_DONE, LEAVING, READY
+from clusterfutures.node.process import BROKEN, GROUP_DONE, LEAVING, READY, packed_error
 from clusterfutures.node.signals import Signals, killed_from_outside, signal_name
 from clusterfutures.node.slot import Death, Reply, Slot, SlotState
-from clusterfutures.store import records
+from clusterfutures.store import names, records
 from clusterfutures.store.run import RunDirectory
 
 __all__ = ["Ending", "Supervisor"]
@@ -150,7 +150,11 @@ class Supervisor:
             return
         self._lookout.look(self._worked)
         for slot in idle:
-            claimed = self._lookout.claim() if self._bins_left else None
+            try:
+                claimed = self._lookout.claim() if self._bins_left else None
+            except DamagedBin as damaged:
+                self._fail_bin(damaged)
+                continue
             if claimed is None:
                 break
             self._bins_left -= 1
@@ -160,6 +164,15 @@ class Supervisor:
             self._hand_over(slot, claim)
         if self._lookout.closed and not self._claims:
             self._ending = Ending.CLOSED
+
+    def _fail_bin(self, damaged: DamagedBin) -> None:
+        """The calls of a bin that cannot be read fail."""
+        parsed = names.parse_bin(damaged.name)
+        if parsed is not None:
+            body = packed_error(damaged.error)
+            calls = parsed.stop - parsed.first
+            self._outbox.add(records.pack(records.ERROR, parsed.bin_id, parsed.first, calls, body))
+            self._outbox.finish(damaged.name)
 
     def _hand_over(self, slot: Slot, claim: Claim) -> None:
         """Give the slot's process its next calls, noted as begun before."""
@@ -303,7 +316,7 @@ class Supervisor:
             return
         self._outbox.add(claim.to_report(death.remains))
         done = claim.reached(death.remains)
-        if death.current is None or death.current < done:
+        if death.current is None or not done <= death.current < claim.handed:
             claim.strikes += 1
             if claim.strikes < STRIKES:
                 claim.process_lost(done)
@@ -407,7 +420,8 @@ class Supervisor:
         if claim is not None:
             self._outbox.add(claim.to_report(death.remains))
             done = claim.reached(death.remains)
-            begun = done if death.current is None or death.current < done else death.current + 1
+            running = death.current is not None and done <= death.current < claim.handed
+            begun = done + 1 if running else done
             claim.process_lost(done)
             claim.handed = claim.stop if death.loading else begun
 

@@ -75,6 +75,11 @@ class _Job:
             )
         self.deadline = None if limit is None else time.monotonic() + limit
 
+    @property
+    def has_ended(self) -> bool:
+        """True when it ran, and runs no more."""
+        return self.process is not None and self.process.poll() is not None
+
     def status(self) -> JobStatus:
         host = os.uname().nodename
         if self.process is None:
@@ -146,7 +151,7 @@ class LocalScheduler(Scheduler):
     def cancel(self, job_ids: Sequence[str]) -> None:
         for job_id in job_ids:
             job = self._jobs.get(job_id)
-            if job is not None and job.cancelled_at is None:
+            if job is not None and job.cancelled_at is None and not job.has_ended:
                 job.cancelled_at = time.monotonic()
                 job.signal(signal.SIGTERM)
         self._fill()

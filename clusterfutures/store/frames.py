@@ -3,7 +3,7 @@
 Pure functions of bytes.  A file is a row of frames; reading checks each one, so that a
 torn, truncated or damaged file is an error that names the file, never a wrong result.
 
-    frame = magic (4 bytes) | checksum (4) | length (8) | payload
+    frame = magic (2 bytes) | frames that follow (2) | checksum (4) | length (8) | payload
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ __all__ = ["framed", "unframed"]
 
 Bytes = bytes | bytearray | memoryview
 
-_MAGIC = 0x31464643  # "CFF1"
-_HEADER = struct.Struct("<IIQ")
+_MAGIC = 0x4643  # "CF"
+_MOST = 0xFFFF  # "so many, or more"
+_HEADER = struct.Struct("<HHIQ")
 
 
 def framed(payloads: Iterable[Bytes]) -> list[Bytes]:
     """The pieces to write, in order, so that ``unframed`` gives ``payloads`` back."""
     pieces: list[Bytes] = []
-    for payload in payloads:
-        pieces.append(_HEADER.pack(_MAGIC, crc32(payload), memoryview(payload).nbytes))
+    payloads = list(payloads)
+    for left, payload in zip(range(len(payloads) - 1, -1, -1), payloads, strict=True):
+        pieces.append(_HEADER.pack(_MAGIC, min(left, _MOST), crc32(payload), memoryview(payload).nbytes))
         pieces.append(payload)
     return pieces
 
@@ -39,11 +41,12 @@ def unframed(content: Bytes, path: str, check: bool = True) -> list[memoryview]:
     """
     view = memoryview(content)
     payloads: list[memoryview] = []
+    following: list[int] = []
     at = 0
     while at < len(view):
         if at + _HEADER.size > len(view):
             raise _damaged(path, f"ends inside a frame header at byte {len(view)}")
-        magic, checksum, length = _HEADER.unpack_from(view, at)
+        magic, follow, checksum, length = _HEADER.unpack_from(view, at)
         at += _HEADER.size
         if magic != _MAGIC:
             raise _damaged(path, f"has no frame at byte {at - _HEADER.size}")
@@ -53,7 +56,10 @@ def unframed(content: Bytes, path: str, check: bool = True) -> list[memoryview]:
         if check and crc32(payload) != checksum:
             raise _damaged(path, f"has a wrong checksum at byte {at}")
         payloads.append(payload)
+        following.append(follow)
         at += length
+    if following != [min(left, _MOST) for left in range(len(payloads) - 1, -1, -1)] or not payloads:
+        raise _damaged(path, f"ends after {len(payloads)} frames, which are not all that were written")
     return payloads
 
 

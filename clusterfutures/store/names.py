@@ -71,7 +71,7 @@ def parse_worker(name: str) -> tuple[str, int, int] | None:
     """Batch, index and attempt of a worker's name; None when it is no worker's name."""
     batch, _, rest = name.partition("-")
     index, _, attempt = rest.partition("-")
-    if batch and index.isdigit() and attempt.isdigit():
+    if batch and _is_number(index) and _is_number(attempt):
         return batch, int(index), int(attempt)
     return None
 
@@ -85,7 +85,7 @@ def parse_bin(name: str) -> BinName | None:
     """The parts of a bin's file name; None when it is not one."""
     bin_id, _, span = name.partition(".")
     first, _, stop = span.partition("-")
-    if bin_id.isdigit() and first.isdigit() and stop.isdigit():
+    if _is_number(bin_id) and _is_number(first) and _is_number(stop):
         return BinName(int(bin_id), int(first), int(stop))
     return None
 
@@ -98,6 +98,10 @@ def segment_name(worker: str, number: int) -> str:
 def parse_segment(name: str) -> SegmentName | None:
     """The parts of a segment's file name; None when it is not one."""
     worker, _, number = name.partition(SIGN)
-    if worker and number.isdigit():
+    if worker and _is_number(number):
         return SegmentName(worker, int(number))
     return None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()

@@ -11,6 +11,7 @@ Pure functions of bytes.  A record says something about calls ``first`` up to
     VALUES    these calls returned; body: their pickles, one after the other, then the
               length of each (4 bytes)
     ERROR     this call raised; body: pickled (exception or None, text, traceback, ...)
+    LARGE_ERROR  the same, its body in a file; body: the file's name
     LARGE     this call returned; body: name of the file that holds the pickle
     DIED      this call killed its process; body: pickled dict of WorkerDied's fields
     RETURNED  these calls have not begun and are given back
@@ -28,7 +29,7 @@ from typing import NamedTuple
 
 __all__ = ["CallInfo", "Record", "bin_of", "first_call", "pack", "pack_info", "pieces_from", "records", "split_info"]
 
-STARTED, BEGUN, VALUE, VALUES, ERROR, LARGE, DIED, RETURNED, ENDED = range(1, 10)
+STARTED, BEGUN, VALUE, VALUES, ERROR, LARGE, LARGE_ERROR, DIED, RETURNED, ENDED = range(1, 11)
 INFO = 1
 
 HEADER = struct.Struct("<BBQIIQ")

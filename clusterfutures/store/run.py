@@ -27,8 +27,8 @@ from __future__ import annotations
 import os
 import pickle
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from clusterfutures.errors import StoreError
 from clusterfutures.store import names
@@ -37,6 +37,8 @@ from clusterfutures.store.files import Files
 from clusterfutures.store.frames import Bytes, framed, unframed
 
 __all__ = ["LARGE_BYTES", "RunDirectory"]
+
+T = TypeVar("T")
 
 #: from this size on, a buffer, a pickle or a result goes to a file of its own
 LARGE_BYTES = 1 << 20
@@ -199,7 +201,7 @@ class RunDirectory:
         """
         directory = f"{self.path}/{names.LARGE}"
         path = f"{directory}/{name}"
-        content = self._read_late(directory, name, wait)
+        content = self._late(lambda: self.files.read(path), directory, name, wait)
         parts = unframed(bytearray(content), path)
         self.files.discard(path)
         return parts
@@ -259,11 +261,7 @@ class RunDirectory:
         """
         directory = f"{self.path}/{names.OBJECTS}"
         path = f"{directory}/{key}"
-        try:
-            view = self.files.map(path)
-        except FileNotFoundError:
-            self._await(directory, key, wait)
-            view = self.files.map(path)
+        view = self._late(lambda: self.files.map(path), directory, key, wait)
         return unframed(view, path, check=not checked)
 
     # -- late names -------------------------------------------------------------
@@ -271,24 +269,21 @@ class RunDirectory:
     def _queue(self, pool: str) -> str:
         return f"{self.path}/{names.QUEUE}/{pool}"
 
-    def _read_late(self, directory: str, name: str, wait: float) -> bytes:
-        path = f"{directory}/{name}"
-        try:
-            return self.files.read(path)
-        except FileNotFoundError:
-            self._await(directory, name, wait)
-            return self.files.read(path)
-
-    def _await(self, directory: str, name: str, wait: float) -> None:
-        """Wait until a listing shows ``name``; StoreError after ``wait`` seconds."""
+    def _late(self, read: Callable[[], T], directory: str, name: str, wait: float) -> T:
+        """``read()``, again and again while the file is not there, after listing its
+        directory each time; StoreError after ``wait`` seconds."""
         deadline = time.monotonic() + wait
         pause = 0.002
-        while name not in self.files.listing(directory):
-            if time.monotonic() > deadline:
-                raise StoreError(
-                    message=f"{directory}/{name} did not appear within {wait:g} s: "
-                    "was it removed, or does this machine see another directory?",
-                    path=f"{directory}/{name}",
-                )
+        while True:
+            try:
+                return read()
+            except FileNotFoundError as error:
+                if time.monotonic() > deadline:
+                    raise StoreError(
+                        message=f"{directory}/{name} did not appear within {wait:g} s: "
+                        "was it removed, or does this machine see another directory?",
+                        path=f"{directory}/{name}",
+                    ) from error
             time.sleep(pause)
             pause = min(pause * 2, 1.0)
+            self.files.listing(directory)  # revalidates what the client of a network file system remembers

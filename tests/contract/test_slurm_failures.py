@@ -123,12 +123,13 @@ def test_time_memory_and_node_run_out(own_slurm: OwnSlurm, tmp_path: Path) -> No
 
     too_much = large.exception(20)
     assert isinstance(too_much, JobFailed | WorkerDied), repr(too_much)
-    assert "memory=" in str(too_much), "what to try is said"
     assert "_hoard" in str(too_much)
+    assert "memory limit" in str(too_much), "what Slurm said of it"
     _check(late.exception(TIME_LIMIT_LOOK), late_job, "TIMEOUT", "time=", "contract_tasks.block")
     _check(lost.exception(TIME_LIMIT_LOOK), lost_job, "NODE_FAIL", "node failed", "contract_tasks.block")
     homes = [future.result(20)[0] for future in waiting]
     assert not {late_job, lost_job, large.job_id} & set(homes)
+    assert "memory=" in str(too_much), "what to try is said"
 
 
 # -- jobs that Slurm starts anew --------------------------------------------------------
@@ -144,8 +145,26 @@ def test_a_requeued_job(ground: SlurmGround, tmp_path: Path) -> None:
         _scontrol(ground, "requeue", job_id)
         error = future.exception(20)
         assert time.monotonic() - began < 10
-        _check(error, job_id, "contract_tasks.block", "queue the job again")
+        _check(error, job_id, "contract_tasks.block", "DUE TO JOB REQUEUE")
         assert all(other.result(20)[0] for other in waiting), "two minutes earlier than the job could"
+    wait_until(lambda: not ground.jobs(), "nothing is left in the queue", 5)
+    assert isinstance(error, JobFailed)
+    assert "PENDING" not in error.state, "of a job that ended"
+
+
+@pytest.mark.on("slurm")
+def test_a_requeued_job_that_is_back_at_once(ground: SlurmGround) -> None:
+    """It had nothing to do when it was stopped.  If it comes back to work, its results count."""
+    with ground.executor(max_workers=1, idle_timeout=30.0) as ex:
+        job_id = ex.submit(tasks.worker).result(20)[0]
+        _scontrol(ground, "requeue", job_id)
+        wait_until(lambda: _queue(ground, job_id, "%T") != "RUNNING", "the job is stopped")
+        wait_until(lambda: _queue(ground, job_id, "%T") != "COMPLETING", "the job is over")
+        if _queue(ground, job_id, "%T") == "PENDING":  # not cancelled: then do not wait for two minutes
+            _scontrol(ground, "update", f"JobId={job_id}", "StartTime=now")
+            wait_until(lambda: _queue(ground, job_id, "%T") != "PENDING", "the job runs again")
+            time.sleep(1)  # and looks for work
+        assert ex.submit(tasks.double, 1).result(20) == 2
     wait_until(lambda: not ground.jobs(), "nothing is left in the queue", 5)
 
 
@@ -174,11 +193,11 @@ def _without_controller(ground: SlurmGround) -> Iterator[None]:
 def test_the_controller_is_away(own_slurm: OwnSlurm, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Running work goes on, a submission is tried again, and nothing runs twice."""
     ground = own_slurm()
-    with caplog.at_level(logging.WARNING, "clusterfutures"), ground.executor(idle_timeout=40.0) as ex:
+    caplog.set_level(logging.WARNING, "clusterfutures")
+    with ground.executor(idle_timeout=40.0) as ex, ground.executor() as fresh:
         future, _ = _blocked(ex, tmp_path / "call")
         with _without_controller(ground):
-            others = ex.with_options(memory="100MB")
-            elsewhere = [others.submit(_once, str(tmp_path), number) for number in range(20)]
+            elsewhere = [fresh.submit(_once, str(tmp_path), number) for number in range(20)]
             tasks.touch(f"{tmp_path}/call-release")
             assert future.result(5) == "call"
             assert list(ex.map(_once, [str(tmp_path)] * 20, range(20, 40), timeout=5)) == list(range(20, 40))

@@ -99,6 +99,10 @@ class Site:
                 item.file = file
         return wanted
 
+    def unplace(self, work: Any) -> bool:
+        work.file = None
+        return not work.withdrawn
+
     def request(self, _pool: str, count: int) -> None:
         self.requests.append(count)
 

@@ -25,7 +25,7 @@ from clusterfutures.store import names, records
 from clusterfutures.store.bins import CALLS
 from clusterfutures.store.records import Record
 
-SEEDS = range(150)
+SEEDS = range(100)
 
 
 class Claimed:
