@@ -2,6 +2,7 @@
 
 pickling.py   calls and functions to bytes; large buffers to ``objects/``, once
 inbox.py      where all threads leave what the pump has to know
+messages.py   what they leave there, besides work
 ledger.py     every decision about calls, bins and workers         (pure)
 pump.py       the thread that owns the ledger and looks at results
 clerk.py      the thread that runs the scheduler's commands

@@ -30,8 +30,9 @@ from clusterfutures.client.clerk import Clerk
 from clusterfutures.client.inbox import Inbox, Phase
 from clusterfutures.client.mapping import Mapping as MapRun
 from clusterfutures.client.mapping import Plan, chunked
+from clusterfutures.client.messages import Cancelled, Held, Ready, Stop
 from clusterfutures.client.pickling import Pickled, Pickler
-from clusterfutures.client.pump import Cancelled, Held, Pump, Ready, Stop
+from clusterfutures.client.pump import Pump
 from clusterfutures.client.settings import Settings
 from clusterfutures.client.state import Limits
 from clusterfutures.client.work import Call, Chunk
@@ -178,8 +179,9 @@ class Client:
                 with self.inbox.lock:
                     # Another cancel may have taken the file, and the pump have put this
                     # call elsewhere since: then look there.
-                    call.withdrawn = call.file is file
-            if call.withdrawn:
+                    still_there = call.file is file
+                    call.withdrawn = call.withdrawn or still_there
+            if still_there:
                 break
         self.inbox.post(Cancelled(call, file))
         return True

@@ -23,12 +23,13 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from clusterfutures.client import failures
 from clusterfutures.client.clerk import Clerk, Explained, Refused, Seen, Submitted
 from clusterfutures.client.inbox import Inbox, Phase
 from clusterfutures.client.ledger import Ledger
+from clusterfutures.client.messages import Cancelled, Held, Ready, Stop
 from clusterfutures.client.roster import Roster
 from clusterfutures.client.state import BinState, Limits, Piece, Work, Worker, WorkerState
 from clusterfutures.client.work import Call, Chunk, QueueFile
@@ -40,7 +41,7 @@ from clusterfutures.store.bins import CALLS, Bin
 from clusterfutures.store.records import CallInfo, Record
 from clusterfutures.store.run import RunDirectory
 
-__all__ = ["Cancelled", "Held", "Pump", "Ready", "Stop"]
+__all__ = ["Pump"]
 
 logger = logging.getLogger("clusterfutures")
 
@@ -48,32 +49,6 @@ LOOK_SECONDS = 0.0005
 LONGEST_LOOK_SECONDS = 1.0
 #: how long workers may take to end by themselves when the run is closed
 FAREWELL_SECONDS = 5.0
-
-
-class Held(NamedTuple):
-    """A call was submitted that waits for the results of others."""
-
-    future: ClusterFuture[Any]
-
-
-class Ready(NamedTuple):
-    """A held call can go (or, without work, never will)."""
-
-    future: ClusterFuture[Any]
-    work: Call | None
-
-
-class Cancelled(NamedTuple):
-    """A call was cancelled: its file was taken back, or it was in no file yet."""
-
-    work: Work
-    file: QueueFile | None
-
-
-class Stop(NamedTuple):
-    """Cancel what has not begun; ``kill``: end what is running as well, because of it."""
-
-    kill: str
 
 
 class Pump:

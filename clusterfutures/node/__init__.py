@@ -5,6 +5,7 @@
     claim.py       a claimed bin, and how much of it to hand over at a time
     lookout.py     when to look at the queue, and which bin to try for
     outbox.py      what is to be reported, gathered into segments
+    ending.py      the reasons of a worker to end, the obituary of a process
     signals.py     signals as something to wait for
     kin.py         who dies with whom
     slot.py        the supervisor's side of one process: fork, pipes, judge of its death

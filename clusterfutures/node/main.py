@@ -18,8 +18,9 @@ import time
 from typing import Any
 
 from clusterfutures.node import kin
+from clusterfutures.node.ending import Ending
 from clusterfutures.node.outbox import Outbox
-from clusterfutures.node.supervisor import Ending, Supervisor
+from clusterfutures.node.supervisor import Supervisor
 from clusterfutures.store import names, records
 from clusterfutures.store.run import RunDirectory
 

@@ -19,16 +19,14 @@ after the segment with its last result is out.  *Ended* is written last of all.
 
 from __future__ import annotations
 
-import enum
 import os
-import pickle
 import select
 import signal
 import time
 from typing import Any
 
-from clusterfutures.node import output
 from clusterfutures.node.claim import Claim
+from clusterfutures.node.ending import Ending, obituary
 from clusterfutures.node.lookout import LONGEST_LOOK_SECONDS, DamagedBin, Lookout
 from clusterfutures.node.outbox import Outbox
 from clusterfutures.node.process import BROKEN, GROUP_DONE, LEAVING, READY, packed_error
@@ -37,25 +35,13 @@ from clusterfutures.node.slot import Death, Reply, Slot, SlotState
 from clusterfutures.store import names, records
 from clusterfutures.store.run import RunDirectory
 
-__all__ = ["Ending", "Supervisor"]
+__all__ = ["Supervisor"]
 
 STRIKES = 3
 #: how long our own signal may come after that of a process
 OWN_SIGNAL_SECONDS = 0.1
 #: how long a process may be silent before what it has finished is looked for, at first
 GLANCE_SECONDS = 0.05
-
-
-class Ending(enum.Enum):
-    """Why a worker ended."""
-
-    IDLE = "idle"
-    CLOSED = "closed"
-    ENOUGH = "took as many bins as one job may"
-    SIGNAL = "signal"
-    INITIALIZER = "initializer"
-    GONE = "the run directory is gone"
-    FAULT = "fault"
 
 
 class Supervisor:
@@ -325,27 +311,13 @@ class Supervisor:
         else:
             victim = death.current
         stop = claim.stop if death.loading else victim + 1
-        self._outbox.add(self._obituary(slot, claim, victim, stop, death))
+        self._outbox.add(obituary(self._run, slot, death, claim.bin_id, victim, stop))
         claim.strikes = 0
         claim.process_lost(stop)
         if claim.finished:
             del self._claims[slot.number]
             self._outbox.finish(claim.name)
         self._outbox.flush()
-
-    def _obituary(self, slot: Slot, claim: Claim, first: int, stop: int, death: Death) -> bytes:
-        body = {
-            "signal": signal_name(death.signal),
-            "exit_code": death.exit_code,
-            "pid": death.pid,
-            "log": self._run.log_path(slot.log_name),
-            "tail": output.tail(slot.log, death.output),
-            "loading": death.loading,
-        }
-        end = os.fstat(slot.log).st_size
-        info = records.CallInfo(0.0, -1.0, 0.0, 0, slot.number, death.output, end, b"")
-        packed = records.pack_info(info) + pickle.dumps(body, 5)
-        return records.pack(records.DIED, claim.bin_id, first, stop - first, packed, records.INFO)
 
     def _strike(self, death: Death, unready: bool) -> None:
         """Processes that die without running a call: not for ever."""

@@ -800,6 +800,44 @@ def test_siblings_cancelled_while_the_pump_puts_them_back(bench: Bench, publishe
     assert (bench.ledger.unsettled, bench.pool.backlog, bench.pool.withdrawn) == (0, 0, 0)
 
 
+class WatchedCall(NotedCall):
+    """A call that notes every change of ``withdrawn``."""
+
+    def __init__(self, function: str) -> None:
+        self.history: list[bool] = []
+        super().__init__(function)
+
+    @property  # type: ignore[override]
+    def withdrawn(self) -> bool:
+        return self.history[-1]
+
+    @withdrawn.setter
+    def withdrawn(self, value: bool) -> None:
+        self.history.append(value)
+
+
+def test_two_threads_cancel_the_same_call(bench: Bench) -> None:
+    """One has succeeded while the other was looking: nobody may see it wanted again."""
+    bench.learn(0.001)
+    sibling, call = NotedCall("f"), WatchedCall("f")
+    bench.ledger.add(sibling, 0.0)
+    bench.ledger.add(call, 0.0)
+    bench.ledger.advance(0.0)
+    file: Any = call.file
+    assert bench.take_back(sibling)
+
+    def meanwhile() -> None:
+        bench.read_inbox()
+        assert bench.take_back(call)
+
+    file.lock = Interrupted(file, meanwhile)
+    assert bench.take_back(call)
+    assert call.history == sorted(call.history)
+    bench.read_inbox()
+    bench.ledger.advance(1.0)
+    assert (bench.queue, bench.ledger.unsettled, bench.pool.backlog) == ([], 0, 0)
+
+
 def test_cancelled_at_the_moment_it_fails(bench: Bench) -> None:
     """Its future looked pending; then the pump failed it.  The next call gets a worker all the same."""
     (call,) = bench.submit(1)

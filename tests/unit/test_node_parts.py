@@ -6,7 +6,6 @@ what the child found.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import io
 import itertools
@@ -15,7 +14,6 @@ import pickle
 import random
 import select
 import signal
-import struct
 import subprocess
 import sys
 import time
@@ -51,7 +49,7 @@ from clusterfutures.store.bins import CALLS, CHUNK, Bin, CallHead
 from clusterfutures.store.run import LARGE_BYTES, RunDirectory
 
 WORKER = "0001-0-0"
-COUNT = 18
+COUNT = 15
 LIMIT = 20.0
 HERE = Place("host", "job")
 
@@ -588,7 +586,7 @@ def test_killed_before_any_store(
         if ended:
             break
     assert len(found) == COUNT
-    assert lives > 60
+    assert lives > 40
 
 
 def test_a_glance_after_a_death_in_the_middle_of_a_change(run: RunDirectory) -> None:
@@ -597,8 +595,7 @@ def test_a_glance_after_a_death_in_the_middle_of_a_change(run: RunDirectory) -> 
         doomed = Doomed(run, lives)
         doomed.live(CHUNK)
         arena, worker, glances = doomed.arena, doomed.worker, []
-        with contextlib.suppress(struct.error):  # another test's matter
-            arena.remains()
+        arena.remains()
         arena.clear()
         worker._chunk_function = lambda number, arena=arena, seen=glances: seen.append(arena.glance())
         worker._run_range(0, 3, True)
@@ -672,7 +669,7 @@ def driven(run: RunDirectory) -> Iterator[Driven]:
 def test_killed_at_any_moment(run: RunDirectory) -> None:
     """A real process in its fastest loop, and a real SIGKILL: no value is wrong, none is torn."""
     chance = random.Random(3)
-    for _ in range(8):
+    for _ in range(6):
         driven = Driven(run)
         driven.load(lambda number: (number, "x" * (number % 50)), [(i,) for i in range(60_000)])
         time.sleep(chance.uniform(0.0, 0.06))  # the moment is what is being tested

@@ -1,0 +1,37 @@
+"""What threads tell the pump, besides new work and the clerk's answers: see ``inbox.py``."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from clusterfutures.client.state import Work
+from clusterfutures.client.work import Call, QueueFile
+from clusterfutures.futures import ClusterFuture
+
+__all__ = ["Cancelled", "Held", "Ready", "Stop"]
+
+
+class Held(NamedTuple):
+    """A call was submitted that waits for the results of others."""
+
+    future: ClusterFuture[Any]
+
+
+class Ready(NamedTuple):
+    """A held call can go (or, without work, never will)."""
+
+    future: ClusterFuture[Any]
+    work: Call | None
+
+
+class Cancelled(NamedTuple):
+    """A call was cancelled: its file was taken back, or it was in no file yet."""
+
+    work: Work
+    file: QueueFile | None
+
+
+class Stop(NamedTuple):
+    """Cancel what has not begun; ``kill``: end what is running as well, because of it."""
+
+    kill: str

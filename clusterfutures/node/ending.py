@@ -1,0 +1,43 @@
+"""How things end: the reasons of a worker, and what is said of a process that died."""
+
+from __future__ import annotations
+
+import enum
+import os
+import pickle
+
+from clusterfutures.node import output
+from clusterfutures.node.signals import signal_name
+from clusterfutures.node.slot import Death, Slot
+from clusterfutures.store import records
+from clusterfutures.store.run import RunDirectory
+
+__all__ = ["Ending", "obituary"]
+
+
+class Ending(enum.Enum):
+    """Why a worker ended."""
+
+    IDLE = "idle"
+    CLOSED = "closed"
+    ENOUGH = "took as many bins as one job may"
+    SIGNAL = "signal"
+    INITIALIZER = "initializer"
+    GONE = "the run directory is gone"
+    FAULT = "fault"
+
+
+def obituary(run: RunDirectory, slot: Slot, death: Death, bin_id: int, first: int, stop: int) -> bytes:
+    """The record of calls ``first`` up to ``stop``, which killed their process."""
+    body = {
+        "signal": signal_name(death.signal),
+        "exit_code": death.exit_code,
+        "pid": death.pid,
+        "log": run.log_path(slot.log_name),
+        "tail": output.tail(slot.log, death.output),
+        "loading": death.loading,
+    }
+    end = os.fstat(slot.log).st_size
+    info = records.CallInfo(0.0, -1.0, 0.0, 0, slot.number, death.output, end, b"")
+    packed = records.pack_info(info) + pickle.dumps(body, 5)
+    return records.pack(records.DIED, bin_id, first, stop - first, packed, records.INFO)
