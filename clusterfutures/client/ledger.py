@@ -380,6 +380,7 @@ class Ledger:
 
     def fail_waiting(self, pool: Pool, error: Callable[[str], BaseException]) -> None:
         """Fail everything in a pool that no worker has taken."""
+        pool.losses = 0
         for name, (state, piece) in list(pool.waiting.items()):
             if piece.file is not None and self._out.take_back(piece.file):
                 del pool.waiting[name]

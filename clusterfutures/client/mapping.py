@@ -121,7 +121,11 @@ class Mapping:
         self._in_flight = 0
         self._largest = 0
         self._exhausted = False
-        self.fill()
+        try:
+            self.fill()
+        except BaseException:  # one chunk cannot be pickled: nobody will ask for the others
+            self.abandon()
+            raise
 
     # -- chunks out -------------------------------------------------------------
 

@@ -35,6 +35,9 @@ from clusterfutures.store.run import LARGE_BYTES, RunDirectory
 __all__ = ["Pickled", "Pickler"]
 
 
+_MOST_KNOWN = 1000
+
+
 class Pickled(NamedTuple):
     """A pickle and what it refers to: ``extras`` when anything stands outside it."""
 
@@ -119,6 +122,8 @@ class Pickler:
             return known[1]
         key = self._stored(function, "the function ", function)
         snapshot = Snapshot.of(function)
+        if len(self._known) >= _MOST_KNOWN:  # a new lambda each time: not one of them comes again
+            self._known.clear()
         if snapshot is not None:
             self._known[id(function)] = (function, key, snapshot)
         return key

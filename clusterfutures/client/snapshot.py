@@ -92,7 +92,13 @@ class Snapshot:
 def _is_importable_module(module: types.ModuleType) -> bool:
     """True when a module is pickled as its name."""
     known = sys.modules.get(module.__name__) is module and module.__spec__ is not None
-    return known and module.__name__ not in cloudpickle.list_registry_pickle_by_value()
+    return known and not _is_registered(module.__name__)
+
+
+def _is_registered(module: str) -> bool:
+    """True when a module, or a package it is in, is to be pickled by value."""
+    registered = cloudpickle.list_registry_pickle_by_value()
+    return any(module == name or module.startswith(name + ".") for name in registered)
 
 
 def _is_importable(obj: Any) -> bool:
@@ -106,7 +112,7 @@ def _is_importable(obj: Any) -> bool:
     if not isinstance(obj, types.FunctionType | types.BuiltinFunctionType | type):
         return False
     found: Any = sys.modules.get(module)
-    if found is None or module in cloudpickle.list_registry_pickle_by_value():
+    if found is None or _is_registered(module):
         return False
     for part in name.split("."):
         found = getattr(found, part, None)

@@ -1,6 +1,6 @@
 """How many workers a pool should have, and whether they should share.  Pure.
 
-    missing = min(max_workers, busy + waiting) - those there are, or are on their way
+    missing = what waits - processes that are free, or are on their way; at most max_workers
 
 Requests are gathered for a moment, so that calls submitted in a loop share one ``sbatch``;
 the moment grows with every request, up to a second, so that a slow stream of calls does
@@ -31,10 +31,11 @@ class Staffing:
     def ask_for_workers(self, pool: Pool, now: float) -> float:
         """Request the workers that are missing, send away those not needed; when to come back."""
         live = pool.live()
-        busy = sum(1 for worker in live if worker.busy)
+        processes = self._limits.processes
+        free = sum(max(0, processes - worker.busy) for worker in live) + processes * pool.requested
         backlog = pool.backlog
-        wanted = min(self._limits.max_workers, busy + math.ceil(backlog / self._limits.processes))
-        missing = wanted - len(live) - pool.requested
+        most = self._limits.max_workers - len(live) - pool.requested
+        missing = min(most, math.ceil((backlog - free) / processes))
         if not backlog:
             self.dismiss_pending(live)
         if missing <= 0 or not backlog:

@@ -25,8 +25,8 @@ _GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_M
 
 
 def cores_of(slot: int, slots: int, cores: Sequence[int]) -> list[int]:
-    """The cores that ``slot`` of ``slots`` uses: a contiguous share of ``cores``, or all
-    of them when there are fewer cores than slots to go round evenly."""
+    """The cores that ``slot`` of ``slots`` uses: a contiguous share of ``cores``, or one
+    of them in turn when there are fewer cores than slots."""
     ordered = sorted(cores)
     if slots == 1 or len(ordered) < slots:
         return [ordered[slot % len(ordered)]] if slots > 1 and ordered else ordered

@@ -200,6 +200,7 @@ class Supervisor:
         self._outbox.add(claim.to_report(reply.records, reply.upto))
         self._glance_later(slot)
         done = bool(reply.flags & GROUP_DONE)
+        self._idle_deaths = 0
         claim.progress(reply.upto, reply.seconds, done)
         if not done:
             return

@@ -61,8 +61,7 @@ class RunDirectory:
     def create(cls, path: str, files: Files | None = None) -> RunDirectory:
         """Make a new run directory and its parents.
 
-        Raises StoreError when it exists already, or cannot be made, or its parent
-        belongs to somebody else.
+        Raises StoreError when it exists already, or cannot be made.
         """
         run = cls(path, files)
         try:
