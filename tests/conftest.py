@@ -274,7 +274,7 @@ def real_slurm_or_none() -> Iterator[RealSlurm | None]:
 def real_slurm_cluster(real_slurm_or_none: RealSlurm | None) -> RealSlurm:
     """The session's Slurm of four nodes with two cores each."""
     if real_slurm_or_none is None:
-        pytest.skip(real_slurm.INSTALL_HINT)
+        pytest.fail(real_slurm.INSTALL_HINT)
     return real_slurm_or_none
 
 

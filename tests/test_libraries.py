@@ -31,7 +31,7 @@ def ex(
         with LocalExecutor(max_workers=WORKERS, directory=directory) as executor:
             yield executor
     elif real_slurm_or_none is None:
-        pytest.skip(real_slurm.INSTALL_HINT)
+        pytest.fail(real_slurm.INSTALL_HINT)
     else:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in real_slurm_or_none.environment.items():

@@ -45,7 +45,7 @@ TIME_LIMIT_LOOK = 45.0
 def own_slurm(time_limit: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnSlurm]:
     """Starts a cluster for one test, as a ground; looks for what is left, as ``ground`` does."""
     if real_slurm.missing():
-        pytest.skip(real_slurm.INSTALL_HINT)
+        pytest.fail(real_slurm.INSTALL_HINT)
     with contextlib.ExitStack() as clusters:
         made: list[SlurmGround] = []
 
