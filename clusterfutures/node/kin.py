@@ -36,11 +36,12 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def end_orphans(seconds: float = 1.0) -> None:
-    """Kill every child that is left, and the children that these leave, and reap them."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        for pid in _children():
+def end_orphans(grace: float = 0.5, seconds: float = 1.0) -> None:
+    """Reap every child that is left, and the children that these leave; kill those that
+    do not end by themselves within ``grace`` seconds."""
+    began = time.monotonic()
+    while time.monotonic() < began + grace + seconds:
+        for pid in _children() if time.monotonic() > began + grace else []:
             try:
                 os.kill(pid, signal.SIGKILL)
             except (ProcessLookupError, PermissionError):
