@@ -147,7 +147,7 @@ class Ledger:
                 self.unsettled -= self._next_pending(pool).count
                 continue
             if head.kind == CALLS:
-                estimate = self._estimate(head, now)
+                estimate = self._estimates.get(head.function)
                 if len(pool.waiting) >= self._room(estimate, now >= quiet_at):
                     break
                 size = binning.stream_size(len(pool.pending), estimate, self.limits.slots)
@@ -187,9 +187,6 @@ class Ledger:
         if estimate is not None and estimate < binning.BIN_SECONDS:
             return 4 * self.limits.slots
         return MOST_WAITING
-
-    def _estimate(self, work: Work, _now: float) -> float | None:
-        return self._estimates.get(work.function)
 
     def _publish_new(self, pool: Pool, work: list[Work], note: int) -> None:
         state = BinState(self._next_bin, pool.name, work)
