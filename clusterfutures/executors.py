@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, ClassVar, TypeVar
 
+from clusterfutures import config
 from clusterfutures.client.client import Client
 from clusterfutures.client.mapping import Plan
 from clusterfutures.client.settings import MOST_WORKERS, Settings, lines, run_directory_base, words
@@ -38,6 +39,7 @@ T = TypeVar("T")
 _SETTINGS = (
     "max_workers", "processes", "bins_per_job", "max_tasks_per_child", "initializer", "initargs", "idle_timeout",
     "directory", "name", "python", "setup", "teardown", "modules", "env", "launcher", "keep",
+    "scheduler", "profile",
 )  # fmt: skip
 
 
@@ -158,6 +160,8 @@ class ClusterExecutor(_Calls):
         (``"apptainer exec image.sif"``).  modules: names to ``module load``.
         setup, teardown: shell lines before and after.  env: variables for the jobs.
     scheduler: "slurm", "pbs" or "local", to name one.
+    profile: name of a profile of the configuration (``clusterfutures.config``), whose
+        settings hold where the call says nothing; None: $CLUSTERFUTURES_PROFILE or "default".
 
     Everything else is a resource of the jobs (``cores``, ``memory``, ``time``,
     ``partition``, ...): ``clusterfutures.option_help()`` lists them, with their synonyms.
@@ -172,58 +176,45 @@ class ClusterExecutor(_Calls):
         self,
         max_workers: int | None = None,
         *,
-        processes: int = 1,
+        processes: int | None = None,
         bins_per_job: int | None = None,
         max_tasks_per_child: int | None = None,
         initializer: Callable[..., Any] | None = None,
         initargs: tuple[Any, ...] = (),
-        idle_timeout: float = 60.0,
+        idle_timeout: float | None = None,
         directory: str | os.PathLike[str] | None = None,
-        name: str = "clusterfutures",
+        name: str | None = None,
         python: str | None = None,
         setup: str | Sequence[str] | None = None,
         teardown: str | Sequence[str] | None = None,
         modules: str | Sequence[str] | None = None,
         env: Mapping[str, str] | None = None,
         launcher: str | Sequence[str] | None = None,
-        keep: bool = False,
+        keep: bool | None = None,
         scheduler: str | None = None,
+        profile: str | None = None,
         **resources: Any,
     ) -> None:
-        wanted = self._scheduler_name or scheduler
+        told = {
+            "max_workers": max_workers, "processes": processes, "bins_per_job": bins_per_job,
+            "max_tasks_per_child": max_tasks_per_child, "idle_timeout": idle_timeout, "directory": directory,
+            "name": name, "python": python, "setup": setup, "teardown": teardown, "modules": modules, "env": env,
+            "launcher": launcher, "keep": keep, "scheduler": scheduler,
+        }  # fmt: skip
+        given, self._resources = _layered(told, resources, profile)
+        wanted = self._scheduler_name or given.get("scheduler")
         adapter = by_name(wanted) if wanted else find_scheduler()
         self.scheduler = adapter.name
-        try:
-            self._resources = options.normalise(resources)
-        except OptionError as error:
-            raise OptionError(f"{error} Options of the executor itself: {', '.join(_SETTINGS)}.") from None
-        if processes != 1 and "cores" not in self._resources:
-            self._resources["cores"] = processes
-        settings = Settings(
-            max_workers=_default_workers(adapter, processes) if max_workers is None else max_workers,
-            processes=processes,
-            bins_per_job=bins_per_job,
-            max_tasks_per_child=max_tasks_per_child,
-            initializer=initializer,
-            initargs=tuple(initargs),
-            idle_timeout=float(idle_timeout),
-            directory=run_directory_base(directory),
-            name=name,
-            python=python or sys.executable,
-            setup=lines("setup", setup),
-            teardown=lines("teardown", teardown),
-            modules=tuple(modules.split()) if isinstance(modules, str) else lines("modules", modules),
-            env=dict(env or {}),
-            launcher=words("launcher", launcher),
-            keep=keep,
-        )
+        if given.get("processes", 1) != 1 and "cores" not in self._resources:
+            self._resources["cores"] = given["processes"]
+        settings = _settings(adapter, given, initializer, initargs)
         self._max_workers = settings.max_workers * settings.processes
-        self._client = Client(_made(adapter, max_workers, self._resources), settings)
+        self._client = Client(_made(adapter, given.get("max_workers"), self._resources), settings)
         self._pool = self._client.pool(self._resources)
         self._client.job_script(self._resources)  # what cannot be expressed is said now
         self._finalizer = weakref.finalize(self, self._client.shutdown, False, False)
         self._finalizer.atexit = False
-        if self._scheduler_name is None and scheduler is None:
+        if wanted is None:
             logger.info("clusterfutures: using the %s scheduler", self.scheduler)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -261,6 +252,48 @@ class LocalExecutor(ClusterExecutor):
     """Runs calls as jobs of this machine; options as ``ClusterExecutor``."""
 
     _scheduler_name = "local"
+
+
+def _layered(
+    told: Mapping[str, Any], resources: Mapping[str, Any], profile: str | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings and normalised resources: the configuration's, and over them the call's own."""
+    configured = config.load().options(profile)
+    try:
+        own = options.normalise(resources)
+    except OptionError as error:
+        raise OptionError(f"{error} Options of the executor itself: {', '.join(_SETTINGS)}.") from None
+    below = options.normalise({name: value for name, value in configured.items() if name not in config.SETTINGS})
+    # a resource that the call sets to None (or False, or 0 GPUs) is not asked for, whatever is configured
+    named = {row.name for name in resources if (row := options.find(name)) is not None}
+    merged = {name: value for name, value in below.items() if name not in named} | own
+    given = {name: value for name, value in configured.items() if name in config.SETTINGS}
+    return given | {name: value for name, value in told.items() if value is not None}, merged
+
+
+def _settings(
+    adapter: type[Scheduler], given: Mapping[str, Any], initializer: Callable[..., Any] | None, initargs: Iterable[Any]
+) -> Settings:
+    processes = given.get("processes", 1)
+    modules = given.get("modules")
+    return Settings(
+        max_workers=given["max_workers"] if "max_workers" in given else _default_workers(adapter, processes),
+        processes=processes,
+        bins_per_job=given.get("bins_per_job"),
+        max_tasks_per_child=given.get("max_tasks_per_child"),
+        initializer=initializer,
+        initargs=tuple(initargs),
+        idle_timeout=float(given.get("idle_timeout", 60.0)),
+        directory=run_directory_base(given.get("directory")),
+        name=given.get("name", "clusterfutures"),
+        python=given.get("python") or sys.executable,
+        setup=lines("setup", given.get("setup")),
+        teardown=lines("teardown", given.get("teardown")),
+        modules=tuple(modules.split()) if isinstance(modules, str) else lines("modules", modules),
+        env=dict(given.get("env") or {}),
+        launcher=words("launcher", given.get("launcher")),
+        keep=given.get("keep", False),
+    )
 
 
 def _default_workers(adapter: type[Scheduler], processes: int) -> int:

@@ -23,6 +23,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -251,6 +252,8 @@ def _threads() -> list[threading.Thread]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    for variable in ("CLUSTERFUTURES_CONFIG", "CLUSTERFUTURES_SITE_CONFIG"):  # nobody's own settings
+        os.environ[variable] = str(Path(tempfile.gettempdir(), f"no-configuration-{uuid.uuid4().hex}", "config.toml"))
     config.addinivalue_line("markers", "on(*grounds): the grounds that a test is generated for")
 
 

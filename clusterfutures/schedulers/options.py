@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from clusterfutures.errors import OptionError
 
-__all__ = ["OPTIONS", "Option", "normalise", "option_help", "spell"]
+__all__ = ["OPTIONS", "Option", "find", "names", "normalise", "option_help", "spell"]
 
 
 # ------------------------------------------------------------------ kinds of values
@@ -281,6 +281,16 @@ _BY_NAME: dict[str, Option] = {name: row for row in OPTIONS for name in (row.nam
 
 
 # ------------------------------------------------------------------- what is offered
+
+
+def find(name: str) -> Option | None:
+    """The option called ``name``, or that has this synonym."""
+    return _BY_NAME.get(name)
+
+
+def names() -> list[str]:
+    """All names of options, synonyms included."""
+    return list(_BY_NAME)
 
 
 def normalise(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,384 @@
+"""What is set for all programs: files, environment and profiles, in layers.
+
+    built in < site file < user file < environment < profile < call
+                  |            |           |            |
+       /etc/clusterfutures   ~/.config/   CLUSTERFUTURES_MEMORY   [profile.large] of either file;
+       /config.toml          clusterfutures/                      the user's wins key by key;
+                             config.toml                          every profile inherits ``default``
+
+    memory = "2GB"             # at the top: for all jobs
+    [profile.default]          # where no profile is named, and under every other one
+    time = "1:00:00"
+    [profile.large]
+    cores = 16
+    inherits = "other"         # instead of default
+
+The keys are those of an executor and its resources, with the same synonyms, types and units
+(``SETTINGS``, ``schedulers.options.OPTIONS``).  A key or value that is wrong raises
+OptionError, with file, line and the nearest right name.
+
+For whoever builds on it: ``load()`` reads all layers once; ``Configuration.options(profile)``
+is what an executor, job or command starts from, before what it was told itself;
+``Configuration.settings(profile)`` says for each where it comes from (``config show``);
+``problems()`` finds everything wrong at once (``config check``).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from clusterfutures import config_file
+from clusterfutures.errors import OptionError
+from clusterfutures.schedulers import NAMES, options
+
+__all__ = [
+    "SETTINGS", "Configuration", "Setting", "delete_profile", "get_option", "get_profile", "get_profiles", "load",
+    "problems", "set_option", "set_profile", "site_file", "user_file",
+]  # fmt: skip
+
+_PREFIX = "CLUSTERFUTURES_"
+#: variables with this prefix that are no settings: the job's own, and where files are
+_NO_SETTINGS = frozenset({"INDEX", "JOB_ID", "ATTEMPT", "PROFILE", "CONFIG", "SITE_CONFIG"})
+_INHERITS = "inherits"
+
+
+# --------------------------------------------------------------- settings of executors
+
+
+def _count(value: Any) -> int:
+    return int(options.COUNT.read(value))
+
+
+def _seconds(value: Any) -> float:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        raise ValueError("it is no number of seconds") from None
+    if isinstance(value, bool) or not 0 <= seconds < float("inf"):
+        raise ValueError("it is no number of seconds")
+    return seconds
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip() or "\0" in value or "\n" in value:
+        raise ValueError("it is not one line of text")
+    return value
+
+
+def _texts(value: Any) -> str | list[str]:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise ValueError("it is neither text nor a list of texts")
+    return list(value)
+
+
+def _truth(value: Any) -> bool:
+    return bool(options.FLAG.read(value))
+
+
+def _scheduler(value: Any) -> str:
+    if value not in NAMES:
+        raise ValueError("there is no such scheduler")
+    return str(value)
+
+
+def _variables(value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping) or not all(isinstance(item, str) for item in value.values()):
+        raise ValueError("it is no table of texts")
+    return dict(value)
+
+
+class _Row(NamedTuple):
+    """A setting that is no resource: how its value is read, and what that expects."""
+
+    read: Callable[[Any], Any]
+    expects: str
+
+
+_COUNTED = _Row(_count, "a whole number from 1 on, for example 4")
+_LINES = _Row(_texts, "text, or a list of texts")
+
+#: settings that an executor has besides its resources, one line each
+SETTINGS: dict[str, _Row] = {
+    "scheduler": _Row(_scheduler, f"one of {', '.join(NAMES)}"),
+    "max_workers": _COUNTED,
+    "processes": _COUNTED,
+    "bins_per_job": _COUNTED,
+    "max_tasks_per_child": _COUNTED,
+    "max_jobs": _COUNTED,
+    "idle_timeout": _Row(_seconds, "seconds, for example 60"),
+    "directory": _Row(_text, "a path that the nodes see too"),
+    "name": _Row(_text, "a name for jobs, for example 'fit'"),
+    "python": _Row(_text, "the path of an interpreter"),
+    "modules": _LINES,
+    "setup": _LINES,
+    "teardown": _LINES,
+    "launcher": _LINES,
+    "env": _Row(_variables, 'a table of texts, for example {OMP_NUM_THREADS = "4"}'),
+    "keep": _Row(_truth, "true or false"),
+}
+#: other names for settings, as options have synonyms; CLUSTERFUTURES_DIR is older than this module
+_SYNONYMS = {"dir": "directory"}
+
+
+def _canonical(key: str) -> str | None:
+    name = _SYNONYMS.get(key, key)
+    if name in SETTINGS:
+        return name
+    row = options.find(key)
+    return row.name if row is not None else None
+
+
+def _checked(key: str, value: Any, where: str) -> tuple[str, Any]:
+    """The setting's own name, and its value as it is kept.  Raises OptionError."""
+    name = _canonical(key)
+    if name is None:
+        raise OptionError(f"{where}: there is no setting {key!r}. {_nearest(key, _known())}")
+    try:
+        if name in SETTINGS:
+            return name, SETTINGS[name].read(value)
+        options.normalise({key: value})
+    except OptionError as error:
+        raise OptionError(f"{where}: {error}") from None
+    except ValueError as error:
+        raise OptionError(
+            f"{where}: {key} = {value!r} cannot be used: {error}. Expected {SETTINGS[name].expects}."
+        ) from None
+    return name, value  # a resource keeps the user's words: its units are read once, with the call's
+
+
+def _known() -> list[str]:
+    return [*SETTINGS, *_SYNONYMS, *options.names(), _INHERITS]
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
+    return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
+
+
+# ---------------------------------------------------------------------------- layers
+
+
+class Setting(NamedTuple):
+    """A value and where it was set: ``/home/me/.config/...:3``, ``$CLUSTERFUTURES_TIME``."""
+
+    value: Any
+    source: str
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """All layers as they were read; see the module.
+
+    common: what holds for all jobs, higher layers first applied over lower ones.
+    profiles: each profile's own settings, not those it inherits.
+    chosen: the profile that the environment names ($CLUSTERFUTURES_PROFILE), or None.
+    """
+
+    common: Mapping[str, Setting] = field(default_factory=dict)
+    profiles: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
+    chosen: str | None = None
+
+    def settings(self, profile: str | None = None) -> dict[str, Setting]:
+        """What holds under ``profile`` (None: the environment's, else ``default``), each
+        with its source.  Raises OptionError for a profile that does not exist."""
+        merged = dict(self.common)
+        for name in reversed(self._line(profile)):
+            own = self.profiles[name]
+            merged.update({key: setting for key, setting in own.items() if key != _INHERITS})
+        return merged
+
+    def options(self, profile: str | None = None) -> dict[str, Any]:
+        """``settings`` without the sources: keywords to start from."""
+        return {key: setting.value for key, setting in self.settings(profile).items()}
+
+    def _line(self, profile: str | None) -> list[str]:
+        """The profile, the one it inherits, and so on."""
+        name = profile or self.chosen or "default"
+        if name == "default" and name not in self.profiles:
+            return []
+        line: list[str] = []
+        heir = ""
+        while name not in line:
+            if name not in self.profiles:
+                where = f"{self.profiles[heir][_INHERITS].source}: " if heir else ""
+                raise OptionError(f"{where}there is no profile {name!r}. {_profiles_hint(name, list(self.profiles))}")
+            line.append(name)
+            parent = self.profiles[name].get(_INHERITS)
+            if parent is None and (name == "default" or "default" not in self.profiles):
+                return line
+            heir, name = name, parent.value if parent is not None else "default"
+        raise OptionError(f"the profiles inherit each other in a ring: {' -> '.join([*line, name])}")
+
+
+def _profiles_hint(name: str, known: list[str]) -> str:
+    if known:
+        return _nearest(name, known)
+    return f"Write one: [profile.{name}] in {user_file()}"
+
+
+def user_file(environ: Mapping[str, str] = os.environ) -> str:
+    """The user's file: ``$CLUSTERFUTURES_CONFIG``, or ``clusterfutures/config.toml`` in
+    ``$XDG_CONFIG_HOME`` (``~/.config``).  It need not exist."""
+    if named := environ.get(f"{_PREFIX}CONFIG"):
+        return os.path.abspath(os.path.expanduser(named))
+    home = environ.get("XDG_CONFIG_HOME", "")
+    base = home if os.path.isabs(home) else os.path.expanduser("~/.config")
+    return os.path.join(base, "clusterfutures", "config.toml")
+
+
+def site_file(environ: Mapping[str, str] = os.environ) -> str:
+    """The site's file: ``$CLUSTERFUTURES_SITE_CONFIG`` or ``/etc/clusterfutures/config.toml``."""
+    return environ.get(f"{_PREFIX}SITE_CONFIG") or "/etc/clusterfutures/config.toml"
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Configuration:
+    """Read site file, user file and environment.  Raises OptionError for the first thing
+    that is wrong in them."""
+    wrong: list[OptionError] = []
+    configuration = _read(environ, wrong)
+    if wrong:
+        raise wrong[0]
+    return configuration
+
+
+def problems(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Everything that is wrong in the files and the environment, one text each."""
+    wrong: list[OptionError] = []
+    configuration = _read(environ, wrong)
+    for profile in configuration.profiles:
+        try:
+            options.normalise(_resources(configuration.options(profile)))
+        except OptionError as error:
+            wrong.append(error)
+    return [str(error) for error in wrong]
+
+
+def _resources(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in keywords.items() if key not in SETTINGS}
+
+
+def _read(environ: Mapping[str, str], wrong: list[OptionError]) -> Configuration:
+    common: dict[str, Setting] = {}
+    profiles: dict[str, dict[str, Setting]] = {}
+    for path in (site_file(environ), user_file(environ)):
+        try:
+            data, text = config_file.read(path)
+        except OptionError as error:
+            wrong.append(error)
+            continue
+        tables = data.pop("profile", {})
+        common.update(_settings(path, text, (), data, wrong))
+        if not isinstance(tables, dict):
+            wrong.append(OptionError(f"{path}:{config_file.line_of(text, (), 'profile')}: write [profile.NAME]"))
+            continue
+        for name, table in tables.items():
+            if not isinstance(table, dict):
+                line = config_file.line_of(text, ("profile",), name)
+                wrong.append(OptionError(f"{path}:{line}: a profile is a table: write [profile.NAME] above {name}"))
+                continue
+            profiles.setdefault(name, {}).update(_settings(path, text, ("profile", name), table, wrong))
+    common.update(_from_environment(environ, wrong))
+    return Configuration(common, profiles, environ.get(f"{_PREFIX}PROFILE") or None)
+
+
+def _settings(
+    path: str, text: str, table: tuple[str, ...], data: Mapping[str, Any], wrong: list[OptionError]
+) -> dict[str, Setting]:
+    found: dict[str, Setting] = {}
+    for key, value in data.items():
+        where = f"{path}:{config_file.line_of(text, table, key)}"
+        if key == _INHERITS and table and isinstance(value, str):
+            found[key] = Setting(value, where)
+            continue
+        try:
+            name, kept = _checked(key, value, where)
+            if name in found:
+                raise OptionError(f"{where}: {key} is {name}, which is set already at {found[name].source}")
+        except OptionError as error:
+            wrong.append(error)
+            continue
+        found[name] = Setting(kept, where)
+    return found
+
+
+def _from_environment(environ: Mapping[str, str], wrong: list[OptionError]) -> dict[str, Setting]:
+    """Variables whose name is a setting's.  Others with our prefix are left alone: sites
+    and programs have variables of their own."""
+    found: dict[str, Setting] = {}
+    in_a_job = f"{_PREFIX}JOB_ID" in environ  # where CLUSTERFUTURES_CORES is what the job was given
+    for variable, text in environ.items():
+        if not variable.startswith(_PREFIX) or not text:
+            continue
+        word = variable.removeprefix(_PREFIX)
+        key = word.lower()
+        if word in _NO_SETTINGS or (in_a_job and word == "CORES") or _canonical(key) is None or key == "env":
+            continue
+        try:
+            name, value = _checked(key, text, f"${variable}")
+        except OptionError as error:
+            wrong.append(error)
+            continue
+        found[name] = Setting(value, f"${variable}")
+    return found
+
+
+# --------------------------------------------------------------- for programs and people
+
+
+def get_option(name: str, default: Any = None, *, profile: str | None = None) -> Any:
+    """The value of one setting, or ``default`` where it is set nowhere."""
+    return load().options(profile).get(_canonical(name) or name, default)
+
+
+def set_option(name: str, value: Any, *, profile: str | None = None) -> None:
+    """Set ``name`` in the user's file, at the top or in ``profile``; None removes it.
+
+    Raises OptionError for a name or value that is wrong; the file is then as it was.
+    """
+    table = ("profile", profile) if profile else ()
+    if value is not None and not (profile and name == _INHERITS):
+        name, _ = _checked(name, value, "not written")
+    config_file.change(user_file(), table, name, value)
+
+
+def get_profiles() -> dict[str, dict[str, Any]]:
+    """All profiles by name, with what they inherit."""
+    configuration = load()
+    return {name: _inherited(configuration, name) for name in configuration.profiles}
+
+
+def get_profile(name: str = "default") -> dict[str, Any]:
+    """The settings of one profile, with what it inherits.  Raises OptionError when there is none."""
+    return _inherited(load(), name)
+
+
+def _inherited(configuration: Configuration, name: str) -> dict[str, Any]:
+    return Configuration({}, configuration.profiles).options(name)
+
+
+def set_profile(name: str, **settings: Any) -> None:
+    """Set these settings in the user's profile ``name``, which is made where there is none.
+
+    All are checked before the first is written.  Raises OptionError.
+    """
+    for key, value in settings.items():
+        if value is not None and key != _INHERITS:
+            _checked(key, value, "not written")
+    for key, value in settings.items():
+        set_option(key, value, profile=name)
+
+
+def delete_profile(name: str) -> None:
+    """Remove the user's profile ``name``.  Raises OptionError when the user's file has none."""
+    data, _ = config_file.read(user_file())
+    mine = list(data.get("profile", {}))
+    if name not in mine:
+        raise OptionError(f"{user_file()} has no profile {name!r}. {_profiles_hint(name, mine)}")
+    config_file.change(user_file(), ("profile", name), "", None)
