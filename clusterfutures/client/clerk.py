@@ -4,10 +4,11 @@
     pump <--inbox: Submitted, Refused, Seen, Explained-- Clerk
 
 A slow ``sbatch`` delays no result, because the clerk waits for it and the pump does not.
-Questions for the states of jobs are one command for all of them, at first after a
-second, then ever more rarely (the adapter's ``poll_seconds``); what a job wrote itself
-makes most of them unnecessary.  A submission without an answer is looked up by its
-unique name before it is tried again, or it would run twice.
+Questions for the states of jobs are one command for all of them, shared with the user's
+other programs (``Scheduler.recent_states``), at first after a second, then ever more
+rarely (``rhythm.py``); what a job wrote itself makes most of them unnecessary.  A
+submission without an answer is looked up by its unique name before it is tried again, or
+it would run twice.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from clusterfutures.client.inbox import Inbox
+from clusterfutures.client.rhythm import Rhythm, smallest_spacing
 from clusterfutures.errors import ArrayTooLarge, ClusterError, SchedulerUnavailable, SubmitError, SubmitLimitReached
 from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, Scheduler
 
@@ -84,9 +86,8 @@ class Clerk:
         self._stopping = threading.Event()
         self._array_limit: int | None = None
         self._warned = False
-        self._pause = scheduler.poll_seconds[0]
-        self._next_poll: float | None = None
-        self._failing_since: float | None = None
+        first, longest = scheduler.poll_seconds
+        self._rhythm = Rhythm(max(first, smallest_spacing() if scheduler.question_key() else 0.0), longest)
         self.thread = threading.Thread(target=self._run, name="clusterfutures-clerk", daemon=False)
 
     def watch(self, watched: Callable[[], Sequence[str]]) -> None:
@@ -136,9 +137,10 @@ class Clerk:
             logger.exception("clusterfutures: a scheduler command failed in a way that was not expected")
 
     def _next_task(self) -> Callable[[], None] | None:
-        if self._next_poll is None and self._watched():
-            self._next_poll = time.monotonic() + self._pause
-        timeout = None if self._next_poll is None else max(0.0, self._next_poll - time.monotonic())
+        now = time.monotonic()
+        if self._rhythm.due is None and self._watched():
+            self._rhythm.begin(now)
+        timeout = None if self._rhythm.due is None else max(0.0, self._rhythm.due - now)
         try:
             return self._tasks.get(timeout=timeout)
         except queue.Empty:
@@ -147,23 +149,23 @@ class Clerk:
     # -- states -----------------------------------------------------------------
 
     def _poll_from_start(self) -> None:
-        self._pause = self._scheduler.poll_seconds[0]
+        self._rhythm.restart(time.monotonic())
         self._poll()
 
     def _poll(self) -> None:
         """Ask for the states of all jobs of interest, and post the answer."""
         job_ids = self._watched()
-        first, longest = self._scheduler.poll_seconds
-        if job_ids:
-            now = time.monotonic()
-            try:
-                states = self._scheduler.states(job_ids)
-                self._inbox.post(Seen(states, now))
-                self._failing_since = None
-            except ClusterError as error:
-                logger.info("clusterfutures: the scheduler does not answer: %s", error)
-        self._pause = min(longest, max(first, 2 * self._pause))
-        self._next_poll = time.monotonic() + self._pause if job_ids else None
+        if not job_ids:
+            self._rhythm.rest()
+            return
+        asked_at, complete = time.monotonic(), True
+        try:
+            states, asked_at = self._scheduler.recent_states(job_ids, self._rhythm.max_age)
+            complete = len(states) == len(set(job_ids))
+            self._inbox.post(Seen(states, asked_at))
+        except ClusterError as error:
+            logger.info("clusterfutures: the scheduler does not answer: %s", error)
+        self._rhythm.answered(asked_at, time.monotonic(), complete)
 
     def _explain(self, worker: str, job_id: str) -> None:
         """Wait shortly for the job to reach a final state, then ask for all details."""
@@ -205,8 +207,7 @@ class Clerk:
             return
         if left:
             self._inbox.post(Refused(pool, left, None))
-        self._pause = self._scheduler.poll_seconds[0]
-        self._next_poll = time.monotonic() + self._pause
+        self._rhythm.restart(time.monotonic())
 
     def _submit_some(self, pool: str, count: int) -> int:
         """Submit one array of at most ``count`` jobs; returns how many the site took.

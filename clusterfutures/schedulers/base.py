@@ -12,17 +12,21 @@ function of its text, tested on recorded answers.
 Elements of an array are numbered 0 .. n-1; the i-th id that ``submit`` returns is the
 job that runs with ``CLUSTERFUTURES_INDEX=i``.  ``submit`` is one scheduler command: an
 array larger than the site allows raises ``ArrayTooLarge`` and the caller asks for less.
+
+``states`` asks the scheduler now.  Whatever asks again and again uses ``recent_states``: one
+command answers all programs of a user on a host (``shared.py``).
 """
 
 from __future__ import annotations
 
 import enum
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-__all__ = ["JobSpec", "JobState", "JobStatus", "Scheduler"]
+__all__ = ["Answer", "JobSpec", "JobState", "JobStatus", "Scheduler"]
 
 
 class JobState(enum.Enum):
@@ -73,6 +77,13 @@ class JobStatus:
     host: str = ""
     restarts: int = 0
     never_starts: bool = False
+
+
+class Answer(NamedTuple):
+    """States of jobs, and when they were asked for (monotonic)."""
+
+    states: dict[str, JobStatus]
+    asked_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +173,24 @@ class Scheduler(ABC):
         A job that is in no list of the scheduler's is reported as GONE.  Raises
         SchedulerUnavailable when there was no answer.
         """
+
+    def question_key(self) -> str:
+        """What tells the cluster that ``states`` asks from others; "" when asking costs nothing."""
+        return ""
+
+    def recent_states(self, job_ids: Iterable[str], max_age: float) -> Answer:
+        """The states of ``job_ids`` as somebody was told at most ``max_age`` seconds ago.
+
+        A job that was not asked about then is left out, and is in the next question.  A job
+        submitted after ``asked_at`` must not be judged by the answer.  Raises
+        SchedulerUnavailable when there was no answer.
+        """
+        if self.question_key():
+            from clusterfutures.schedulers import shared
+
+            return shared.recent_states(self, job_ids, max_age)
+        asked_at = time.monotonic()
+        return Answer(self.states(job_ids), asked_at)
 
     def explain(self, job_id: str) -> JobStatus | None:
         """Everything the scheduler still knows of one ended job (costlier than

@@ -20,6 +20,7 @@ import logging
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -28,7 +29,7 @@ from typing import NamedTuple
 
 from clusterfutures.errors import SchedulerUnavailable
 
-__all__ = ["Result", "inside_a_job", "run", "scrubbed_environment"]
+__all__ = ["Result", "cluster_key", "inside_a_job", "run", "scrubbed_environment"]
 
 log = logging.getLogger("clusterfutures")
 
@@ -228,3 +229,9 @@ def scrubbed_environment(environ: Mapping[str, str] | None = None) -> dict[str, 
         for name, value in environ.items()
         if name in keep or not (name.startswith(_FOREIGN) or name in drop)
     }
+
+
+def cluster_key(program: str, *more: str) -> str:
+    """What tells the cluster that ``program`` would talk to from others."""
+    named = sorted(f"{name}={os.environ[name]}" for name in _NAMES_THE_CLUSTER & os.environ.keys())
+    return "\n".join([shutil.which(program) or program, *more, *named])

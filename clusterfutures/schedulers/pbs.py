@@ -30,7 +30,7 @@ from clusterfutures.errors import SchedulerUnavailable, SubmitError
 from clusterfutures.schedulers import pbs_parse as parse
 from clusterfutures.schedulers import script as scripts
 from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, Scheduler
-from clusterfutures.schedulers.command import Result, run, scrubbed_environment
+from clusterfutures.schedulers.command import Result, cluster_key, run, scrubbed_environment
 from clusterfutures.schedulers.pbs_dialects import Dialect, dialect_of, extra_has
 
 __all__ = ["PBSScheduler"]
@@ -175,6 +175,9 @@ class PBSScheduler(Scheduler):
             else JobStatus(job_id, JobState.GONE)
             for job_id in wanted
         }
+
+    def question_key(self) -> str:
+        return cluster_key("qstat")
 
     def _records(self, job_ids: Sequence[str]) -> dict[str, parse.Record]:
         result = self._qstat(job_ids)

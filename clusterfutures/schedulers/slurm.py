@@ -30,7 +30,7 @@ from clusterfutures.schedulers import options
 from clusterfutures.schedulers import script as scripts
 from clusterfutures.schedulers import slurm_parse as parse
 from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, Scheduler
-from clusterfutures.schedulers.command import Result, run, scrubbed_environment
+from clusterfutures.schedulers.command import Result, cluster_key, run, scrubbed_environment
 
 __all__ = ["SlurmScheduler"]
 
@@ -131,6 +131,9 @@ class SlurmScheduler(Scheduler):
             return {}
         jobs = parse.parse_queue(self._squeue(parse.QUEUE_FORMAT).stdout)
         return {job_id: jobs.get(job_id) or JobStatus(job_id, JobState.GONE) for job_id in wanted}
+
+    def question_key(self) -> str:
+        return cluster_key("squeue", self._cluster or os.environ.get("SBATCH_CLUSTERS", ""))
 
     def _squeue(self, fields: str) -> Result:
         """All my jobs, ended ones included, one line per element.

@@ -1,0 +1,61 @@
+"""When to ask for the states of jobs: 1, 2, 4 ... 30 seconds apart.  Pure: time is an argument."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+
+from clusterfutures.errors import OptionError
+
+__all__ = ["Rhythm", "smallest_spacing"]
+
+
+class Rhythm:
+    """The pauses between questions.  first, longest: in seconds."""
+
+    def __init__(self, first: float, longest: float) -> None:
+        self._first = first
+        self._longest = max(first, longest)
+        self._pause = first
+        self.due: float | None = None
+
+    @property
+    def max_age(self) -> float:
+        """How old an answer may be that is used now."""
+        return self._pause
+
+    def restart(self, now: float) -> None:
+        """Something has changed: short pauses again."""
+        self._pause = self._first
+        self.due = now + self._first
+
+    def begin(self, now: float) -> None:
+        """There is something to ask about."""
+        if self.due is None:
+            self.due = now + self._pause
+
+    def rest(self) -> None:
+        """There is nothing to ask about."""
+        self.due = None
+
+    def answered(self, asked_at: float, now: float, complete: bool) -> None:
+        """There was an answer, of a question asked at ``asked_at``; none at all: ``now``.
+
+        complete: it had all that was wanted; otherwise the next pause is no longer.
+        """
+        if complete:
+            self._pause = min(self._longest, 2 * self._pause)
+        self.due = max(asked_at + self._pause, now + 0.05 * self._pause)
+
+
+def smallest_spacing(environ: Mapping[str, str] | None = None) -> float:
+    """The seconds between two questions that ``$CLUSTERFUTURES_POLL`` asks for at least, or 0."""
+    text = (os.environ if environ is None else environ).get("CLUSTERFUTURES_POLL", "")
+    try:
+        seconds = float(text or 0)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < math.inf:
+        raise OptionError(f"CLUSTERFUTURES_POLL={text!r}: expected a number of seconds, as in CLUSTERFUTURES_POLL=60")
+    return seconds
