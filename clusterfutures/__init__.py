@@ -34,6 +34,7 @@ _HOME = {
     "TransferError": "errors",
     "WorkerDied": "errors",
     "option_help": "schedulers.options",
+    "remaining_time": "node.limit",
 }
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "Usage",
     "WorkerDied",
     "option_help",
+    "remaining_time",
 ]
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
     )
     from clusterfutures.executors import ClusterExecutor, LocalExecutor, PBSExecutor, SlurmExecutor
     from clusterfutures.futures import ClusterFuture, Usage
+    from clusterfutures.node.limit import remaining_time
     from clusterfutures.schedulers.options import option_help
 
 

@@ -13,6 +13,7 @@
     process.py     the process: runs calls, one at a time
     loading.py     functions and arguments from what the client pickled
     output.py      what each call wrote to stdout and stderr
+    limit.py       how long the job has left
     share.py       the slot's share of the job's cores and GPUs
 
     queue/ --claim--> Supervisor --pipe--> process: fn(*args)

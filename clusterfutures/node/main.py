@@ -4,8 +4,8 @@ The script that the scheduler starts ends in
 
     exec python -c '<bootstrap>' <run directory> <pool> <batch> <directory of this package>
 
-(``store/launch.py``) with ``CLUSTERFUTURES_INDEX``, ``_ATTEMPT``, ``_JOB_ID`` and ``_CORES`` set, and after
-``mkdir claimed/<worker>`` (the check-in).  What goes wrong before the supervisor works
+(``store/launch.py``) with ``CLUSTERFUTURES_INDEX``, ``_ATTEMPT``, ``_JOB_ID``, ``_CORES`` and ``_JOB_END`` set, and
+after ``mkdir claimed/<worker>`` (the check-in).  What goes wrong before the supervisor works
 goes to the job's log, as one clear sentence, and to the worker's *ended*.
 """
 

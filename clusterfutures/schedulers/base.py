@@ -144,7 +144,8 @@ class Scheduler(ABC):
 
         The script sets ``CLUSTERFUTURES_INDEX`` (0 .. count-1), ``CLUSTERFUTURES_JOB_ID``
         (the id as ``states`` reports it), ``CLUSTERFUTURES_ATTEMPT`` (0, then 1 after a
-        requeue) and ``CLUSTERFUTURES_CORES`` (cores that the job was given), then runs
+        requeue), ``CLUSTERFUTURES_CORES`` (cores that the job was given) and
+        ``CLUSTERFUTURES_JOB_END`` (its time limit as seconds since the epoch, or empty), then runs
         ``spec.check_in``, modules, setup, and ``exec``s the command.
 
         Raises OptionError for a resource that this scheduler cannot express.

@@ -196,7 +196,13 @@ _SITE_CHOICES = frozenset(
 
 #: what our own script set for the outer job; CLUSTERFUTURES_DIR and its like are settings
 _OUTER_JOB = frozenset(
-    {"CLUSTERFUTURES_INDEX", "CLUSTERFUTURES_JOB_ID", "CLUSTERFUTURES_ATTEMPT", "CLUSTERFUTURES_CORES"}
+    {
+        "CLUSTERFUTURES_INDEX",
+        "CLUSTERFUTURES_JOB_ID",
+        "CLUSTERFUTURES_ATTEMPT",
+        "CLUSTERFUTURES_CORES",
+        "CLUSTERFUTURES_JOB_END",
+    }
 )
 
 #: the outer job's devices: an inner job gets its own, or none

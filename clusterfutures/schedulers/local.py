@@ -36,6 +36,7 @@ _PROLOGUE = (
     'export CLUSTERFUTURES_JOB_ID="${CLUSTERFUTURES_JOB_ID:-$$}"',
     "export CLUSTERFUTURES_ATTEMPT=0",
     'export CLUSTERFUTURES_CORES="${CLUSTERFUTURES_CORES:-1}"',
+    'export CLUSTERFUTURES_JOB_END="${CLUSTERFUTURES_JOB_END:-}"',
 )
 
 
@@ -63,6 +64,7 @@ class _Job:
             "CLUSTERFUTURES_INDEX": str(self.index),
             "CLUSTERFUTURES_JOB_ID": self.job_id,
             "CLUSTERFUTURES_CORES": str(self.cores),
+            "CLUSTERFUTURES_JOB_END": "" if limit is None else str(time.time() + limit),
         }
         with open(self.spec.log_of(self.index), "ab", opener=_private) as log:
             self.process = subprocess.Popen(

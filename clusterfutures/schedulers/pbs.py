@@ -118,6 +118,7 @@ class PBSScheduler(Scheduler):
             f'export CLUSTERFUTURES_INDEX="{index}"',
             'export CLUSTERFUTURES_JOB_ID="${PBS_JOBID%%.*}"',
             f'export CLUSTERFUTURES_CORES="{cores}"',
+            f'export CLUSTERFUTURES_JOB_END="{scripts.job_end(spec)}"',
             f"clusterfutures_log={log_path}",
             "export CLUSTERFUTURES_ATTEMPT=0",
             'if [ -e "$clusterfutures_log" ]; then',

@@ -34,7 +34,7 @@ from collections.abc import Iterable, Sequence
 from clusterfutures.errors import OptionError
 from clusterfutures.schedulers.base import JobSpec
 
-__all__ = ["build", "interpreter", "quoted"]
+__all__ = ["build", "interpreter", "job_end", "quoted"]
 
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 
@@ -142,6 +142,12 @@ def quoted(text: str) -> str:
     if "\r" not in text:
         return shlex.quote(text)
     return f'"${_CR}"'.join(shlex.quote(part) if part else "" for part in text.split("\r"))
+
+
+def job_end(spec: JobSpec) -> str:
+    """When a job that starts now ends, as shell: seconds since the epoch, nothing without a limit."""
+    limit = spec.resources.get("time")
+    return "" if limit is None else f"$(($(date +%s) + {int(limit)}))"
 
 
 def _verbatim(lines: Sequence[str]) -> list[str]:

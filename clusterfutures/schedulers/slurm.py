@@ -75,7 +75,7 @@ class SlurmScheduler(Scheduler):
         return scripts.build(
             spec,
             directives=[f"#SBATCH {shlex.join(words)}" for words in _directives(spec, count)],
-            prologue=_prologue(count),
+            prologue=_prologue(spec, count),
         )
 
     def submit(self, spec: JobSpec, path: str, count: int) -> list[str]:
@@ -260,7 +260,7 @@ def _output(spec: JobSpec, count: int) -> str:
     return f"{log_path}-0.log" if count == 1 else f"{log_path}-%a.log"
 
 
-def _prologue(count: int) -> list[str]:
+def _prologue(spec: JobSpec, count: int) -> list[str]:
     """SLURM_JOB_ID of the last element is the array's own id: name elements by array and index."""
     plain = ("0", "$SLURM_JOB_ID")
     element = ("$SLURM_ARRAY_TASK_ID", "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}")
@@ -270,4 +270,5 @@ def _prologue(count: int) -> list[str]:
         f'export CLUSTERFUTURES_JOB_ID="{job_id}"',
         'export CLUSTERFUTURES_ATTEMPT="${SLURM_RESTART_COUNT:-0}"',
         'export CLUSTERFUTURES_CORES="${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-1}}"',
+        f'export CLUSTERFUTURES_JOB_END="${{SLURM_JOB_END_TIME:-{scripts.job_end(spec)}}}"',
     ]

@@ -11,6 +11,7 @@ import pytest
 from conftest import Ground
 from contract_tasks import wait_until
 
+from clusterfutures import remaining_time
 from clusterfutures.errors import OptionError
 
 
@@ -177,3 +178,12 @@ def test_what_is_kept(ground: Ground) -> None:
         ex.submit(print, "hello").result(30)
     assert (ground.run_directory() / "run.json").exists()
     assert ground.run_directory().stat().st_mode & 0o777 == 0o700
+
+
+def test_a_call_knows_how_long_its_job_has_left(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ground.executor(time="10m", max_workers=1) as ex:
+        assert 400 < ex.submit(remaining_time).result(30) <= 601
+    assert remaining_time() == float("inf"), "no job, no limit"
+    monkeypatch.setenv("CLUSTERFUTURES_JOB_END", "1")  # as in a job that has an executor of its own
+    with ground.executor(time="20m", max_workers=1) as ex:
+        assert 1000 < ex.submit(remaining_time).result(30) <= 1201
