@@ -222,7 +222,11 @@ class Client:
             settings = self.settings
             self.run = RunDirectory.create(os.path.join(settings.directory, _run_name(settings.name)))
             self._pickler = Pickler(self.run)
-            self._write_context()
+            try:
+                self._write_context()
+            except BaseException:
+                self.run.remove()
+                raise
             limits = Limits(
                 settings.max_workers, settings.processes, settings.bins_per_job, self._scheduler.gather_seconds
             )

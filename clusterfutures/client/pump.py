@@ -125,11 +125,7 @@ class Pump:
     def _handle(self, item: Any) -> None:
         match item:
             case Call() | Chunk():
-                if item.pool not in self._pools:
-                    self._pools.add(item.pool)
-                    self._run.open_pool(item.pool)
-                self._ledger.add(item, self._active)
-                self._look_pause = LOOK_SECONDS
+                self._accept(item)
             case Held(future):
                 self._held.add(future)
                 self._ledger.unsettled += 1
@@ -152,6 +148,17 @@ class Pump:
                 self._explained(name, status)
             case Stop(kill):
                 self._stop(kill)
+
+    def _accept(self, item: Call | Chunk) -> None:
+        if item.pool not in self._pools:
+            try:
+                self._run.open_pool(item.pool)
+            except StoreError as error:  # this call fails; when there is space again, the next one tries again
+                item.fail(0, item.count, error)
+                return
+            self._pools.add(item.pool)
+        self._ledger.add(item, self._active)
+        self._look_pause = LOOK_SECONDS
 
     # -- looking at results -----------------------------------------------------
 
@@ -323,14 +330,6 @@ class Pump:
         file.name = names.bin_name(state.bin_id, piece.first, piece.stop)
         try:
             return self._run.publish_bin(state.pool, content)
-        except FileNotFoundError:
-            raise  # the run directory is gone: the end of the run
-        except OSError as error:
-            raise StoreError(
-                message=f"a call could not be written to {self._run.path}: {error.strerror}; "
-                "free some space there, or choose another directory=",
-                path=self._run.path,
-            ) from error
         finally:
             file.lock.release()
 
@@ -366,8 +365,13 @@ class Pump:
         self._roster.revoke(workers)
 
     def set_hungry(self, pool: str, hungry: bool) -> None:
-        """Ask busy workers to share."""
-        self._run.set_hungry(pool, hungry)
+        """Ask busy workers to share; without space for the question, they do not."""
+        try:
+            self._run.set_hungry(pool, hungry)
+        except FileNotFoundError:
+            raise  # the run directory is gone
+        except OSError as error:
+            logger.warning("clusterfutures: cannot ask the workers to share: %s", error)
 
     def settle(self, work: Work, record: Record, worker: Worker) -> CallInfo | None:
         """Pass an outcome on to its future or its map."""

@@ -29,6 +29,7 @@ __all__ = ["Files"]
 
 _DIRECTORY_MODE = 0o700
 _FILE_MODE = 0o600
+_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -131,9 +132,27 @@ class Files:
         os.chmod(path, _DIRECTORY_MODE)
         return True
 
+    def make_parents(self, path: str) -> None:
+        """Make the directories above ``path`` that are missing, each of mode 0700 under any umask."""
+        parent = os.path.dirname(path)
+        if parent and parent != path and not os.path.isdir(parent):
+            self.make_parents(parent)
+            self.make_directory(parent)
+
     def check_directory(self, path: str) -> None:
-        """Refuse a directory that is not ours or that others may write."""
-        _check(os.stat(path, follow_symlinks=False), path, stat.S_ISDIR, "directory")
+        """Refuse a directory that is not ours or that others may write, and a link to one.
+
+        Raises FileNotFoundError when it is not there, StoreError when it is refused.
+        """
+        try:
+            descriptor = os.open(path, _DIRECTORY_FLAGS)
+        except NotADirectoryError:  # a symbolic link, too: the system looks at the kind first
+            kind = "symbolic link" if os.path.islink(path) else "file"
+            raise StoreError(message=f"{path} is a {kind}, not a directory: refused; remove it", path=path) from None
+        try:
+            _check(os.fstat(descriptor), path, stat.S_ISDIR, "directory")
+        finally:
+            os.close(descriptor)
 
     def _open_ours(self, path: str) -> int:
         try:

@@ -24,10 +24,11 @@ and that decides whether the worker exists.  A bin changes hands by rename only.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from clusterfutures.errors import StoreError
@@ -65,12 +66,13 @@ class RunDirectory:
         """
         run = cls(path, files)
         try:
-            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            run.files.make_parents(path)
             if not run.files.make_directory(path):
                 raise StoreError(message=f"the run directory {path} exists already: choose another name", path=path)
             for name in _DIRECTORIES:
                 run.files.make_directory(f"{path}/{name}")
         except OSError as error:
+            run.remove()  # a half of one is of no use; what was there before has raised StoreError
             raise StoreError(
                 message=f"cannot make the run directory {path}: {error.strerror}; "
                 "give directory= or set CLUSTERFUTURES_DIR to a directory that this machine and the nodes share",
@@ -84,6 +86,8 @@ class RunDirectory:
         run = cls(path, files)
         try:
             run.files.check_directory(path)
+            for name in _DIRECTORIES:
+                run.files.check_directory(f"{path}/{name}")
         except FileNotFoundError:
             raise StoreError(message=f"there is no run directory {path} on this machine", path=path) from None
         return run
@@ -102,7 +106,8 @@ class RunDirectory:
 
     def write_context(self, context: dict[str, Any]) -> None:
         """Write what every worker has to know, once per run."""
-        self.files.publish(self.path, names.CONTEXT_FILE, framed([pickle.dumps(context, 5)]))
+        with self._written("what the workers have to know"):
+            self.files.publish(self.path, names.CONTEXT_FILE, framed([pickle.dumps(context, 5)]))
 
     def write_environment(self, text: str) -> str:
         """Write the shell file that a job without our environment reads; its path."""
@@ -132,16 +137,19 @@ class RunDirectory:
 
     def write_object(self, key: str, pieces: Sequence[Bytes]) -> None:
         """Publish an object under its key (the hash of its content)."""
-        self.files.publish(f"{self.path}/{names.OBJECTS}", key, framed(pieces))
+        with self._written(f"an object of {sum(memoryview(piece).nbytes for piece in pieces)} bytes"):
+            self.files.publish(f"{self.path}/{names.OBJECTS}", key, framed(pieces))
 
     def open_pool(self, pool: str) -> None:
         """Make the queue of the workers with one set of resources."""
-        self.files.make_directory(self._queue(pool))
+        with self._written("a queue"):
+            self.files.make_directory(self._queue(pool))
 
     def publish_bin(self, pool: str, content: Bin) -> str:
         """Put a bin in the queue; returns its file's name."""
         name = names.bin_name(content.bin_id, content.first, content.stop)
-        self.files.publish(self._queue(pool), name, pack_bin(content))
+        with self._written("a call"):
+            self.files.publish(self._queue(pool), name, pack_bin(content))
         return name
 
     def take_back(self, pool: str, name: str) -> bool:
@@ -263,7 +271,21 @@ class RunDirectory:
         view = self._late(lambda: self.files.map(path), directory, key, wait)
         return unframed(view, path, check=not checked)
 
-    # -- late names -------------------------------------------------------------
+    # -- no space, late names -------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _written(self, what: str) -> Iterator[None]:
+        """Say what could not be written where.  That the directory has gone stays FileNotFoundError."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise StoreError(
+                message=f"{what} could not be written to {self.path}: {error.strerror}; "
+                "free some space there, or choose another directory=",
+                path=self.path,
+            ) from error
 
     def _queue(self, pool: str) -> str:
         return f"{self.path}/{names.QUEUE}/{pool}"

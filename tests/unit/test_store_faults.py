@@ -452,6 +452,61 @@ def test_refusals_leave_no_descriptor_open(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+@pytest.mark.parametrize("name", [names.QUEUE, names.RESULTS, names.OBJECTS, names.CLAIMED, names.LARGE])
+def test_a_run_whose_inner_directories_are_unsafe_is_refused(run: RunDirectory, name: str) -> None:
+    inner = Path(run.path, name)
+    inner.chmod(0o777)
+    with pytest.raises(StoreError, match=rf"{name} may be written by others"):
+        RunDirectory.open(run.path)
+    inner.chmod(0o700)
+    inner.rename(f"{run.path}-elsewhere")
+    inner.symlink_to(f"{run.path}-elsewhere")
+    with pytest.raises(StoreError, match=rf"{name} is a symbolic link"):
+        RunDirectory.open(run.path)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o777])
+def test_missing_parents_are_made_for_the_owner_alone(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        RunDirectory.create(str(tmp_path / "a" / "b" / "run"))
+    finally:
+        os.umask(before)
+    for made in ("a", "a/b", "a/b/run", "a/b/run/queue"):
+        assert stat.S_IMODE((tmp_path / made).stat().st_mode) == 0o700
+
+
+# -- no space -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_what_cannot_be_written_says_what_and_where(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    writes: list[tuple[str, Callable[[], object]]] = [
+        ("a call", lambda: run.publish_bin("0", a_bin())),
+        ("an object of 7 bytes", lambda: run.write_object("key", [b"content"])),
+        ("what the workers have to know", lambda: run.write_context({})),
+        ("a queue", lambda: run.open_pool("1")),
+    ]
+    for what, write in writes:
+        with monkeypatch.context() as patch:
+            for verb in ("rename", "mkdir"):
+                _refuse(patch, verb, number)
+            with pytest.raises(StoreError, match=f"{what} could not be written to .*{os.strerror(number)}") as caught:
+                write()
+        assert run.path in str(caught.value)
+        write()
+
+
+def test_half_a_run_directory_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        _refuse(patch, "mkdir", errno.ENOSPC, 4)
+        with pytest.raises(StoreError, match="No space left"):
+            RunDirectory.create(str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
 # -- reading --------------------------------------------------------------------------
 
 
