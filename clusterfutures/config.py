@@ -41,7 +41,7 @@ __all__ = [
 
 _PREFIX = "CLUSTERFUTURES_"
 #: variables with this prefix that are no settings: the job's own, and where files are
-_NO_SETTINGS = frozenset({"INDEX", "JOB_ID", "ATTEMPT", "PROFILE", "CONFIG", "SITE_CONFIG"})
+_NO_SETTINGS = frozenset({"INDEX", "JOB_ID", "JOB_END", "ATTEMPT", "PROFILE", "CONFIG", "SITE_CONFIG"})
 _INHERITS = "inherits"
 
 
