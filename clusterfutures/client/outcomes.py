@@ -77,6 +77,9 @@ def decode_values(record: Record, call: str) -> Iterator[Any]:
 
     Raises TransferError at the first that cannot be unpickled.
     """
+    if record.flags & records.PLAIN:
+        yield from _plain_values(record, call)
+        return
     # Each value was pickled alone: one unpickler for all would take what it has memorised
     # from one value for parts of the next, and keep it alive.
     body, at, loads = record.body, 0, pickle.loads
@@ -89,6 +92,16 @@ def decode_values(record: Record, call: str) -> Iterator[Any]:
         raise
     except BaseException as error:
         raise _cannot_unpickle(call, error) from error
+
+
+def _plain_values(record: Record, call: str) -> Iterator[Any]:
+    try:
+        values = records.plain_values(record)
+    except (ValueError, EOFError, TypeError) as error:
+        raise _cannot_unpickle(call, error) from error
+    values.reverse()
+    while values:
+        yield values.pop()
 
 
 def _exception(body: memoryview) -> BaseException:

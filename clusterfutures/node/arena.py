@@ -14,6 +14,7 @@ supervisor reads there what had not been sent, and whose turn it was.
              5 first     index of the open row's first call
              6 output    where the output of the running call starts in the log
              7 version   counts changes that make what was read before invalid
+             8 plain     1 while the open row holds plain values (``records.PLAIN``)
     lengths  of the open row's pickles, four bytes each
     bytes    records, then the open row's pickles
 
@@ -39,8 +40,8 @@ __all__ = ["ARENA_BYTES", "NOBODY", "Arena"]
 ARENA_BYTES = 3 << 20
 NOBODY = (1 << 64) - 1
 
-CURRENT, LOADING, BIN, END, ROW, FIRST, OUTPUT, VERSION = range(8)
-_WORDS = 64
+CURRENT, LOADING, BIN, END, ROW, FIRST, OUTPUT, VERSION, _PLAIN = range(9)
+_WORDS = 128
 # More calls than a process can run before it reports, however short they are.
 _ROW_CALLS = 1 << 17
 _DATA = _WORDS + 4 * _ROW_CALLS
@@ -76,7 +77,7 @@ class Arena:
         """Bytes that another record may take; no row may be open."""
         return ARENA_BYTES - self.words[END]
 
-    def open_row(self, first: int) -> int:
+    def open_row(self, first: int, plain: bool = True) -> int:
         """Start a row of values at call ``first``, whose turn it is; where its bytes start.
 
         The pickles are then written with ``write``, one after the other, the length of
@@ -86,6 +87,7 @@ class Arena:
         words[VERSION] += 1
         words[FIRST] = first
         words[CURRENT] = first
+        words[_PLAIN] = plain
         at = words[ROW] = words[END] + records.HEADER.size
         self._memory.seek(at)
         return at
@@ -99,7 +101,7 @@ class Arena:
             start = words[ROW]
             end = start + size + 4 * count
             self.bytes[start + size : end] = self.bytes[_WORDS : _WORDS + 4 * count]
-            header = (records.VALUES, 0, words[BIN], first, count, size + 4 * count)
+            header = (records.VALUES, self._row_flags(), words[BIN], first, count, size + 4 * count)
             records.HEADER.pack_into(self.bytes, words[END], *header)
             words[END] = end
 
@@ -124,6 +126,9 @@ class Arena:
             return None
         return first, count, sum(self.lengths[:count])
 
+    def _row_flags(self) -> int:
+        return records.PLAIN if self.words[_PLAIN] else 0
+
     # -- the supervisor's side --------------------------------------------------
 
     def remains(self) -> bytes:
@@ -135,7 +140,7 @@ class Arena:
         first, count, size = row
         start = self.words[ROW]
         body = bytes(self.bytes[start : start + size]) + bytes(self.lengths[:count])
-        return found + records.pack(records.VALUES, self.words[BIN], first, count, body)
+        return found + records.pack(records.VALUES, self.words[BIN], first, count, body, self._row_flags())
 
     def glance(self) -> bytes:
         """The records that a living process has not sent; nothing when it changed them

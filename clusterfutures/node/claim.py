@@ -105,14 +105,18 @@ class Claim:
     def to_report(self, found: bytes, upto: int | None = None) -> bytes:
         """Of these records of the process, what has not been reported; counts them as so.
 
-        upto: the call that they reach up to, when that is known.
+        upto: the call that they reach up to, when the process has sent them; None when they
+        were found in its arena.
         """
         if not found:
             return b""
         already = self.reported
         if records.bin_of(found) != self.bin_id:
             return b""  # of the bin before: sent, but the process was killed before it forgot them
-        upto = self.reached(found) if upto is None else upto
+        if upto is None:
+            if records.first_call(found) > max(already, self.done):
+                return b""  # what comes before has been sent, and is still in the pipe
+            upto = self.reached(found)
         self.reported = max(already, upto)
         return found if records.first_call(found) >= already else records.pieces_from(found, already)
 

@@ -23,6 +23,7 @@ sent; whatever kills the process is judged by the supervisor.
 
 from __future__ import annotations
 
+import marshal
 import os
 import pickle
 import resource
@@ -46,6 +47,7 @@ from clusterfutures.node.loading import Loader
 from clusterfutures.node.output import Capture
 from clusterfutures.store import records
 from clusterfutures.store.bins import CallHead
+from clusterfutures.store.records import PLAIN_FORMAT
 from clusterfutures.store.run import LARGE_BYTES, RunDirectory
 
 __all__ = ["CALLS", "CHUNK", "RANGE", "REPLY", "Process", "Worked"]
@@ -240,20 +242,26 @@ class Process:
     def _run_range(self, first: int, stop: int, last: bool) -> int:
         """Run calls of the chunk: the loop that a million short calls go through."""
         arena, words, lengths, write = self._arena, self._arena.words, self._arena.lengths, self._arena.write
-        function, clock, dumps, forked = self._chunk_function, time.perf_counter, pickle.dumps, self._forked
+        function, clock, forked = self._chunk_function, time.perf_counter, self._forked
+        dumps, plain_dumps, plain_types = pickle.dumps, marshal.dumps, records.PLAIN_TYPES
         chunk = self._chunk[first:stop]
         due = clock() + REPORT_SECONDS
-        at, row = arena.open_row(first), first
+        at, row, plain = arena.open_row(first), first, True
         for index, arguments in enumerate(chunk, first):
             try:
                 value = function(*arguments)
             except BaseException as error:
-                at, row = self._add_unusual(index, self._raised(error)), index + 1
+                at, row, plain = self._add_unusual(index, self._raised(error)), index + 1, True
             else:
                 if forked:
                     os._exit(0)
                 try:
-                    data = dumps(value, 5)
+                    if plain and type(value) in plain_types:
+                        data = plain_dumps(value, PLAIN_FORMAT)
+                    else:
+                        data = dumps(value, 5)
+                        if plain:
+                            at, row, plain = self._pickled_row(index), index, False
                     at += len(data)
                 except BaseException:  # said why when it is tried again, below
                     at = ARENA_BYTES
@@ -262,11 +270,11 @@ class Process:
                     lengths[index - row] = len(data)
                     words[CURRENT] = index + 1
                 else:
-                    at, row = self._add_unusual(index, self._packed(value)), index + 1
+                    at, row, plain = self._add_unusual(index, self._packed(value)), index + 1, True
             if clock() > due and index + 1 < stop:
                 self._capture.settle()
                 self._report(index + 1)
-                at, row = arena.open_row(index + 1), index + 1
+                at, row, plain = arena.open_row(index + 1), index + 1, True
                 due = clock() + REPORT_SECONDS
         value = None
         if last:
@@ -274,6 +282,11 @@ class Process:
         self._capture.settle()
         self._report(stop, GROUP_DONE)
         return stop - first
+
+    def _pickled_row(self, index: int) -> int:
+        """The row goes on with values that have to be pickled: opens the next."""
+        self._arena.close_row()
+        return self._arena.open_row(index, plain=False)
 
     def _add_unusual(self, index: int, worked: Worked) -> int:
         """A call of a chunk whose outcome does not go into the open row; opens the next."""

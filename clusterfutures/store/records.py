@@ -9,7 +9,8 @@ Pure functions of bytes.  A record says something about calls ``first`` up to
     BEGUN     these calls have been handed to a process; body: slot number
     VALUE     this call returned; body: its pickle
     VALUES    these calls returned; body: their pickles, one after the other, then the
-              length of each (4 bytes)
+              length of each (4 bytes); with the flag PLAIN they are not pickled but
+              marshalled
     ERROR     this call raised; body: pickled (exception or None, text, traceback, ...)
     LARGE_ERROR  the same, its body in a file; body: the file's name
     LARGE     this call returned; body: name of the file that holds the pickle
@@ -23,14 +24,25 @@ when, how long, how much memory, and the call's own output, or where it stands.
 
 from __future__ import annotations
 
+import marshal
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-__all__ = ["CallInfo", "Record", "bin_of", "first_call", "pack", "pack_info", "pieces_from", "records", "split_info"]
+__all__ = [
+    "CallInfo", "Record", "bin_of", "first_call", "pack", "pack_info", "pieces_from", "plain_values", "records",
+    "split_info",
+]  # fmt: skip
 
 STARTED, BEGUN, VALUE, VALUES, ERROR, LARGE, LARGE_ERROR, DIED, RETURNED, ENDED = range(1, 11)
-INFO = 1
+INFO, PLAIN = 1, 2
+
+#: What may stand in a row of plain values: whole in itself, and the same on both sides.
+#: Such values are many (a number is what most calls return), and pickling each alone, as
+#: it must be to survive a crash in the next call, costs several times as much.
+PLAIN_TYPES = frozenset({int, float, complex, bool, type(None), str, bytes})
+#: the oldest format that has floats in binary: without references between values
+PLAIN_FORMAT = 2
 
 HEADER = struct.Struct("<BBQIIQ")
 _INFO = struct.Struct("<dddQIQQI")
@@ -109,7 +121,14 @@ def _row_from(record: Record, start: int) -> bytes:
     at = len(record.body) - 4 * record.calls
     lengths = record.body[at:].cast("I")
     body = bytes(record.body[sum(lengths[:skipped]) : at]) + bytes(lengths[skipped:])
-    return pack(VALUES, record.bin_id, start, left, body)
+    return pack(VALUES, record.bin_id, start, left, body, record.flags)
+
+
+def plain_values(record: Record) -> list[Any]:
+    """All values of a row of plain values: one after the other they are what is inside a
+    marshalled list."""
+    values: list[Any] = marshal.loads(b"[" + record.calls.to_bytes(4, "little") + record.body)
+    return values
 
 
 def records(segment: memoryview) -> Iterator[Record]:

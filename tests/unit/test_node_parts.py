@@ -221,6 +221,36 @@ def test_what_was_seen_at_a_glance_is_not_reported_again(seed: int) -> None:
     assert [(index, value) for _, index, value in decoded(reported, RunDirectory("/"))] == [(i, i) for i in range(60)]
 
 
+def test_a_glance_never_runs_ahead_of_what_is_still_in_the_pipe() -> None:
+    """A process has sent calls 0 to 2 and gone on when the supervisor, which has not read
+    that yet, looks into its arena: reporting call 3 first would lose the others."""
+    claim = a_claim(CHUNK, 10, 10)
+    sent, later = (records.pack(records.VALUE, 5, at, 1, pickle.dumps(at)) for at in (0, 3))
+    sent = records.pack(records.VALUE, 5, 0, 3, sent)
+    assert claim.to_report(later) == b""
+    assert claim.to_report(sent, 3) == sent
+    assert claim.to_report(later) == later
+
+
+def test_plain_values_and_others_share_a_row_and_survive(run: RunDirectory) -> None:
+    """Numbers and texts are marshalled, what cannot be is pickled, in the order of the calls."""
+    values = [1, 2.5, None, True, "x\udc80", b"", 1 << 80, [1], 3, "end", (1, 2), 1j, OwnFloat(7.0), 4]
+    driven = Driven(run)
+    try:
+        driven.load(values.__getitem__, [(i,) for i in range(len(values))])
+        replies = driven.hear(GROUP_DONE)
+    finally:
+        driven.close()
+    found = list(decoded(b"".join(reply.records for reply in replies), run))
+    assert [(index, value, type(value)) for _, index, value in found] == [
+        (index, value, type(value)) for index, value in enumerate(values)
+    ]
+
+
+class OwnFloat(float):
+    """A number of another class than the built-in one, as numpy's are."""
+
+
 def test_what_is_left_of_a_row() -> None:
     """A glance may have seen the beginning of a row that is then reported whole."""
     data = [pickle.dumps("x" * i) for i in range(9)]
