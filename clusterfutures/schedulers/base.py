@@ -26,7 +26,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
-__all__ = ["Answer", "JobSpec", "JobState", "JobStatus", "Scheduler"]
+__all__ = ["AFTER", "Answer", "Dependency", "JobSpec", "JobState", "JobStatus", "QueuedJob", "Scheduler"]
 
 
 class JobState(enum.Enum):
@@ -86,6 +86,44 @@ class Answer(NamedTuple):
     asked_at: float
 
 
+#: the kinds of dependencies: what the other job must have come to before a job starts
+AFTER = ("ok", "any", "notok")
+
+
+class Dependency(NamedTuple):
+    """A job that has to end before another may start.
+
+    job_id: as ``submit`` returns it; of an array its elements, or one of them where the
+        scheduler can wait for an element (Slurm).
+    kind: how it has to end: "ok" (exit code 0), "notok", or "any".
+    """
+
+    job_id: str
+    kind: str = "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedJob:
+    """One job of a scheduler's list, whoever submitted it.
+
+    owner, partition: user and partition (queue).  nodes: hosts, a name each.
+    cores, memory: in all, and MiB as asked for; None where the scheduler does not tell.
+    submitted, started, ended: seconds since the epoch, None when not yet or not known.
+    ``ended`` is a fact of jobs that have ended only, never an estimate.
+    """
+
+    status: JobStatus
+    name: str = ""
+    owner: str = ""
+    partition: str = ""
+    nodes: tuple[str, ...] = ()
+    cores: int | None = None
+    memory: int | None = None
+    submitted: float | None = None
+    started: float | None = None
+    ended: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class JobSpec:
     """What to run as a job, for any scheduler.
@@ -100,6 +138,9 @@ class JobSpec:
     env: variables to export, quoted by us, arriving exactly as given.
     environment_file: shell file to source where the scheduler exports no environment.
     launcher: argv put in front of ``command`` (``apptainer exec image``).
+    dependencies: jobs that have to end first.  The scheduler keeps them, so they hold when
+        the program that submitted is gone; a job whose dependency can no longer come true
+        ends without having started, as CANCELLED.
     """
 
     name: str
@@ -114,6 +155,7 @@ class JobSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     environment_file: str = ""
     launcher: Sequence[str] = ()
+    dependencies: Sequence[Dependency] = ()
 
     def log_of(self, index: int) -> str:
         """The path that element ``index`` writes its output to."""
@@ -197,6 +239,13 @@ class Scheduler(ABC):
         """Everything the scheduler still knows of one ended job (costlier than
         ``states``: accounting, ``scontrol``); None when it knows nothing."""
         return self.states([job_id]).get(job_id)
+
+    @abstractmethod
+    def queue(self) -> list[QueuedJob]:
+        """All jobs of all users that the scheduler lists, elements of arrays one by one,
+        with one command.  Ended ones are among them for as long as the scheduler keeps
+        them.  Raises SchedulerUnavailable when there was no answer.
+        """
 
     @abstractmethod
     def cancel(self, job_ids: Sequence[str]) -> None:

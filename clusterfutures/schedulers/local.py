@@ -23,7 +23,7 @@ from typing import ClassVar
 
 from clusterfutures.errors import SubmitError
 from clusterfutures.schedulers import script as scripts
-from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, Scheduler
+from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, QueuedJob, Scheduler
 from clusterfutures.schedulers.command import scrubbed_environment
 
 __all__ = ["LocalScheduler", "cores_here"]
@@ -57,6 +57,7 @@ class _Job:
         self.process: subprocess.Popen[bytes] | None = None
         self.cancelled_at: float | None = None
         self.deadline: float | None = None
+        self.reason = ""
 
     def start(self) -> None:
         limit = self.spec.resources.get("time")
@@ -86,7 +87,7 @@ class _Job:
         host = os.uname().nodename
         if self.process is None:
             state = JobState.PENDING if self.cancelled_at is None else JobState.CANCELLED
-            return JobStatus(self.job_id, state, state.name)
+            return JobStatus(self.job_id, state, state.name, reason=self.reason)
         code = self.process.poll()
         if code is None:
             return JobStatus(self.job_id, JobState.RUNNING, "RUNNING", host=host)
@@ -150,6 +151,21 @@ class LocalScheduler(Scheduler):
             for job_id in wanted
         }
 
+    def queue(self) -> list[QueuedJob]:
+        self._fill()
+        owner = str(os.getuid())
+        return [
+            QueuedJob(
+                job.status(),
+                name=job.spec.name,
+                owner=owner,
+                nodes=(os.uname().nodename,) if job.process is not None else (),
+                cores=job.cores,
+                memory=job.spec.resources.get("memory"),
+            )
+            for job in self._jobs.values()
+        ]
+
     def cancel(self, job_ids: Sequence[str]) -> None:
         for job_id in job_ids:
             job = self._jobs.get(job_id)
@@ -192,10 +208,28 @@ class LocalScheduler(Scheduler):
                 job.signal(signal.SIGKILL)
         for job in self._jobs.values():
             if job.process is None and job.cancelled_at is None:
+                verdict = self._may_start(job)
+                if verdict is False:
+                    job.cancelled_at, job.reason = now, "a job that it depends on did not end as it had to"
+                if not verdict:
+                    continue
                 if job.cores > free:
                     return
                 job.start()
                 free -= job.cores
+
+    def _may_start(self, job: _Job) -> bool | None:
+        """True when its dependencies have come true, False when they cannot, None for not yet."""
+        verdicts: list[bool | None] = []
+        for wanted in job.spec.dependencies:
+            other = self._jobs.get(wanted.job_id)
+            state = JobState.GONE if other is None else other.status().state
+            if not state.is_final:
+                verdicts.append(None)
+            else:
+                ok = state is JobState.COMPLETED
+                verdicts.append({"ok": ok, "notok": not ok, "any": True}[wanted.kind])
+        return False if False in verdicts else None if None in verdicts else True
 
 
 def _private(path: str, flags: int) -> int:

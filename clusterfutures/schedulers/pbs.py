@@ -3,6 +3,7 @@
     script()  JobSpec -> text, its #PBS lines and qsub's arguments from one list
     submit()  qsub ... script                      -> 25, or 25[0] ... 25[9]
     states()  qstat, one command for all           -> JobStatus by id, or GONE
+    queue()   qstat without ids                    -> QueuedJob each
     find()    qselect -N name (Torque: qstat)
     cancel()  qdel 25 26[3]
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Iterable, Sequence
@@ -28,8 +30,9 @@ from typing import ClassVar
 
 from clusterfutures.errors import SchedulerUnavailable, SubmitError
 from clusterfutures.schedulers import pbs_parse as parse
+from clusterfutures.schedulers import pbs_queue
 from clusterfutures.schedulers import script as scripts
-from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, Scheduler
+from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, QueuedJob, Scheduler
 from clusterfutures.schedulers.command import Result, cluster_key, run, scrubbed_environment
 from clusterfutures.schedulers.pbs_dialects import Dialect, dialect_of, extra_has
 
@@ -87,7 +90,7 @@ class PBSScheduler(Scheduler):
     def script(self, spec: JobSpec, count: int) -> str:
         return scripts.build(
             spec,
-            directives=[f"#PBS {shlex.join(words)}" for words in self._directives(spec, count)],
+            directives=[f"#PBS {' '.join(map(_in_directive, words))}" for words in self._directives(spec, count)],
             prologue=self._prologue(spec, count),
         )
 
@@ -105,6 +108,7 @@ class PBSScheduler(Scheduler):
             ["-N", self.dialect.job_name(spec.name)],
             *(self.dialect.array(count) if count > 1 else []),
             *(words for words in defaults if not extra_has(extra, words[0])),
+            *self.dialect.dependency(spec.dependencies),
             *self.dialect.resources(spec.resources),
             *([list(extra)] if extra else []),
         ]
@@ -180,6 +184,15 @@ class PBSScheduler(Scheduler):
     def question_key(self) -> str:
         return cluster_key("qstat")
 
+    def queue(self) -> list[QueuedJob]:
+        records = self._records([])
+        arrays = {job_id.partition("[")[0] for job_id in records if re.search(r"\[\d+\]$", job_id)}
+        return [
+            pbs_queue.job_of(parse.status_of(job_id, record, self.dialect.exits), record)
+            for job_id, record in records.items()
+            if not (job_id.endswith("[]") and job_id[:-2] in arrays)
+        ]
+
     def _records(self, job_ids: Sequence[str]) -> dict[str, parse.Record]:
         result = self._qstat(job_ids)
         records = self.dialect.records(result.stdout)
@@ -232,6 +245,12 @@ class PBSScheduler(Scheduler):
 def _ask(argv: Sequence[str]) -> Result:
     """Run a command that may be run twice."""
     return run(argv, timeout=_ASK_SECONDS, env=scrubbed_environment(), attempts=3, transient=parse.TRANSIENT)
+
+
+def _in_directive(word: str) -> str:
+    """A word of a #PBS line.  qsub leaves quotes there in the value, so they are for words
+    that would fall apart without them, not for the brackets of ``afterok:25[]``."""
+    return shlex.quote(word) if re.search(r"[\s'\"]", word) or not word else word
 
 
 def _ids(number: str, count: int) -> list[str]:

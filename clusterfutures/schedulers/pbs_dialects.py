@@ -13,10 +13,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from clusterfutures.errors import SubmitError
+from clusterfutures.errors import OptionError, SubmitError
 from clusterfutures.schedulers import options
 from clusterfutures.schedulers import pbs_parse as parse
-from clusterfutures.schedulers.base import JobState
+from clusterfutures.schedulers.base import Dependency, JobState
 
 __all__ = ["Dialect", "Pro", "Torque", "dialect_of"]
 
@@ -43,6 +43,10 @@ class Dialect(ABC):
     @abstractmethod
     def resources(self, resources: Mapping[str, Any]) -> list[list[str]]:
         """Options for what the job asks for, ``extra`` not among them."""
+
+    @abstractmethod
+    def dependency(self, dependencies: Sequence[Dependency]) -> list[list[str]]:
+        """Options for the jobs that have to end first."""
 
     @abstractmethod
     def question(self, job_ids: Iterable[str], *, history: bool, plain: bool = False) -> list[str]:
@@ -88,6 +92,9 @@ class Pro(Dialect):
 
     def array(self, count: int) -> list[list[str]]:
         return [["-J", f"0-{count - 1}"], ["-r", "y"]]  # "job arrays are always rerunnable"
+
+    def dependency(self, dependencies: Sequence[Dependency]) -> list[list[str]]:
+        return _depend(dependencies, "")
 
     def resources(self, resources: Mapping[str, Any]) -> list[list[str]]:
         nodes = resources.get("nodes", 1)
@@ -142,6 +149,9 @@ class Torque(Dialect):
     def array(self, count: int) -> list[list[str]]:
         return [["-t", f"0-{count - 1}"]]
 
+    def dependency(self, dependencies: Sequence[Dependency]) -> list[list[str]]:
+        return _depend(dependencies, "array")
+
     def resources(self, resources: Mapping[str, Any]) -> list[list[str]]:
         nodes = resources.get("nodes", 1)
         if "memory" in resources:  # mem= is of the whole job here
@@ -170,6 +180,23 @@ class Torque(Dialect):
 
     def found(self, stdout: str, name: str) -> tuple[str, bool] | None:
         return parse.newest(job_id for job_id, job in parse.parse_xml(stdout).items() if job.get("job_name") == name)
+
+
+def _depend(dependencies: Sequence[Dependency], for_arrays: str) -> list[list[str]]:
+    """``-W depend=afterok:1:2,afterany:3[]``; ``for_arrays`` ends the word for an array.
+
+    Neither qsub takes an element of an array, so one waits for the whole of it.
+    """
+    clauses: dict[str, list[str]] = {}
+    for one in dependencies:
+        if not re.fullmatch(r"\d+(?:\[\d*\])?(?:\.[\w.-]+)?", one.job_id):
+            raise OptionError(f"{one.job_id!r} is no id of a PBS job: write '25', or '25[]' for an array")
+        job_id = re.sub(r"\[\d*\]", "[]", one.job_id)
+        ids = clauses.setdefault(f"after{one.kind}{for_arrays if '[]' in job_id else ''}", [])
+        if job_id not in ids:
+            ids.append(job_id)
+    text = ",".join(f"{word}:{':'.join(ids)}" for word, ids in clauses.items())
+    return [["-W", f"depend={text}"]] if text else []
 
 
 def _asked(job_ids: Iterable[str]) -> list[str]:

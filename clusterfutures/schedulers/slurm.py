@@ -3,6 +3,7 @@
     script()  JobSpec -> text, its #SBATCH lines and sbatch's arguments from one list
     submit()  sbatch --parsable ... script        -> 123, or 123_0 ... 123_9
     states()  squeue of all my jobs, one command  -> JobStatus by id, or GONE
+    queue()   squeue of everybody's jobs          -> QueuedJob each
     explain() scontrol show job, then sacct       -> how one job ended
     cancel()  scancel 123 124_[0-9]
 
@@ -16,6 +17,7 @@ sacct is asked about single jobs only, and no more once it said that accounting 
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import re
@@ -26,10 +28,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from clusterfutures.errors import OptionError, SchedulerUnavailable, SubmitError, SubmitLimitReached
-from clusterfutures.schedulers import options
+from clusterfutures.schedulers import options, slurm_queue
 from clusterfutures.schedulers import script as scripts
 from clusterfutures.schedulers import slurm_parse as parse
-from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, Scheduler
+from clusterfutures.schedulers.base import Dependency, JobSpec, JobState, JobStatus, QueuedJob, Scheduler
 from clusterfutures.schedulers.command import Result, cluster_key, run, scrubbed_environment
 
 __all__ = ["SlurmScheduler"]
@@ -135,13 +137,17 @@ class SlurmScheduler(Scheduler):
     def question_key(self) -> str:
         return cluster_key("squeue", self._cluster or os.environ.get("SBATCH_CLUSTERS", ""))
 
-    def _squeue(self, fields: str) -> Result:
+    def queue(self) -> list[QueuedJob]:
+        return slurm_queue.parse_jobs(self._squeue(slurm_queue.FORMAT, everybody=True).stdout)
+
+    def _squeue(self, fields: str, *, everybody: bool = False) -> Result:
         """All my jobs, ended ones included, one line per element.
 
         Asked by user, not by id: the controller sends no more for it, one unknown id is
         an error in squeue, and the question is the same for all of a user's programs.
         """
-        argv = ["squeue", "-h", "-r", "-t", "all", "-u", str(os.getuid()), "-o", fields]
+        whose = [] if everybody else ["-u", str(os.getuid())]
+        argv = ["squeue", "-h", "-r", "-t", "all", *whose, "-o", fields]
         result = self._ask(argv)
         if result.returncode != 0 or "error:" in result.stderr:
             # An "error:" with status 0 (an unknown user) comes with an empty list, and an
@@ -229,11 +235,23 @@ def _directives(spec: JobSpec, count: int) -> list[list[str]]:
         [f"--output={_output(spec, count)}"],
         ["--open-mode=append"],  # or a requeue would wipe the log of the first run
         *([] if count == 1 else [[f"--array=0-{count - 1}"]]),
+        *_dependency(spec.dependencies),
         *([] if "nodes" in spec.resources else [["--nodes=1"]]),
         [f"--ntasks={nodes}"],
         *([text] for _, text in options.spell(spec.resources, "slurm")),
     ]
     return [*words, *_extra(spec.resources)]
+
+
+def _dependency(dependencies: Sequence[Dependency]) -> list[list[str]]:
+    """Without kill-on-invalid-dep a job whose dependency failed stays pending for ever."""
+    if not dependencies:
+        return []
+    clauses = []
+    for kind, group in itertools.groupby(sorted(dependencies, key=lambda one: one.kind), lambda one: one.kind):
+        ids = ":".join(_safe("id of a dependency", one.job_id) for one in group)
+        clauses.append(f"after{kind}:{ids}")
+    return [[f"--dependency={','.join(clauses)}"], ["--kill-on-invalid-dep=yes"]]
 
 
 def _extra(resources: Mapping[str, Any]) -> list[list[str]]:

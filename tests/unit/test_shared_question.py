@@ -16,7 +16,7 @@ import pytest
 from clusterfutures.client.rhythm import Rhythm, smallest_spacing
 from clusterfutures.errors import OptionError, SchedulerUnavailable
 from clusterfutures.schedulers import shared
-from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, Scheduler
+from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, QueuedJob, Scheduler
 
 FASTER = 900.0  # an hour in four seconds
 processes = multiprocessing.get_context("fork")
@@ -58,6 +58,9 @@ class Counted(Scheduler):
         raise NotImplementedError
 
     def cancel(self, job_ids: Sequence[str]) -> None:
+        raise NotImplementedError
+
+    def queue(self) -> list[QueuedJob]:
         raise NotImplementedError
 
 
