@@ -10,6 +10,7 @@ A comment before a block changes that:
 
     <!-- test: pytest -->    a test module, for pytest
     <!-- test: ci -->        a command that .ci/run runs, word by word
+    <!-- test: config -->    a configuration file without a mistake
     <!-- table: options -->  comes before the table of resources
 """
 
@@ -21,12 +22,14 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from clusterfutures import config
 from clusterfutures.schedulers.options import OPTIONS
 from clusterfutures.testing import FakePBS
 from clusterfutures.testing.real_slurm import RealSlurm
@@ -138,8 +141,22 @@ def test_ci_runs_what_the_readme_says(block: Block) -> None:
     assert block.text.strip() in lines
 
 
+@of("toml", "config")
+def test_configuration(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No mistake is found in it, and every key of every profile arrives."""
+    file = tmp_path / "config.toml"
+    file.write_text(block.text)
+    file.chmod(0o600)
+    monkeypatch.setenv("CLUSTERFUTURES_CONFIG", str(file))
+    assert config.problems() == []
+    content = tomllib.loads(block.text)
+    everywhere = {key for key, value in content.items() if not isinstance(value, dict)}
+    for name, profile in content["profile"].items():
+        assert config.load().options(name).keys() >= everywhere | profile.keys() - {"inherits"}
+
+
 def test_no_block_is_left_out() -> None:
-    known = {("python", ""), ("python", "pytest"), ("sh", ""), ("sh", "ci"), ("text", "")}
+    known = {("python", ""), ("python", "pytest"), ("sh", ""), ("sh", "ci"), ("toml", "config"), ("text", "")}
     assert [block for block in BLOCKS if (block.language, block.mark) not in known] == []
     pictures = [block for block in BLOCKS if block.language == "text"]
     assert len(pictures) == 1, "a ```text block needs <!-- output --> before it"

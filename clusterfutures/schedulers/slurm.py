@@ -279,7 +279,11 @@ def _output(spec: JobSpec, count: int) -> str:
 
 
 def _prologue(spec: JobSpec, count: int) -> list[str]:
-    """SLURM_JOB_ID of the last element is the array's own id: name elements by array and index."""
+    """SLURM_JOB_ID of the last element is the array's own id: name elements by array and index.
+
+    SLURM_JOB_END_TIME is not exported by older versions (22.05.8 does not): there the limit
+    that was asked for counts from now, and one that only the site or ``extra`` sets is unknown.
+    """
     plain = ("0", "$SLURM_JOB_ID")
     element = ("$SLURM_ARRAY_TASK_ID", "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}")
     index, job_id = plain if count == 1 else element
