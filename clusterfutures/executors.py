@@ -225,6 +225,16 @@ class ClusterExecutor(_Calls):
         """
         self._client.shutdown(wait, cancel_futures)
 
+    def terminate_workers(self) -> None:
+        """End the workers' jobs now, and shut down without waiting.
+
+        Calls that run fail with JobFailed, all others are cancelled.  As in Python 3.14's
+        ``ProcessPoolExecutor``: for when a normal ``shutdown`` would take too long.
+        Returns at once, whether the scheduler answers or not; a ``shutdown`` after it
+        waits until the jobs have been told to end and the run directory is gone.
+        """
+        self._client.shutdown(False, True, "terminate_workers() was called")
+
     def __exit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> bool | None:
         """Wait for all calls; but when the block is left by an exception, cancel what has
         not begun and end what is running."""

@@ -25,17 +25,17 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from clusterfutures.client import failures
 from clusterfutures.client.clerk import Clerk, Explained, Refused, Seen, Submitted
 from clusterfutures.client.inbox import Inbox, Phase
 from clusterfutures.client.ledger import Ledger
 from clusterfutures.client.messages import Cancelled, Held, Ready, Stop
+from clusterfutures.client.outcomes import Place
 from clusterfutures.client.roster import Roster
 from clusterfutures.client.state import BinState, Limits, Piece, Work, Worker, WorkerState
 from clusterfutures.client.work import Call, Chunk, QueueFile
-from clusterfutures.errors import InitializerFailed, StoreError
+from clusterfutures.errors import InitializerFailed, JobFailed, StoreError
 from clusterfutures.futures import ClusterFuture
-from clusterfutures.schedulers.base import JobState, JobStatus
+from clusterfutures.schedulers.base import JobStatus
 from clusterfutures.store import names, records
 from clusterfutures.store.bins import CALLS, Bin
 from clusterfutures.store.records import CallInfo, Record
@@ -246,6 +246,7 @@ class Pump:
         self._ledger.fail_everything(error)
         for future in self._held:
             future._complete(None, error("a call that waits for others"))
+        self._ledger.unsettled -= len(self._held)
         self._held.clear()
 
     # -- the end ----------------------------------------------------------------
@@ -261,9 +262,9 @@ class Pump:
             future.cancel()
         if kill:
             running = [w for w in self._roster.workers.values() if w.state is WorkerState.RUNNING]
-            status = JobStatus("", JobState.CANCELLED, "CANCELLED", kill)
+            place = running[0].place if running else Place("", "")
             self._fail_everything(
-                lambda call: failures.job_failed(status, running[0].place if running else None, call, "", "", True)
+                lambda call: JobFailed(job_id=place.job_id, state="CANCELLED", reason=kill, host=place.host, call=call)
             )
             self._roster.revoke([w for w in self._roster.workers.values() if w.state is WorkerState.PENDING])
             self._clerk.cancel(self._roster.watched())

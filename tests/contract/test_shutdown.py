@@ -99,6 +99,38 @@ def test_cancel_futures_ends_a_map(ground: Ground, tmp_path: Path) -> None:
     assert running.result(30) == 1
 
 
+def test_terminate_workers(ground: Ground, tmp_path: Path) -> None:
+    """What runs fails, what waits is cancelled, nothing is accepted; it returns at once."""
+    ex = ground.executor(max_workers=1)
+    running = ex.submit(tasks.block, tmp_path / "started", tmp_path / "release")
+    tasks.await_file(tmp_path / "started")
+    waiting = [ex.submit(tasks.touch_and_return, tmp_path / f"ran-{n}") for n in range(5)]
+    depends = ex.submit(tasks.add, running, 1)
+    began = time.monotonic()
+    ex.terminate_workers()
+    assert time.monotonic() - began < 0.5
+    error = running.exception(5)
+    assert isinstance(error, JobFailed)
+    assert "terminate_workers() was called" in str(error)
+    assert "from outside" not in str(error), "it was the program itself"
+    cf.wait(waiting, 5)
+    assert all(future.cancelled() for future in waiting)
+    wait_until(depends.done, "a call that waits for another ends too", 5)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        ex.submit(tasks.double, 1)
+    ex.terminate_workers()  # twice is no error
+    ex.shutdown()
+    wait_until(lambda: _nothing_is_left(ground), "jobs, processes and files are gone", 10)
+    assert not list(tmp_path.glob("ran-*"))
+
+
+def test_terminate_workers_of_one_that_was_never_used(ground: Ground) -> None:
+    ex = ground.executor()
+    ex.terminate_workers()
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        ex.submit(tasks.double, 1)
+
+
 def test_an_exception_in_the_block(ground: Ground, tmp_path: Path) -> None:
     """What runs is ended, what has not begun is cancelled, and it does not take long."""
     with pytest.raises(LookupError), ground.executor(max_workers=1) as ex:  # noqa: PT012
