@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "client": {"client", "store", "schedulers.base", "binning", "futures", "errors", "__init__"},
     "config_file": {"errors"},
     "config": {"config_file", "schedulers", "errors"},
+    "jobs": {"jobs", "config", "schedulers", "errors"},
     "executors": {"client", "config", "schedulers", "futures", "errors"},
     "testing": {"testing"},
     "demo": {"__init__", "errors", "schedulers", "demo"},

@@ -1,0 +1,9 @@
+"""Batch jobs from Python: one command or function, one job, one directory.
+
+    submit() -> Job --files.py--> <base>/<name>-<token>/ --scheduler--> run.sh on a node
+                 ^                  job.json, run.sh, out, err, exit          |
+                 +------- wait, get ------+<---------------------------------+
+
+``job`` has the Job, ``files`` its directory, ``function`` what runs a function on the node.
+The directory holds all that another program needs: ``Job.attach(path)``.
+"""

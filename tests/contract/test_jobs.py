@@ -1,0 +1,79 @@
+"""Jobs on every scheduler: commands, functions, dependencies, and another program that attaches."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from clusterfutures.errors import JobFailed, OptionError
+from clusterfutures.jobs.job import Job, submit
+from clusterfutures.schedulers.base import JobState
+from tests.conftest import Ground
+
+
+@pytest.fixture
+def start(ground: Ground) -> Callable[..., Job]:
+    name = {"torque": "pbs"}.get(ground.name, ground.name)
+
+    def submitted(*args: Any, **options: Any) -> Job:
+        return submit(*args, scheduler=name, directory=str(ground.work / "jobs"), **options)
+
+    return submitted
+
+
+def test_a_command(start: Callable[..., Job], ground: Ground) -> None:
+    job = start('echo "$1 $PWD"; echo oops >&2; exit 3', ["a  b"])
+    assert job.get(40) == (3, f"a  b {ground.work}\n", "oops\n")
+    assert (job.state, job.exitcode) == (JobState.FAILED, 3)
+    job.clean()
+    assert list((ground.work / "jobs").iterdir()) == []
+
+
+def test_a_function(start: Callable[..., Job]) -> None:
+    offset = 5
+    assert start(lambda x, y=0: x + y + offset, [1], {"y": 2}).get(40) == 8
+    job = start(lambda: {}["missing"])
+    with pytest.raises(KeyError, match="missing"):
+        job.get(40)
+    assert job.state is JobState.FAILED
+
+
+def test_a_dependant_of_a_failed_job_fails_with_that_reason(start: Callable[..., Job], ground: Ground) -> None:
+    bad = start(f"while [ ! -e {ground.work}/go ]; do sleep 0.05; done; exit 1")
+    next_one = start("true", dependencies=bad)
+    repair = start("true", dependencies={"notok": bad})
+    (ground.work / "go").touch()
+    with pytest.raises(JobFailed, match=f"depends on did not end so: .*{bad.id}"):
+        next_one.get(40)
+    assert next_one.state is JobState.FAILED
+    assert repair.get(40)[0] == 0
+
+
+def test_cancel(start: Callable[..., Job]) -> None:
+    job = start("sleep 50")
+    job.cancel()
+    assert job.wait(40).state in (JobState.CANCELLED, JobState.GONE)
+
+
+@pytest.mark.on("slurm", "pbs", "torque")
+def test_another_program_attaches(start: Callable[..., Job]) -> None:
+    first = start(pow, [2, 10])
+    second = start("echo done", dependencies=[first])
+    code = (
+        "from clusterfutures.jobs.job import Job\n"
+        f"print(Job.attach({first.path!r}).get(40), Job.attach({second.path!r}).get(40))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=True)
+    assert done.stdout == "1024 (0, 'done\\n', '')\n"
+
+
+@pytest.mark.on("local")
+def test_what_is_no_job_is_refused(start: Callable[..., Job]) -> None:
+    with pytest.raises(OptionError, match="is no job"):
+        start("true", dependencies=[3.5])
+    with pytest.raises(OptionError, match="one of ok, any, notok"):
+        start("true", dependencies={"later": 3})
