@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "1.0.0.dev0"
 
 _HOME = {
+    "Arguments": "arguments",
+    "IterableQueue": "iterable_queue",
+    "RC_PARAMS": "cluf.rcfile",
     "ClusterExecutor": "executors",
     "LocalExecutor": "executors",
     "PBSExecutor": "executors",
@@ -37,11 +40,14 @@ _HOME = {
     "remaining_time": "node.limit",
 }
 
+# RC_PARAMS is not among them: "import *" must not read a file of the user's
 __all__ = [
+    "Arguments",
     "ClusterError",
     "ClusterExecutor",
     "ClusterFuture",
     "InitializerFailed",
+    "IterableQueue",
     "JobFailed",
     "LocalExecutor",
     "OptionError",
@@ -59,6 +65,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from clusterfutures.arguments import Arguments
+    from clusterfutures.cluf.rcfile import RC_PARAMS as RC_PARAMS
     from clusterfutures.errors import (
         ClusterError,
         InitializerFailed,
@@ -73,6 +81,7 @@ if TYPE_CHECKING:
     )
     from clusterfutures.executors import ClusterExecutor, LocalExecutor, PBSExecutor, SlurmExecutor
     from clusterfutures.futures import ClusterFuture, Usage
+    from clusterfutures.iterable_queue import IterableQueue
     from clusterfutures.node.limit import remaining_time
     from clusterfutures.schedulers.options import option_help
 

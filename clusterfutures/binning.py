@@ -2,13 +2,17 @@
 
 map       knows its length   -> ``map_sizes``: a few bins a slot, smaller at the end
 submit    a stream           -> ``stream_size``: one call a bin until calls prove short
+cluf      a number of bins   -> ``dealt`` by position, ``hashed`` by arguments; ``ranges`` reads "0-2,5"
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
+import re
+from collections.abc import Iterable
 
-__all__ = ["BIN_SECONDS", "BINS_PER_SLOT", "map_sizes", "stream_size"]
+__all__ = ["BIN_SECONDS", "BINS_PER_SLOT", "dealt", "hashed", "map_sizes", "ranges", "stream_size"]
 
 #: work in a bin of short calls, in seconds
 BIN_SECONDS = 0.1
@@ -43,3 +47,37 @@ def stream_size(waiting: int, seconds_per_call: float | None, slots: int) -> int
     most = max(1, int(BIN_SECONDS / max(seconds_per_call, 1e-7)))
     least = max(1, most // 20)
     return max(1, min(most, waiting, max(least, math.ceil(waiting / max(1, slots)))))
+
+
+# ----------------------------------------------------- which bin a call belongs to
+
+
+def dealt(index: int, bins: int) -> int:
+    """The bin of the call at ``index``, dealt out like playing cards."""
+    return index % bins
+
+
+def hashed(texts: Iterable[str], bins: int) -> int:
+    """The bin of a call with these arguments; the same in every process and Python."""
+    digest = hashlib.sha1("".join(texts).encode("utf-8", "surrogatepass"), usedforsecurity=False)
+    return int(digest.hexdigest(), 16) % bins
+
+
+def ranges(text: str) -> list[int | str]:
+    """What ``0-2,7,my_kwarg`` lists: [0, 1, 2, 7, "my_kwarg"].
+
+    ``,`` or ``;`` separate, ``-`` or ``:`` make ranges that include their end, a third
+    number is the step.  Words that are no numbers stay words.
+    """
+    found: list[int | str] = []
+    for word in re.split(r"[,;]", text):
+        word = word.strip()
+        numbers = [int(part) for part in re.split(r"[-:]", word)] if re.fullmatch(r"\d+([-:]\d+){0,2}", word) else []
+        if not numbers:
+            found.append(word)
+            continue
+        start, stop, step = [*numbers, numbers[0], 1][:3] if len(numbers) == 1 else [*numbers, 1][:3]
+        if stop < start or step < 1:
+            raise ValueError(f"the range {word!r} is empty")
+        found.extend(range(start, stop + 1, step))
+    return found

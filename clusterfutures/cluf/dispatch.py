@@ -1,0 +1,246 @@
+"""Dispatch mode: write a script for each bin, submit them, follow them, gather outputs.
+
+    settings --Plan--> scripts in jobs_dir --submit()--> one array, or a job each
+                                           --follow()--> exit files, job states --> gathered
+
+An array's element runs the script of its bin: ``bash name-$INDEX-12.pbs``.  Bins that ask
+for different things (a ``{subjob}`` in an option) go as a job each.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable
+from itertools import islice
+from types import SimpleNamespace
+from typing import Any
+
+from clusterfutures.cluf.outputs import HEADER
+from clusterfutures.cluf.progress import Progress
+from clusterfutures.cluf.reading import Given
+from clusterfutures.cluf.scripts import Bin, Plan, asked, text_of
+from clusterfutures.cluf.selecting import bin_of
+from clusterfutures.errors import ArrayTooLarge, ClusterError, OptionError, SchedulerUnavailable
+from clusterfutures.schedulers import by_name, find_scheduler
+from clusterfutures.schedulers.base import JobSpec, Scheduler
+
+__all__ = ["run"]
+
+_LATE_SECONDS = 10.0
+_MARK = "\x01"
+
+
+def run(iterable: Iterable[Any], settings: SimpleNamespace, given: Given) -> int:
+    """Write the scripts, and do with them what the settings say; returns the exit status."""
+    scheduler, dialect = _scheduler(settings)
+    count = settings.nodes or 1
+    if settings.iterations:
+        calls = sum(1 for _ in islice(iterable, settings.limit))
+        count = max(1, -(-calls // settings.iterations))
+    plan = Plan(settings, given, count, dialect)
+    bins = plan.bins()
+    texts = [text_of(plan, one) for one in bins]
+    if settings.dry_run:
+        return _dry_run(iterable, plan, bins, texts)
+    _check_outputs(plan, bins)
+    _write(plan, bins, texts)
+    print(f"cluf: wrote {count} script{'s' * (count != 1)}, {_listed(bins)}")
+    if scheduler is None or not (settings.queue or settings.wait):
+        print(f"cluf: run one with: bash {shlex.quote(bins[0].script)}; --queue submits them")
+        return 0
+    return _submit_and_follow(scheduler, plan, bins)
+
+
+def _listed(bins: list[Bin]) -> str:
+    return bins[0].script if len(bins) == 1 else f"{bins[0].script} ... {os.path.basename(bins[-1].script)}"
+
+
+def _scheduler(settings: SimpleNamespace) -> tuple[Scheduler | None, str]:
+    """The adapter (None: no scheduler is here), and the dialect of the scripts."""
+    wanted = settings.scheduler
+    found = by_name("pbs" if wanted == "torque" else wanted) if wanted else find_scheduler()
+    here = found.name != "local" and found.is_here()
+    if (settings.queue or settings.wait) and not here:
+        raise OptionError(
+            f"there is no {wanted or 'scheduler'} on this machine to submit to: without --queue the scripts are "
+            "written, to be run by hand (bash NAME)"
+        )
+    if not here:
+        return None, wanted or ("torque" if settings.pbs_options else "slurm" if settings.slurm_options else "")
+    scheduler = found()
+    dialect: Any = getattr(scheduler, "dialect", None)
+    return scheduler, wanted or (type(dialect).__name__.lower().replace("pro", "pbs") if dialect else found.name)
+
+
+def _dry_run(iterable: Iterable[Any], plan: Plan, bins: list[Bin], texts: list[str]) -> int:
+    place = bin_of(plan.settings, plan.count)
+    sizes = Counter(place(index, given) for index, given in enumerate(islice(iterable, plan.settings.limit)))
+    for one in bins:
+        print(f"{one.script}: {sizes[one.number]} calls")
+    print(f"\n{texts[0]}\nnothing was written")
+    return 0
+
+
+def _check_outputs(plan: Plan, bins: list[Bin]) -> None:
+    parts = [os.path.join(plan.directory, one.part) for one in bins if one.part]
+    there = [path for path in [*parts, *([plan.settings.output] if parts else [])] if os.path.exists(path)]
+    if there and not plan.settings.resume:
+        raise OptionError(f"{there[0]} is there already: go on with it by --resume, or remove it")
+
+
+def _write(plan: Plan, bins: list[Bin], texts: list[str]) -> None:
+    try:
+        os.makedirs(plan.directory, exist_ok=True)
+        for one, text in zip(bins, texts, strict=True):
+            os.makedirs(os.path.dirname(one.stdout), exist_ok=True)
+            os.makedirs(os.path.dirname(one.stderr), exist_ok=True)
+            if os.path.exists(one.exit):
+                os.unlink(one.exit)
+            with open(one.script, "w", encoding="utf-8", errors="surrogateescape") as file:
+                file.write(text)
+            os.chmod(one.script, 0o755)
+    except OSError as error:
+        raise OptionError(f"jobs_dir {plan.directory} cannot be written to: {error}") from None
+
+
+# ----------------------------------------------------------------------- submitting
+
+
+def _submit_and_follow(scheduler: Scheduler, plan: Plan, bins: list[Bin]) -> int:
+    jobs: dict[str, Bin] = {}
+    try:
+        _submit(scheduler, plan, bins, jobs)
+        if plan.settings.wait:
+            return _follow(scheduler, plan, jobs)
+    except (KeyboardInterrupt, ClusterError) as error:
+        if jobs:
+            scheduler.cancel(list(jobs))
+        ended = sum(os.path.exists(one.exit) for one in bins)
+        print(f"cluf: cancelled {len(jobs)} jobs; {ended} of {len(bins)} bins had finished", file=sys.stderr)
+        if isinstance(error, KeyboardInterrupt):
+            return 130
+        raise
+    print("cluf: --wait would follow them and gather their outputs")
+    return 0
+
+
+def _submit(scheduler: Scheduler, plan: Plan, bins: list[Bin], jobs: dict[str, Bin]) -> None:
+    """As one array; as a job each when bins differ or arrays are too small here."""
+    varies = any("{subjob}" in str(v) for k, v in plan.options.items() if k not in ("name", "stdout", "stderr"))
+    if len(bins) > 1 and not varies and len(bins) <= scheduler.array_limit():
+        try:
+            _submit_some(scheduler, plan, bins, jobs)
+            return
+        except ArrayTooLarge:
+            print(f"cluf: no array of {len(bins)} elements is possible here, submitting each bin", file=sys.stderr)
+    for one in bins:
+        _submit_some(scheduler, plan, [one], jobs)
+    print(f"cluf: submitted {len(bins)} job{'s' * (len(bins) != 1)}: {', '.join(list(jobs)[:5])}", end="")
+    print(" ..." if len(jobs) > 5 else "")
+
+
+def _submit_some(scheduler: Scheduler, plan: Plan, bins: list[Bin], jobs: dict[str, Bin]) -> None:
+    pattern = plan.bin(_MARK if len(bins) > 1 else bins[0].number)
+    index = '"$CLUSTERFUTURES_INDEX"'
+    script, stdout, stderr = (
+        index.join(shlex.quote(part) for part in path.split(_MARK))
+        for path in (pattern.script, pattern.stdout, pattern.stderr)
+    )
+    options = {
+        name: value.format(subjob=bins[0].number) if isinstance(value, str) and len(bins) == 1 else value
+        for name, value in plan.options.items()
+    }
+    name = pattern.name.replace(_MARK, "all")
+    spec = JobSpec(
+        name=name,
+        command=["/bin/bash", "-c", f"CLUF_EXIT=1 exec /bin/bash {script} >{stdout} 2>{stderr}"],
+        log=os.path.join(plan.directory, f"{name}.job"),
+        cwd=plan.directory,
+        resources=asked(options, plan.settings.processes, plan.place),
+    )
+    path = os.path.join(plan.directory, f"{name}.submit")
+    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(scheduler.script(spec, len(bins)))
+    ids = scheduler.submit(spec, path, len(bins))
+    jobs.update(zip(ids, bins, strict=True))
+    if len(bins) > 1:
+        print(f"cluf: submitted {len(bins)} bins as one array, jobs {ids[0]} ... {ids[-1]}")
+
+
+# ------------------------------------------------------------------------ following
+
+
+def _follow(scheduler: Scheduler, plan: Plan, jobs: dict[str, Bin]) -> int:
+    """Until every bin has said how it ended, or its job is over without a word."""
+    progress = Progress(len(jobs), "bins")
+    ended: dict[str, str] = {}
+    over: dict[str, tuple[float, str]] = {}
+    pause, longest = scheduler.poll_seconds
+    asked_at = 0.0
+    while len(ended) < len(jobs):
+        listed = set(os.listdir(plan.directory))  # a listing is fresh where a stat may not be
+        for job_id, one in jobs.items():
+            if job_id not in ended and os.path.basename(one.exit) in listed:
+                ended[job_id] = _read(one.exit)
+        now = time.monotonic()
+        if now - asked_at >= pause:
+            asked_at, pause = now, min(longest, pause * 1.5)
+            for job_id, why in _states(scheduler, [job for job in jobs if job not in ended]).items():
+                over.setdefault(job_id, (now, why))
+        ended |= {job: why for job, (at, why) in over.items() if now - at > _LATE_SECONDS and job not in ended}
+        progress.show(len(ended), sum(said != "0" for said in ended.values()))
+        time.sleep(0.2 if len(ended) < len(jobs) else 0)
+    progress.close()
+    _gather(plan, list(jobs.values()))
+    return _report(plan, jobs, ended)
+
+
+def _read(path: str) -> str:
+    with open(path) as file:
+        return file.read().strip()
+
+
+def _states(scheduler: Scheduler, job_ids: list[str]) -> dict[str, str]:
+    try:
+        found = scheduler.states(job_ids) if job_ids else {}
+    except SchedulerUnavailable:
+        return {}  # asked again later; the exit files tell as well
+    return {
+        job_id: f"its job ended: {job.word or job.state.value}" for job_id, job in found.items() if job.state.is_final
+    }
+
+
+def _gather(plan: Plan, bins: list[Bin]) -> None:
+    output = plan.settings.output
+    if not output:
+        return
+    header = HEADER[os.path.splitext(output)[1]]
+    with open(f"{output}.tmp", "wb") as whole:
+        whole.write(header)
+        for one in bins:
+            path = os.path.join(plan.directory, one.part)
+            if os.path.exists(path):
+                with open(path, "rb") as part:
+                    part.seek(len(header))
+                    shutil.copyfileobj(part, whole)
+    os.replace(f"{output}.tmp", output)
+
+
+def _report(plan: Plan, jobs: dict[str, Bin], ended: dict[str, str]) -> int:
+    bad = {job: said for job, said in ended.items() if said != "0"}
+    for job, said in list(bad.items())[:10]:
+        one = jobs[job]
+        why = f"exit status {said}" if said.isdigit() else said
+        print(f"\ncluf: bin {one.number} (job {job}) failed: {why}; see {one.stderr}", file=sys.stderr)
+        if os.path.exists(one.stderr):
+            with open(one.stderr, errors="replace") as file:
+                print("".join(f"    {line}" for line in file.readlines()[-15:]), end="", file=sys.stderr)
+    results = f"; results are in {plan.settings.output}" if plan.settings.output else ""
+    good = len(jobs) - len(bad)
+    print(f"cluf: {good} of {len(jobs)} bins finished well{results}")
+    return 1 if bad else 0

@@ -1,0 +1,125 @@
+"""The commands: options together, the script loaded, one of the two modes run."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType, ModuleType, SimpleNamespace
+from typing import Any
+
+from clusterfutures.cluf import direct, loading, rcfile
+from clusterfutures.cluf.help import completion, help_text
+from clusterfutures.cluf.reading import Given, merge, parse
+from clusterfutures.errors import ClusterError, OptionError
+
+__all__ = ["clum", "main"]
+
+_COMMAND_LINE = "the command line"
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: to be handled as a Ctrl-C is."""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """``cluf``: returns the exit status, 0 well, 1 calls failed, 2 a mistake, 130 interrupted."""
+    return _guarded("cluf", words)
+
+
+def clum(words: Sequence[str] | None = None) -> int:
+    """``clum``: direct mode, with ``clum_options`` of the script."""
+    return _guarded("clum", words)
+
+
+def _guarded(program: str, words: Sequence[str] | None) -> int:
+    before = signal.signal(signal.SIGTERM, _terminated)
+    try:
+        return _run(program, parse(sys.argv[1:] if words is None else words))
+    except (OptionError, ClusterError) as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminated(_number: int, _frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _run(program: str, given: Given) -> int:
+    if given.help:
+        print(help_text(), end="")
+        return 0
+    if given.options.get("completion"):
+        print(completion(merge([(_COMMAND_LINE, given.options)]).completion, program), end="")
+        return 0
+    if not given.script:
+        raise OptionError("which script? Try: cluf script.py, or cluf --help")
+    merge([(_COMMAND_LINE, given.options)])  # mistakes there show before the script is run
+    options = rcfile.read()
+    merge([("~/.clufrc", options)])
+    module = _loaded(program, given)
+    settings = merge([(_COMMAND_LINE, given.options), *_of_script(module, program), ("~/.clufrc", options)])
+    target = loading.target_of(module, settings.target or "target")
+    dispatching = program == "cluf" and _dispatches(settings, given)
+    if program == "clum" and {"nodes", "iterations", "queue"} & set(given.options):
+        raise OptionError("clum works on this machine only: cluf makes and submits jobs")
+    try:
+        iterable = loading.arguments_of(module, settings.args or "args")
+    except (OptionError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        return _blame(program, f"{settings.args or 'args'}() of {given.script} raised", error)
+    if not dispatching:
+        return direct.run(target, iterable, settings)
+    from clusterfutures.cluf.dispatch import run as dispatch  # direct mode must start fast
+
+    return dispatch(iterable, settings, given)
+
+
+def _dispatches(settings: SimpleNamespace, given: Given) -> bool:
+    if settings.mode is None:
+        jobs = bool(settings.nodes or settings.iterations)
+        dispatching = jobs and given.options.get("bins") is None
+        if jobs and not dispatching and {"nodes", "iterations"} & set(given.options):
+            raise OptionError("the command line: --bins chooses part of the work, --nodes divides it: give one of them")
+    else:
+        dispatching = settings.mode == "dispatch"
+    if not dispatching and {"queue", "wait"} & set(given.options) and (given.options.get("queue") is not False):
+        raise OptionError("the command line: --queue and --wait need a number of jobs, --nodes=N or --iterations=N")
+    return dispatching
+
+
+def _of_script(module: ModuleType, program: str) -> list[tuple[str, Any]]:
+    name = f"{program}_options"
+    return [(f"{name} in {module.__file__}", getattr(module, name))] if hasattr(module, name) else []
+
+
+def _loaded(program: str, given: Given) -> ModuleType:
+    try:
+        return loading.load(given.script, given.rest)
+    except (OptionError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        sys.exit(_blame(program, f"importing {given.script} failed", error))
+
+
+def _blame(program: str, what: str, error: BaseException) -> int:
+    """Show the user's own frames of an error in the script."""
+    trace = error.__traceback__
+    frozen = (importlib.util.__file__, "<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>")
+    while trace is not None and (
+        "clusterfutures/cluf/" in trace.tb_frame.f_code.co_filename or trace.tb_frame.f_code.co_filename in frozen
+    ):
+        trace = trace.tb_next
+    print("".join(traceback.format_exception(type(error), error, trace)), end="", file=sys.stderr)
+    print(f"{program}: {what}, see above", file=sys.stderr)
+    return 2

@@ -1,0 +1,233 @@
+"""Options from the command line, from the script, from ~/.clufrc, in that order.
+
+    words --parse()--> given ─┐
+    cluf_options in script   ─┼─ merge() ─> Settings: values read and checked
+    ~/.clufrc                ─┘
+
+Every mistake is an ``OptionError`` of one line that says where it is.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+from clusterfutures.binning import ranges
+from clusterfutures.cluf.table import EXCLUSIVE, ROWS, Row, by_name
+from clusterfutures.errors import OptionError
+
+__all__ = ["Given", "merge", "parse"]
+
+_YES = ("1", "true", "yes", "on")
+_NO = ("0", "false", "no", "off", "")
+
+
+class Given(NamedTuple):
+    """The command line: the script, its own arguments, options as they were written."""
+
+    script: str
+    rest: list[str]
+    options: dict[str, Any]
+    help: bool
+
+
+def parse(words: Sequence[str]) -> Given:
+    """Take the command line apart; what follows ``--`` is the script's own."""
+    words = list(words)
+    rest: list[str] = []
+    if "--" in words:
+        cut = words.index("--")
+        words, rest = words[:cut], words[cut + 1 :]
+    script = ""
+    options: dict[str, Any] = {}
+    while words:
+        word = words.pop(0)
+        if word in ("-h", "--help"):
+            return Given(script, rest, {}, True)
+        if not word.startswith("-") or word == "-":
+            if script:
+                raise OptionError(
+                    f"the command line has a second script, {word!r}, after {script!r}: "
+                    "what the script itself is to see goes after --"
+                )
+            script = word
+            continue
+        if word in ("--no-q", "-no-q", "--no-queue"):
+            options["queue"] = False
+            continue
+        row, value = _option(word)
+        if row.kind == "flag":
+            options[row.key] = value if value is not None else True
+            continue
+        if value is None and not words:
+            raise OptionError(f"the command line: {word} needs a value, {row.value}")
+        options[row.key] = words.pop(0) if value is None else value
+    return Given(script, rest, options, False)
+
+
+def _option(word: str) -> tuple[Row, str | None]:
+    """``--name``, ``--name=value``, ``-n``, ``-nvalue``; also ``-name=value``, as the old pages write."""
+    name, equals, value = word.lstrip("-").partition("=")
+    long = word.startswith("--") or (bool(equals) and len(name) > 1)
+    row = by_name(name) if long else None
+    if not word.startswith("--") and row is None:
+        row = next((row for row in ROWS if row.short and row.short == word[1]), None)
+        name, value = word[1:2], word[2:].removeprefix("=")
+        equals = value
+    if row is None or row.where == "file":
+        where = "is set in cluf_options or ~/.clufrc only" if row else "is no option" + _near(name)
+        raise OptionError(f"the command line: {word.partition('=')[0]} {where} (cluf --help lists them)")
+    return row, value if equals else None
+
+
+def _near(name: str) -> str:
+    near = difflib.get_close_matches(name, [row.name for row in ROWS], n=1)
+    return f", did you mean --{near[0]}?" if near else ""
+
+
+def merge(places: Sequence[tuple[str, Mapping[str, Any]]]) -> SimpleNamespace:
+    """Settings from ``(name of the place, its options)``, the strongest place first."""
+    found: dict[str, Any] = {row.key: None for row in ROWS}
+    for place, options in places:
+        read = _read_place(place, options)
+        for pair in EXCLUSIVE:
+            if all(read.get(name) is not None for name in pair):
+                raise OptionError(f"{place}: {pair[0]} and {pair[1]} exclude each other, give one of them")
+            if any(found[name] is not None for name in pair):
+                read = {name: value for name, value in read.items() if name not in pair}
+        for name, value in read.items():
+            if found[name] is None:
+                found[name] = value
+    return SimpleNamespace(**found)
+
+
+def _read_place(place: str, options: Any) -> dict[str, Any]:
+    if not isinstance(options, Mapping):
+        raise OptionError(f"{place}: expected a dictionary of options, not {type(options).__name__}")
+    read = {}
+    for name, value in options.items():
+        row = by_name(str(name))
+        if row is None:
+            raise OptionError(f"{place}: {name!r} is no option{_near(str(name))}")
+        if row.where == "cli" and place != "the command line":
+            raise OptionError(f"{place}: {name!r} can be given on the command line only")
+        if value is None:
+            continue
+        try:
+            read[row.key] = _READERS[row.kind](row, value)
+        except ValueError as error:
+            raise OptionError(f"{place}: {row.name}={value!r} cannot be used: {error}") from None
+    return read
+
+
+def _word(row: Row, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("expected a name")
+    return value
+
+
+def _count(row: Row, value: Any) -> int:
+    if isinstance(value, bool) or not re.fullmatch(r"\s*[0-9]+\s*", str(value)) or int(value) < 1:
+        raise ValueError("expected a whole number from 1 on")
+    return int(value)
+
+
+def _seconds(row: Row, value: Any) -> float:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = 0.0
+    if not 0 < seconds < 1e9:
+        raise ValueError("expected a number of seconds above 0")
+    return seconds
+
+
+def _flag(row: Row, value: Any) -> bool:
+    if isinstance(value, str) and value.lower() not in _YES + _NO:
+        raise ValueError("expected true or false")
+    return value.lower() in _YES if isinstance(value, str) else bool(value)
+
+
+def _output(row: Row, value: Any) -> str:
+    if not str(value).endswith((".jsonl", ".pkl", ".csv")):
+        raise ValueError("expected a file name that ends in .jsonl, .pkl or .csv")
+    return str(value)
+
+
+def _bins(row: Row, value: Any) -> tuple[list[int], int]:
+    listed, slash, total = str(value).partition("/")
+    try:
+        wanted, count = ranges(listed), int(total)
+    except ValueError:
+        wanted, count = [], 0
+    if not slash or not wanted or any(not isinstance(number, int) or not 0 <= number < count for number in wanted):
+        raise ValueError("expected bins and their total, like 0/3 or 0-2,5/10, each from 0 to the total less one")
+    return sorted({int(number) for number in wanted}), count
+
+
+def _list(row: Row, value: Any) -> list[int | str]:
+    items = list(value) if isinstance(value, list | tuple) else ranges(str(value))
+    good = all((isinstance(item, int) and not isinstance(item, bool)) or str(item).isidentifier() for item in items)
+    if not items or not good or (row.name == "key" and len(items) > 1):
+        raise ValueError("expected " + ("one position or name" if row.name == "key" else "arguments like 0-2,5,name"))
+    return items
+
+
+def _choice(row: Row, value: Any) -> str:
+    if value not in row.choices:
+        raise ValueError(f"choose from {', '.join(row.choices)}")
+    return str(value)
+
+
+def _env(row: Row, value: Any) -> str:
+    """As shell words in front of a command: strings as they are, dictionaries quoted."""
+    if isinstance(value, Mapping):
+        words = [f"{name}={shlex.quote(str(text))}" for name, text in value.items()]
+        names = [str(name) for name in value]
+    else:
+        text = str(value)
+        if "\n" in text:
+            raise ValueError("it has a line break: give a dictionary in cluf_options")
+        words, names = [text], [word.partition("=")[0] if "=" in word else word + " " for word in shlex.split(text)]
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError(f"{name.strip()!r} is no NAME=value: quote blanks twice, as in --env='A=\"b c\"'")
+    return " ".join(words)
+
+
+def _files(row: Row, value: Any) -> list[str]:
+    names = [str(name) for name in value] if isinstance(value, list | tuple) else str(value).split(",")
+    for name in names:
+        try:
+            with open(name, encoding="utf-8", errors="surrogateescape"):
+                pass
+        except OSError as error:
+            raise ValueError(f"{name}: {error.strerror}") from None
+    return names
+
+
+def _lines(row: Row, value: Any) -> list[str]:
+    if not isinstance(value, list | tuple) or not all(isinstance(line, str) for line in value):
+        raise ValueError("expected a list of shell lines")
+    return list(value)
+
+
+def _options(row: Row, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError("expected a dictionary, like {'ppn': 4}")
+    for name, text in value.items():
+        if not re.fullmatch(r"[A-Za-z][\w.-]*", str(name)):
+            raise ValueError(f"{name!r} is no name of an option")
+        if any(ord(c) < 32 or ord(c) == 127 for c in str(text)):
+            raise ValueError(f"{name} contains a control character")
+    return dict(value)
+
+
+_READERS = {
+    "word": _word, "count": _count, "seconds": _seconds, "flag": _flag, "output": _output, "bins": _bins,
+    "list": _list, "choice": _choice, "env": _env, "files": _files, "lines": _lines, "options": _options,
+}  # fmt: skip

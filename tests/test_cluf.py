@@ -1,0 +1,182 @@
+"""``cluf`` as it is used: every command of its pages, in a directory of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from clusterfutures.cluf.outputs import records
+
+ROOT = Path(__file__).resolve().parents[1]
+
+SCRIPT = """
+import sys
+from clusterfutures import Arguments
+def target(x, y=0, z=0, *more, my_kwarg=None):
+    if x == "fail":
+        raise ValueError("it fails")
+    return x
+args = [(i, i % 3, i % 12) for i in range(24)]
+def my_iterable():
+    return (Arguments(i, 1, 2, my_kwarg=i) for i in range(24))
+def words():
+    return sys.argv[1:]
+def bad():
+    return ["a", "fail", "b"]
+def wait(x):
+    import os, time
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+"""
+
+
+class User:
+    """Someone with an empty home, a script, and a directory."""
+
+    def __init__(self, directory: Path, variables: dict[str, str]) -> None:
+        self.here = directory / "here"
+        self.here.mkdir()
+        (self.here / "my_script.py").write_text(SCRIPT)
+        (directory / "home").mkdir()
+        self.home = directory / "home"
+        self.variables = {**os.environ, **variables, "HOME": str(self.home), "PYTHONPATH": str(ROOT)}
+
+    def start(self, words: Sequence[str], program: str = "main") -> subprocess.Popen[str]:
+        code = f"import sys; from clusterfutures.cluf.main import {program}; sys.exit({program}())"
+        return subprocess.Popen(
+            [sys.executable, "-c", code, *words], cwd=self.here, env=self.variables, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def cluf(self, *words: str, status: int = 0, program: str = "main") -> tuple[str, str]:
+        with self.start(words, program) as process:
+            out, err = process.communicate(timeout=60)
+        assert process.returncode == status, out + err
+        return out, err
+
+    def ran(self, *words: str, program: str = "main") -> set[object]:
+        """The first arguments of the calls that ran."""
+        output = self.here / "r.jsonl"
+        self.cluf(words[0], "-o", str(output), *words[1:], program=program)
+        found = [json.loads(line)["value"] for line in output.read_text().splitlines()]
+        output.unlink()
+        assert len(found) == len(set(found))
+        return set(found)
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> User:
+    return User(tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("my_script", set(range(24))),
+        ("my_script.py --target=target --args=my_iterable --processes=12", set(range(24))),
+        ("my_script --bin=0/3", set(range(0, 24, 3))),
+        ("my_script --bins=0-2,5/10", {0, 1, 2, 5, 10, 11, 12, 15, 20, 21, 22}),
+        ("my_script --bin=0,1/3", {i for i in range(24) if i % 3 < 2}),
+        ("my_script -key=1 -b 2/3", set(range(2, 24, 3))),
+        ("my_script --key=2 --bins=5/12", {5, 17}),
+        ("my_script --limit 5", set(range(5))),
+        ("my_script -a words -- one two", {"one", "two"}),
+    ],
+)
+def test_direct(user: User, words: str, wanted: set[object]) -> None:
+    assert user.ran(*words.split()) == wanted
+
+
+def test_clum(user: User) -> None:
+    with (user.here / "my_script.py").open("a") as script:
+        script.write("clum_options = {'bins': '1/3', 'hash': '0'}\n")
+    assert user.ran("my_script.py", program="clum") == {
+        i for i in range(24) if int(hashlib.sha1(str(i).encode()).hexdigest(), 16) % 3 == 1
+    }
+
+
+@pytest.mark.parametrize("listed", ["0-2,5,my_kwarg", "0", "0-2,7"])
+def test_hashed_bins_share_all_calls(user: User, listed: str) -> None:
+    shares = [user.ran("my_script", "-a", "my_iterable", f"-hash={listed}", "-b", f"{n}/3") for n in range(3)]
+    assert sum(map(len, shares)) == 24
+    assert set.union(*shares) == set(range(24))
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "pkl", "csv"])
+def test_failures_are_listed_and_resumed(user: User, kind: str) -> None:
+    _, err = user.cluf("my_script", "-a", "bad", "-o", f"r.{kind}", status=1)
+    assert "call 1 failed: ('fail'): ValueError: it fails" in err
+    assert "Traceback" in err
+    assert "clusterfutures/" not in err
+    found = {r["index"]: r["error"] for r in records(str(user.here / f"r.{kind}"))}
+    assert (found[0], found[2]) == (None, None)
+    _, err = user.cluf("my_script", "-a", "bad", "-o", f"r.{kind}", "--resume", status=1)
+    assert "finished 1 call, 1 of them failed (2 were done before)" in err
+    _, err = user.cluf("my_script", "-a", "bad", "-o", f"r.{kind}", status=2)
+    assert "--resume" in err
+
+
+def test_a_call_that_kills_its_process_fails_alone(user: User) -> None:
+    (user.here / "dies.py").write_text(
+        "import os, time\nargs = range(300)\n"
+        "def target(x):\n    if x == 250: os._exit(3)\n    if x == 7: time.sleep(9)\n"
+    )
+    _, err = user.cluf("dies", "--timeout", "0.5", status=1)
+    assert "call 250 failed: (250): killed the process that ran it: exit status 3" in err
+    assert "call 7 failed: (7): took longer than --timeout=0.5 s" in err
+    assert "finished 300 calls, 2 of them failed" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "rc", "said"),
+    [
+        ("", "", "which script?"),
+        ("nowhere", "", "there is no script 'nowhere'"),
+        ("my_script --nods=3", "", "did you mean --nodes?"),
+        ("my_script -b 3/3", "", "each from 0 to the total less one"),
+        ("my_script -n 2 -i 2", "", "the command line: nodes and iterations exclude each other"),
+        ("my_script -k 0 -b 1/3", "", "is 3; --key needs a bin there"),
+        ("my_script", "{", "~/.clufrc, line 1"),
+        ("my_script -n 2 --env=A=1_B", "", "is no NAME=value"),
+        ("my_script", '{"nods": 1}', "~/.clufrc: 'nods' is no option, did you mean --nodes?"),
+        ("my_script", '{"mode": "direct"}', "can be given on the command line only"),
+        ("my_script -t nobody", "", "has no function 'nobody': it has sys, Arguments, target"),
+        ("my_script -q", "", "need a number of jobs"),
+    ],
+)
+def test_mistakes_are_one_clear_line(user: User, words: str, rc: str, said: str) -> None:
+    if rc:
+        (user.home / ".clufrc").write_text(rc)
+    _, err = user.cluf(*(word.replace("_", " ") if "=" in word else word for word in words.split()), status=2)
+    assert said in err
+    assert "Traceback" not in err
+    assert len(err.splitlines()) == 1
+
+
+def test_interrupted_it_leaves_no_process(user: User) -> None:
+    process = user.start(["my_script", "-t", "wait", "-a", "words", "-p", "2", "--", "1", "2"])
+    assert process.stdout is not None
+    pids = [int(process.stdout.readline()) for _ in range(2)]
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "interrupted: finished 0 calls" in err
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def test_env_arrives_intact(user: User) -> None:
+    value = "a 'b' \"c\" $HOME"
+    (user.here / "shows.py").write_text(
+        f"import os\nargs = [1]\ncluf_options = {{'env': {{'V': {value!r}}}}}\ndef target(x): print(os.environ['V'])\n"
+    )
+    user.cluf("shows", "-n", "1")
+    (script,) = user.here.glob("shows-0-1.*")
+    assert subprocess.run(["bash", script], capture_output=True, text=True, timeout=60).stdout == value + "\n"

@@ -1,0 +1,137 @@
+"""IterableQueue: ends by itself, whoever stops early or dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+from multiprocessing import get_context
+
+import pytest
+
+from clusterfutures import Arguments, IterableQueue
+from clusterfutures.iterable_queue import (
+    ConsumerQueue,
+    ConsumerQueueClosedException,
+    Done,
+    Empty,
+    Full,
+    ProducerQueue,
+    ProducerQueueClosedException,
+)
+from clusterfutures.iterable_queue import IterableQueueIllegalStateException as IllegalState
+
+fork = get_context("fork")
+
+
+def produce(queue: ProducerQueue, number: int) -> None:
+    for _ in range(10):
+        queue.put(number)
+    queue.close()
+
+
+def consume(queue: ConsumerQueue, found: ProducerQueue) -> None:
+    for item in queue:
+        found.put(item)
+    found.close()
+
+
+def put_and_die(queue: ProducerQueue) -> None:
+    queue.put("last words")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die(queue: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_the_example_of_the_page(method: str) -> None:
+    context = get_context(method)
+    many = 17 if method == "fork" else 2
+    iq, results = IterableQueue(), IterableQueue()
+    processes = [context.Process(target=produce, args=(iq.get_producer(), n)) for n in range(many)]
+    processes += [context.Process(target=consume, args=(iq.get_consumer(), results.get_producer())) for _ in range(3)]
+    mine = results.get_consumer()
+    for process in processes:
+        process.start()
+    iq.close()
+    results.close()
+    assert sorted(mine) == sorted(n for n in range(many) for _ in range(10))
+    for process in processes:
+        process.join()
+
+
+@pytest.mark.parametrize(("victim", "left"), [(put_and_die, ["last words"]), (die, [])])
+def test_a_producer_that_dies_is_counted_out(victim: object, left: list[str]) -> None:
+    iq = IterableQueue()
+    process = fork.Process(target=victim, args=(iq.get_producer(),))  # type: ignore[arg-type]
+    process.start()
+    consumer = iq.get_consumer()
+    iq.close()
+    assert list(consumer) == left
+    process.join()
+
+
+def test_producers_do_not_wait_for_dead_consumers() -> None:
+    iq = IterableQueue(maxsize=1)
+    producer = iq.get_producer()
+    process = fork.Process(target=die, args=(iq.get_consumer(),))
+    process.start()
+    iq.close()
+    for number in range(5):
+        producer.put(number)
+    process.join()
+
+
+def test_a_consumer_that_closes_early_leaves_the_rest_to_others() -> None:
+    iq = IterableQueue()
+    producer, first, second = iq.get_producer(), iq.get_consumer(), iq.get_consumer()
+    iq.close()
+    produce(producer, 1)
+    assert next(first) == 1
+    first.close()
+    first.close()
+    with pytest.raises(ConsumerQueueClosedException):
+        first.get()
+    assert list(second) == [1] * 9
+    with pytest.raises(Done):
+        second.get()
+    with pytest.raises(StopIteration):
+        second.next()
+
+
+def test_the_rest_of_the_interface() -> None:
+    iq = IterableQueue(maxsize=1)
+    producer, consumer = iq.get_producer(), iq.get_consumer()
+    with pytest.raises(Empty):
+        consumer.get_nowait()
+    with pytest.raises(Empty):
+        consumer.next(timeout=0.01)
+    producer.put_nowait(1)
+    assert producer.full()
+    assert consumer.qsize() == 1
+    assert not consumer.empty()
+    with pytest.raises(Full):
+        producer.put(2, timeout=0.01)
+    with pytest.raises(NotImplementedError):
+        producer.get()
+    with pytest.raises(NotImplementedError):
+        consumer.put(1)
+    producer.close()
+    with pytest.raises(ProducerQueueClosedException):
+        producer.put(3)
+    iq.close()
+    with pytest.raises(IllegalState):
+        iq.get_producer()
+
+
+def test_arguments_are_called_as_they_were_written() -> None:
+    arguments = Arguments(0, *[1, 2, 3], four=4, five=5, six=6)
+    assert repr(arguments) == "Arguments(0, 1, 2, 3, four=4, five=5, six=6)"
+    assert str(Arguments(1, a=2)) == "(1, a=2)"
+    assert (arguments[3], arguments["six"]) == (3, 6)
+    assert 4 not in arguments
+    assert "four" in arguments
+    with pytest.raises(KeyError):
+        arguments["seven"]
+    assert arguments.call(lambda *a, **k: (a, k)) == ((0, 1, 2, 3), {"four": 4, "five": 5, "six": 6})
