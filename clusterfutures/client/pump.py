@@ -203,6 +203,8 @@ class Pump:
                 self._ledger.begun(worker, record)
             case records.RETURNED:
                 self._ledger.returned(worker, record)
+            case records.RETIRING:
+                worker.retiring = True
             case records.ENDED:
                 self._ended(worker, pickle.loads(record.body))
             case _:

@@ -32,7 +32,7 @@ class Staffing:
         """Request the workers that are missing, send away those not needed; when to come back."""
         live = pool.live()
         processes = self._limits.processes
-        free = sum(max(0, processes - worker.busy) for worker in live) + processes * pool.requested
+        free = sum(worker.free(processes) for worker in live) + processes * pool.requested
         backlog = pool.backlog
         most = self._limits.max_workers - len(live) - pool.requested
         missing = min(most, math.ceil((backlog - free) / processes))
@@ -73,7 +73,7 @@ class Staffing:
         return now + HUNGRY_SECONDS if hungry and not due else now + 60.0
 
     def _someone_idle(self, pool: Pool) -> bool:
-        return any(w.state is WorkerState.RUNNING and w.busy < self._limits.processes for w in pool.workers.values())
+        return any(w.state is WorkerState.RUNNING and w.free(self._limits.processes) for w in pool.workers.values())
 
     def _someone_rich(self, pool: Pool, bins: Iterable[BinState]) -> bool:
         return any(

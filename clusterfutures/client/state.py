@@ -39,7 +39,9 @@ class WorkerState(enum.Enum):
 class Worker:
     """One job of ours, from its submission to its end."""
 
-    __slots__ = ("busy", "host", "job_id", "last_words", "launched_at", "name", "pool", "revoked", "since", "state")
+    __slots__ = (
+        "busy", "host", "job_id", "last_words", "launched_at", "name", "pool", "retiring", "revoked", "since", "state",
+    )  # fmt: skip
 
     def __init__(self, name: str, pool: str, job_id: str, now: float) -> None:
         self.name = name
@@ -50,8 +52,13 @@ class Worker:
         self.last_words = False  # nothing more will come from it
         self.launched_at: float | None = None
         self.revoked = False
+        self.retiring = False  # it takes no more, and ends when it has finished
         self.busy = 0  # pieces that it works on
         self.since = now
+
+    def free(self, processes: int) -> int:
+        """How many pieces more it can work on, with so many processes."""
+        return 0 if self.retiring else max(0, processes - self.busy)
 
     @property
     def place(self) -> Place:

@@ -21,6 +21,7 @@ class Ending(enum.Enum):
     IDLE = "idle"
     CLOSED = "closed"
     ENOUGH = "took as many bins as one job may"
+    TIME = "too little is left of its time limit"
     SIGNAL = "signal"
     INITIALIZER = "initializer"
     GONE = "the run directory is gone"

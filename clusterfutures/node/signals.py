@@ -12,11 +12,14 @@ from __future__ import annotations
 import os
 import select
 import signal
+from collections.abc import Iterable
 
 __all__ = ["ENDS", "Signals", "killed_from_outside", "signal_name"]
 
 #: signals that mean the end of the job
 ENDS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+#: how long our own signal may come after that of a process
+OWN_SIGNAL_SECONDS = 0.1
 
 
 class Signals:
@@ -47,6 +50,13 @@ class Signals:
         """``take``, waiting up to ``seconds`` for one to arrive."""
         select.select([self.descriptor], [], [], seconds)
         return self.take()
+
+    def own_turn_comes(self, processes: Iterable[int]) -> bool:
+        """A scheduler that ends the job signals every process of it, in any order: before a
+        call is blamed for the death of one of these, see whether our turn comes too."""
+        if any(killed_from_outside(pid) for pid in processes):
+            self.wait(OWN_SIGNAL_SECONDS)
+        return bool(self.ends)
 
     def leave(self) -> None:
         """In a new process: signals are its own again, as Python starts with them."""

@@ -27,10 +27,12 @@ from typing import Any
 
 from clusterfutures.node.claim import Claim
 from clusterfutures.node.ending import Ending, obituary
+from clusterfutures.node.limit import remaining_time
 from clusterfutures.node.lookout import LONGEST_LOOK_SECONDS, DamagedBin, Lookout
 from clusterfutures.node.outbox import Outbox
+from clusterfutures.node.pace import Pace
 from clusterfutures.node.process import BROKEN, GROUP_DONE, LEAVING, READY, packed_error
-from clusterfutures.node.signals import Signals, killed_from_outside, signal_name
+from clusterfutures.node.signals import Signals, signal_name
 from clusterfutures.node.slot import Death, Reply, Slot, SlotState
 from clusterfutures.store import names, records
 from clusterfutures.store.run import RunDirectory
@@ -38,8 +40,6 @@ from clusterfutures.store.run import RunDirectory
 __all__ = ["Supervisor"]
 
 STRIKES = 3
-#: how long our own signal may come after that of a process
-OWN_SIGNAL_SECONDS = 0.1
 #: how long a process may be silent before what it has finished is looked for, at first
 GLANCE_SECONDS = 0.05
 
@@ -55,6 +55,8 @@ class Supervisor:
         self._claims: dict[int, Claim] = {}  # by slot
         self._outbox = outbox
         self._lookout = Lookout(run, pool, worker)
+        self._pace = Pace()
+        self._retiring = False
         self._worked = time.monotonic()
         self._bins_left = context["bins_per_job"] or -1
         self._idle_deaths = 0
@@ -123,7 +125,7 @@ class Supervisor:
         if self._claims or any(slot.state is SlotState.STARTING for slot in self._slots):
             return
         if not self._bins_left:
-            self._ending = Ending.ENOUGH
+            self._ending = Ending.TIME if self._retiring else Ending.ENOUGH
         elif now - self._worked > self._context["idle_timeout"]:
             self._ending = Ending.IDLE
 
@@ -132,7 +134,7 @@ class Supervisor:
     def _look(self, now: float) -> None:
         """Look at the queue, when a slot is idle and it is time, and claim what fits."""
         idle = self._idle_slots()
-        if not idle or not self._bins_left or now < self._lookout.due:
+        if not idle or not self._bins_left or now < self._lookout.due or not self._in_time():
             return
         self._lookout.look(self._worked)
         for slot in idle:
@@ -150,6 +152,14 @@ class Supervisor:
             self._hand_over(slot, claim)
         if self._lookout.closed and not self._claims:
             self._ending = Ending.CLOSED
+
+    def _in_time(self) -> bool:
+        """False when the job's time limit is too near to begin anything: it ends then."""
+        if not self._retiring and not self._pace.fits(remaining_time()):
+            self._retiring = True
+            self._bins_left = 0
+            self._outbox.report(records.RETIRING, {})
+        return not self._retiring
 
     def _fail_bin(self, damaged: DamagedBin) -> None:
         """The calls of a bin that cannot be read fail."""
@@ -204,6 +214,7 @@ class Supervisor:
         claim.progress(reply.upto, reply.seconds, done)
         if not done:
             return
+        self._pace.measured(claim.seconds_per_call or 0.0)
         if slot.calls_left == 0:
             slot.state = SlotState.STARTING  # the process leaves; the next one goes on
             return
@@ -215,6 +226,8 @@ class Supervisor:
         """Let an idle slot go on with its bin, or be done with it."""
         self._worked = time.monotonic()
         claim = self._claims.get(slot.number)
+        if claim is not None and claim.noted <= claim.handed < claim.stop and not self._in_time():
+            self._give_back(claim, claim.handed)
         if claim is None:
             self._lookout.hurry()
         elif claim.finished:
@@ -334,20 +347,11 @@ class Supervisor:
     # -- signals ----------------------------------------------------------------
 
     def _handle_signals(self, caught: set[int]) -> None:
-        if self._signals.ends:
+        alive = [slot.pid for slot in self._slots if slot.state is not SlotState.DEAD]
+        if self._signals.ends or (signal.SIGCHLD in caught and self._signals.own_turn_comes(alive)):
             self._ending = Ending.SIGNAL
-        elif signal.SIGCHLD in caught and not self._own_turn_comes():
+        elif signal.SIGCHLD in caught:
             self._bury_the_dead()
-
-    def _own_turn_comes(self) -> bool:
-        """A scheduler that ends the job signals every process of it, in any order: before
-        a call is blamed for the death of its process, see whether our turn comes too."""
-        alive = [slot for slot in self._slots if slot.state is not SlotState.DEAD]
-        if any(killed_from_outside(slot.pid) for slot in alive):
-            self._signals.wait(OWN_SIGNAL_SECONDS)
-        if self._signals.ends:
-            self._ending = Ending.SIGNAL
-        return bool(self._signals.ends)
 
     def _busy(self) -> bool:
         return any(slot.state is SlotState.BUSY for slot in self._slots)

@@ -17,6 +17,7 @@ Pure functions of bytes.  A record says something about calls ``first`` up to
     DIED      this call killed its process; body: pickled dict of WorkerDied's fields
     RETURNED  these calls have not begun and are given back
     ENDED     the worker's last word; body: pickled dict (why, signal, ...)
+    RETIRING  the worker takes no more; it ends when its processes have finished
 
 With the flag INFO the body of VALUE, ERROR, LARGE or DIED starts with a ``CallInfo``:
 when, how long, how much memory, and the call's own output, or where it stands.
@@ -34,7 +35,7 @@ __all__ = [
     "split_info",
 ]  # fmt: skip
 
-STARTED, BEGUN, VALUE, VALUES, ERROR, LARGE, LARGE_ERROR, DIED, RETURNED, ENDED = range(1, 11)
+STARTED, BEGUN, VALUE, VALUES, ERROR, LARGE, LARGE_ERROR, DIED, RETURNED, ENDED, RETIRING = range(1, 12)
 INFO, PLAIN = 1, 2
 
 #: What may stand in a row of plain values: whole in itself, and the same on both sides.

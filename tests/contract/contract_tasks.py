@@ -74,6 +74,14 @@ def touch_and_return(path: str | Path, result: Any = None) -> Any:
     return result
 
 
+def begin(directory: str | Path, number: int, seconds: float) -> int:
+    """Note that it has begun, in a file that all calls share, and take a while."""
+    with open(Path(directory, "begun"), "a") as file:
+        file.write(f"{number}\n")
+    time.sleep(seconds)
+    return number
+
+
 def pid(_argument: Any = None) -> int:
     return os.getpid()
 

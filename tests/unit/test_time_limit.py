@@ -1,4 +1,4 @@
-"""How long a job has left."""
+"""How long a job has left, and what a worker still begins then."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 import pytest
 
 from clusterfutures.node.limit import JOB_END, remaining_time
+from clusterfutures.node.pace import FINISHING_SECONDS, Pace
 
 
 def test_the_time_left_comes_from_the_end_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,3 +24,48 @@ def test_without_a_known_limit_there_is_no_end(monkeypatch: pytest.MonkeyPatch, 
     assert remaining_time() == math.inf
     monkeypatch.delenv(JOB_END)
     assert remaining_time() == math.inf
+
+
+# -- whether a worker has the time to take more ---------------------------------------------
+
+
+def test_without_a_limit_everything_fits() -> None:
+    pace = Pace()
+    assert pace.fits(math.inf)
+    pace.measured(1e9)
+    assert pace.fits(math.inf)
+
+
+@pytest.mark.parametrize("whole", [0.0, 0.5, 60.0, 86400.0])
+def test_a_fresh_worker_always_tries(whole: float) -> None:
+    """However short its life: else what it leaves to the next one would never be tried."""
+    pace = Pace()
+    assert pace.fits(whole)
+    assert pace.fits(whole), "the question itself costs nothing"
+
+
+def test_what_waited_for_long_leaves_the_unknown_to_a_fresh_one() -> None:
+    pace = Pace()
+    assert pace.fits(1000)
+    assert pace.fits(501)
+    assert not pace.fits(499)
+
+
+def test_the_longest_of_the_last_calls_must_fit() -> None:
+    pace = Pace()
+    for seconds in (10.0, 100.0, 10.0):
+        pace.measured(seconds)
+    assert not pace.fits(100 + FINISHING_SECONDS)
+    assert pace.fits(130 + FINISHING_SECONDS)
+    for _ in range(100):
+        pace.measured(10.0)
+    assert pace.fits(20), "what was long ago is forgotten"
+    assert not pace.fits(10.0)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e-6, 0.5])
+def test_short_calls_leave_time_to_finish(seconds: float) -> None:
+    pace = Pace()
+    pace.measured(seconds)
+    assert not pace.fits(FINISHING_SECONDS)
+    assert pace.fits(2 * FINISHING_SECONDS)
