@@ -77,6 +77,7 @@ class Pump:
         self._items: deque[Any] = deque()
         self._pools: set[str] = set()
         self._unread: dict[str, float] = {}
+        self._read_in_place: set[str] = set()
         self.thread = threading.Thread(target=self._main, name="clusterfutures-pump", daemon=False)
 
     def watched(self) -> list[str]:
@@ -163,7 +164,7 @@ class Pump:
     # -- looking at results -----------------------------------------------------
 
     def _look(self, now: float) -> None:
-        found = self._run.new_segments()
+        found = [name for name in self._run.new_segments() if name not in self._read_in_place]
         for name in found:
             self._read(name, now)
         self._looked = time.monotonic()
@@ -192,7 +193,17 @@ class Pump:
         if worker is not None:
             for record in records.records(body):
                 self._feed(worker, record)
-        self._run.set_aside(name)
+        self._set_aside(name)
+
+    def _set_aside(self, name: str) -> None:
+        """A segment is read once; where it cannot be moved away, it is remembered instead."""
+        try:
+            self._run.set_aside(name)
+        except FileNotFoundError:
+            raise  # the run directory is gone
+        except OSError as error:
+            logger.warning("clusterfutures: %s cannot be moved out of results/: %s", name, error)
+            self._read_in_place.add(name)
 
     def _feed(self, worker: Worker, record: Record) -> None:
         match record.kind:
@@ -214,7 +225,7 @@ class Pump:
         """A segment cannot be read: the calls that its worker has not reported otherwise
         will never have a result."""
         logger.error("clusterfutures: %s", error)
-        self._run.set_aside(name)
+        self._set_aside(name)
         worker = self._roster.worker(worker_name)
         if worker is not None:
             self._ledger.lost(worker, [], lambda _call: error)
@@ -300,8 +311,8 @@ class Pump:
     def _close(self) -> None:
         """Let the workers end by themselves, then see to it that they have."""
         pending = [w for w in self._roster.workers.values() if w.state is WorkerState.PENDING]
-        self._roster.revoke(pending)
         try:
+            self._roster.revoke(pending)
             for pool in self._pools:
                 self._run.close_pool(pool)
             deadline = time.monotonic() + FAREWELL_SECONDS

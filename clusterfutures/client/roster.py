@@ -173,7 +173,7 @@ class Roster:
         parsed = names.parse_worker(worker.name)
         if parsed is not None:
             batch, index, attempt = parsed
-            self._run.revoke(names.worker_name(batch, index, attempt + 1))
+            self._check_in_for(names.worker_name(batch, index, attempt + 1))
         self._clerk.cancel([worker.job_id])
         return replace(
             status, state=JobState.PREEMPTED, word="REQUEUED", reason="the scheduler put it back in the queue"
@@ -209,10 +209,22 @@ class Roster:
         """Check in for workers that have not started, and take their jobs out of the queue."""
         revoked = []
         for worker in workers:
-            if not worker.revoked and self._run.revoke(worker.name):
+            if not worker.revoked and self._check_in_for(worker.name):
                 worker.revoked = True
                 revoked.append(worker)
         self.end_jobs(revoked)
+
+    def _check_in_for(self, name: str) -> bool:
+        """Take a worker's place, so that it never comes; False when it has come, or still may."""
+        try:
+            return self._run.revoke(name)
+        except FileNotFoundError:
+            raise  # the run directory is gone
+        except OSError as error:  # full, or read-only: the job starts, finds no work and ends
+            if (name, "check-in") not in self._told:
+                self._told.add((name, "check-in"))
+                logger.warning("clusterfutures: worker %s cannot be called off: %s", name, error)
+            return False
 
 
 def _log_name(worker: str) -> str:

@@ -41,14 +41,17 @@ class Files:
         """Make ``directory/name`` with ``pieces`` as content, all of it or nothing.
 
         Raises OSError (ENOSPC, EDQUOT, EROFS ...) when it cannot be written; the
-        temporary file is removed then.
+        temporary file is removed then, if that is possible.
         """
         temporary = f"{directory}/{TEMPORARY}{name}"
         try:
             self.write(temporary, pieces)
             os.rename(temporary, f"{directory}/{name}")
-        except OSError:
-            self.discard(temporary)
+        except OSError as error:
+            try:
+                self.discard(temporary)
+            except OSError as second:  # the first error is the one to tell
+                error.add_note(f"{temporary} could not be removed: {second.strerror}")
             raise
 
     def write(self, path: str, pieces: Sequence[Bytes]) -> None:

@@ -102,7 +102,8 @@ class RunDirectory:
         """Say who runs what where, for people and for ``attach``."""
         import json  # late: a node, which has no use for it, must start fast
 
-        self.files.publish(self.path, names.RUN_FILE, [json.dumps(fields, indent=1, default=str).encode()])
+        with self._written(names.RUN_FILE):
+            self.files.publish(self.path, names.RUN_FILE, [json.dumps(fields, indent=1, default=str).encode()])
 
     def write_context(self, context: dict[str, Any]) -> None:
         """Write what every worker has to know, once per run."""
@@ -111,7 +112,8 @@ class RunDirectory:
 
     def write_environment(self, text: str) -> str:
         """Write the shell file that a job without our environment reads; its path."""
-        self.files.publish(self.path, names.ENVIRONMENT_FILE, [os.fsencode(text)])
+        with self._written("the environment for the jobs"):
+            self.files.publish(self.path, names.ENVIRONMENT_FILE, [os.fsencode(text)])
         return self.environment_path
 
     @property
@@ -121,7 +123,8 @@ class RunDirectory:
 
     def write_script(self, batch: str, text: str) -> str:
         """Write a job's script; its path."""
-        self.files.publish(f"{self.path}/{names.SCRIPTS}", f"{batch}.sh", [os.fsencode(text)])
+        with self._written("the script of a job"):
+            self.files.publish(f"{self.path}/{names.SCRIPTS}", f"{batch}.sh", [os.fsencode(text)])
         return f"{self.path}/{names.SCRIPTS}/{batch}.sh"
 
     def check_in_path(self, worker: str) -> str:
@@ -131,7 +134,8 @@ class RunDirectory:
     def revoke(self, worker: str) -> bool:
         """Check in for a worker that has not started, so that it never will.
 
-        Returns False when the worker was first.
+        Returns False when the worker was first.  Raises OSError when nothing can be written:
+        then the worker may still come.
         """
         return self.files.make_directory(self.check_in_path(worker))
 
@@ -153,14 +157,20 @@ class RunDirectory:
         return name
 
     def take_back(self, pool: str, name: str) -> bool:
-        """Take a bin out of the queue again; False when a worker was first."""
+        """Take a bin out of the queue again; False when a worker was first.
+
+        Nothing can be taken back from a directory that cannot be written to: False, too.
+        """
         aside = f"{self.path}/{names.READ}/{name}"
         try:
             taken = self.files.take(f"{self._queue(pool)}/{name}", aside)
         except FileNotFoundError:
             return False  # the whole run directory is gone
+        except OSError as error:
+            _log("a call cannot be taken back from %s: %s", self._queue(pool), error)
+            return False
         if taken:
-            self.files.discard(aside)
+            self._removed(aside)
         return taken
 
     def close_pool(self, pool: str) -> None:
@@ -197,7 +207,10 @@ class RunDirectory:
         return body
 
     def set_aside(self, name: str) -> None:
-        """Move a segment that has been read out of the way of the next look."""
+        """Move a segment that has been read out of the way of the next look.
+
+        Raises OSError when nothing can be written: then it is listed again.
+        """
         self.files.take(f"{self.path}/{names.RESULTS}/{name}", f"{self.path}/{names.READ}/{name}")
 
     def read_large(self, name: str, wait: float) -> list[memoryview]:
@@ -210,7 +223,7 @@ class RunDirectory:
         path = f"{directory}/{name}"
         content = self._late(lambda: self.files.read(path), directory, name, wait)
         parts = unframed(bytearray(content), path)
-        self.files.discard(path)
+        self._removed(path)
         return parts
 
     def read_log(self, name: str, start: int, stop: int | None = None) -> bytes:
@@ -287,6 +300,13 @@ class RunDirectory:
                 path=self.path,
             ) from error
 
+    def _removed(self, path: str) -> None:
+        """Remove a file that nobody needs any more; where that cannot be done, it goes with the run."""
+        try:
+            self.files.discard(path)
+        except OSError as error:
+            _log("%s cannot be removed: %s", path, error)
+
     def _queue(self, pool: str) -> str:
         return f"{self.path}/{names.QUEUE}/{pool}"
 
@@ -308,3 +328,9 @@ class RunDirectory:
             time.sleep(pause)
             pause = min(pause * 2, 1.0)
             self.files.listing(directory)  # revalidates what the client of a network file system remembers
+
+
+def _log(message: str, *arguments: object) -> None:
+    import logging  # late, as json above: this happens on no way of a call that goes well
+
+    logging.getLogger("clusterfutures").warning("clusterfutures: " + message, *arguments)
