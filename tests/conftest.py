@@ -9,6 +9,9 @@
     local    LocalExecutor                slurm    a real Slurm of four nodes, one per session
     pbs      the stand-in for OpenPBS     torque   the stand-in for Torque, each fresh per test
 
+    @pytest.mark.flaky_scheduler              with commands that fail (see ``flaky_scheduler.py``)
+    pytest --flaky-scheduler                  all of them so, but those marked ``steady(reason)``
+
 After each test ``Ground.close`` looks, without the help of the code under test, for what
 is left of it: jobs in the scheduler, processes (all that a test starts carry ``MARK`` in
 their environment), threads, files.  A test has a time limit; when it is reached the stacks
@@ -31,6 +34,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import flaky_scheduler
 import pytest
 
 import clusterfutures
@@ -44,6 +48,8 @@ from clusterfutures.testing.state import DONE, Store
 MARK = "CONTRACT_TEST"
 #: seconds for one test, its set-up and what is looked for after it included
 TIME_LIMIT = 60
+#: and where the scheduler's commands fail
+FLAKY_TIME_LIMIT = 110
 #: seconds that jobs, processes, threads and files may take to go away
 LEAVING_SECONDS = 10.0
 GROUNDS = ("local", "slurm", "pbs", "torque")
@@ -251,9 +257,38 @@ def _threads() -> list[threading.Thread]:
 # -- fixtures -------------------------------------------------------------------------
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--flaky-scheduler", type=int, nargs="?", const=1, metavar="SEED", dest="flaky_scheduler",
+        help="the contract tests on schedulers whose commands fail one time in three and take up to 5 s",
+    )  # fmt: skip
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("flaky_scheduler") is not None:
+        steady = [item for item in items if item.get_closest_marker("steady")]
+        config.hook.pytest_deselected(items=steady)
+        items[:] = [item for item in items if item not in steady]
+
+
+def _seed(request: pytest.FixtureRequest) -> int | None:
+    """The seed of a scheduler whose commands fail; None where they do not."""
+    seed: int | None = request.config.getoption("flaky_scheduler")
+    return 1 if seed is None and request.node.get_closest_marker("flaky_scheduler") else seed
+
+
+def _make_flaky(ground: Ground, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on the scheduler's commands fail, but not those with which the test itself looks."""
+    if isinstance(ground, SlurmGround):
+        monkeypatch.setitem(ground.slurm.environment, "PATH", os.environ["PATH"])
+    monkeypatch.setenv("PATH", flaky_scheduler.install(str(ground.directory / "flaky"), seed))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     for variable in ("CLUSTERFUTURES_CONFIG", "CLUSTERFUTURES_SITE_CONFIG"):  # nobody's own settings
         os.environ[variable] = str(Path(tempfile.gettempdir(), f"no-configuration-{uuid.uuid4().hex}", "config.toml"))
+    config.addinivalue_line("markers", "flaky_scheduler: the scheduler's commands fail one time in three")
+    config.addinivalue_line("markers", "steady(reason): makes no sense where they do")
     config.addinivalue_line("markers", "on(*grounds): the grounds that a test is generated for")
 
 
@@ -282,15 +317,16 @@ def real_slurm_cluster(real_slurm_or_none: RealSlurm | None) -> RealSlurm:
 
 
 @pytest.fixture
-def time_limit() -> Iterator[None]:
+def time_limit(request: pytest.FixtureRequest) -> Iterator[None]:
     """Interrupts the test, and then again whatever hangs after it."""
+    seconds = TIME_LIMIT if _seed(request) is None else FLAKY_TIME_LIMIT
 
     def interrupt(_number: int, _frame: object) -> None:
         faulthandler.dump_traceback(all_threads=True)
-        pytest.fail(f"not done after {TIME_LIMIT} s; the stacks of all threads are in stderr", pytrace=False)
+        pytest.fail(f"not done after {seconds} s; the stacks of all threads are in stderr", pytrace=False)
 
     before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, TIME_LIMIT, TIME_LIMIT / 2)
+    signal.setitimer(signal.ITIMER_REAL, seconds, seconds / 2)
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
@@ -304,6 +340,9 @@ def ground(
     with contextlib.ExitStack() as stack:
         made = _made(request, tmp_path, monkeypatch, stack)
         monkeypatch.setenv(MARK, made.mark)
+        seed = _seed(request)
+        if seed is not None:
+            _make_flaky(made, seed, monkeypatch)
         monkeypatch.chdir(made.work)
         try:
             yield made

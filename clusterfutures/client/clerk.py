@@ -18,7 +18,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from clusterfutures.client.inbox import Inbox
 from clusterfutures.client.rhythm import Rhythm, smallest_spacing
@@ -33,6 +33,9 @@ logger = logging.getLogger("clusterfutures")
 PATIENCE_SECONDS = 900.0
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 30.0
+#: how long an unreachable scheduler is asked again to cancel jobs, and how a job ended
+CANCEL_PATIENCE_SECONDS = 60.0
+EXPLAIN_PATIENCE_SECONDS = 15.0
 #: how long a job that says it is over may take to reach a final state
 SETTLE_SECONDS = 5.0
 
@@ -68,6 +71,7 @@ class Explained(NamedTuple):
     status: JobStatus | None
 
 
+T = TypeVar("T")
 Prepare = Callable[[str, int], tuple[str, JobSpec, str]]
 
 
@@ -170,10 +174,11 @@ class Clerk:
     def _explain(self, worker: str, job_id: str) -> None:
         """Wait shortly for the job to reach a final state, then ask for all details."""
         deadline = time.monotonic() + SETTLE_SECONDS
+        patience = time.monotonic() + EXPLAIN_PATIENCE_SECONDS
         status: JobStatus | None = None
         while True:
             try:
-                status = self._scheduler.explain(job_id)
+                status = self._insist(lambda: self._scheduler.explain(job_id), patience)
             except ClusterError as error:
                 logger.info("clusterfutures: the scheduler cannot say how job %s ended: %s", job_id, error)
                 break
@@ -187,7 +192,7 @@ class Clerk:
 
     def _cancel(self, job_ids: Sequence[str]) -> None:
         try:
-            self._scheduler.cancel(job_ids)
+            self._insist(lambda: self._scheduler.cancel(job_ids), time.monotonic() + CANCEL_PATIENCE_SECONDS)
         except ClusterError as error:
             logger.warning("clusterfutures: could not cancel jobs %s: %s", ", ".join(job_ids), error)
 
@@ -215,10 +220,11 @@ class Clerk:
         A limit of the site halves the array; 0 when not even one job is taken now.
         """
         if self._array_limit is None:
-            self._array_limit = self._scheduler.array_limit() if count > 1 else None
+            patience = time.monotonic() + PATIENCE_SECONDS
+            self._array_limit = self._insist(self._scheduler.array_limit, patience) if count > 1 else None
         count = min(count, self._array_limit or count)
         while True:
-            batch, spec, path = self._prepare(pool, count)
+            batch, spec, path = self._prepared(pool, count)
             try:
                 job_ids = self._submit_once(spec, path, count)
             except (SubmitLimitReached, ArrayTooLarge) as error:
@@ -260,10 +266,18 @@ class Clerk:
 
     def _look_up(self, name: str, count: int, deadline: float) -> list[str] | None:
         """The jobs of a submission whose answer was lost; None when it did not happen."""
+        return self._insist(lambda: self._scheduler.find(name, count), deadline)
+
+    def _prepared(self, pool: str, count: int) -> tuple[str, JobSpec, str]:
+        """Batch, spec and script; what the script must say may be for the scheduler to tell."""
+        return self._insist(lambda: self._prepare(pool, count), time.monotonic() + PATIENCE_SECONDS)
+
+    def _insist(self, ask: Callable[[], T], deadline: float) -> T:
+        """Carry out what may be done twice, again and again until there is an answer."""
         pause = FIRST_RETRY_SECONDS
         while True:
             try:
-                return self._scheduler.find(name, count)
+                return ask()
             except SchedulerUnavailable:
                 if time.monotonic() > deadline or self._stopping.wait(pause):
                     raise

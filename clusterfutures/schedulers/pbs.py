@@ -77,6 +77,8 @@ class PBSScheduler(Scheduler):
                 self._dialect = dialect_of(result.said, os.environ)
                 if self._dialect is not None:
                     return self._dialect
+                if result.returncode != 0 and re.search(parse.TRANSIENT, result.said):
+                    raise SchedulerUnavailable(message=result.said, command=result.command)
                 said.append(result.said)
             raise SubmitError(
                 message=f"qstat and qsub do not say which PBS they belong to: {' '.join(said)!r}",
@@ -222,7 +224,7 @@ class PBSScheduler(Scheduler):
     def _ask_array_limit(self) -> int:
         for argv in self.dialect.limit_commands:
             try:
-                result = run(argv, timeout=_ASK_SECONDS, env=scrubbed_environment())
+                result = _ask(argv)
             except SchedulerUnavailable as error:
                 log.debug("no limit of arrays from %s: %s", argv[0], error)
                 continue
