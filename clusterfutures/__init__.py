@@ -34,6 +34,7 @@ _HOME = {
     "SchedulerUnavailable": "errors",
     "StoreError": "errors",
     "SubmitError": "errors",
+    "TimeLimitNear": "errors",
     "TransferError": "errors",
     "WorkerDied": "errors",
     "option_help": "schedulers.options",
@@ -57,6 +58,7 @@ __all__ = [
     "SlurmExecutor",
     "StoreError",
     "SubmitError",
+    "TimeLimitNear",
     "TransferError",
     "Usage",
     "WorkerDied",
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
         SchedulerUnavailable,
         StoreError,
         SubmitError,
+        TimeLimitNear,
         TransferError,
         WorkerDied,
     )

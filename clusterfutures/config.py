@@ -111,6 +111,7 @@ SETTINGS: dict[str, _Row] = {
     "max_tasks_per_child": _COUNTED,
     "max_jobs": _COUNTED,
     "idle_timeout": _Row(_seconds, "seconds, for example 60"),
+    "timeout_notice": _Row(_seconds, "seconds, for example 30"),
     "directory": _Row(_text, "a path that the nodes see too"),
     "name": _Row(_text, "a name for jobs, for example 'fit'"),
     "python": _Row(_text, "the path of an interpreter"),

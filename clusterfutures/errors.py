@@ -15,6 +15,7 @@ exception then has to travel home.
         │   └── ArrayTooLarge        ... as one array: smaller ones will do
         ├── SchedulerUnavailable     no answer: nobody knows whether it was carried out
         ├── StoreError               the run directory is damaged, unsafe or gone
+        ├── TimeLimitNear            raised in a call, when on_timeout="raise": its job ends soon
         └── TransferError            arguments, result or exception would not pickle
     ValueError
     └── OptionError                  an option that does not exist or cannot be read
@@ -41,6 +42,7 @@ __all__ = [
     "StoreError",
     "SubmitError",
     "SubmitLimitReached",
+    "TimeLimitNear",
     "TransferError",
     "WorkerDied",
 ]
@@ -203,6 +205,19 @@ class StoreError(ClusterError):
 
     def __init__(self, *, message: str, path: str = "") -> None:
         super().__init__(message=message, path=path)
+
+
+class TimeLimitNear(ClusterError):
+    """Raised in a call whose job reaches its time limit, with ``on_timeout="raise"``.  Field: seconds left."""
+
+    def __init__(self, *, seconds: float) -> None:
+        super().__init__(seconds=seconds)
+
+    def _message(self) -> str:
+        return (
+            f"the job of this call ends in {self.fields['seconds']:.1f} s, at its time limit: ask for more time=, make "
+            "each call shorter, or catch this in the call, keep what is done, and return"
+        )
 
 
 class TransferError(ClusterError, PicklingError):

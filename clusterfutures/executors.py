@@ -38,8 +38,8 @@ T = TypeVar("T")
 
 _SETTINGS = (
     "max_workers", "processes", "bins_per_job", "max_tasks_per_child", "initializer", "initargs", "idle_timeout",
-    "directory", "name", "python", "setup", "teardown", "modules", "env", "launcher", "keep",
-    "scheduler", "profile",
+    "on_timeout", "timeout_notice", "directory", "name", "python", "setup", "teardown", "modules", "env", "launcher",
+    "keep", "scheduler", "profile",
 )  # fmt: skip
 
 
@@ -153,6 +153,10 @@ class ClusterExecutor(_Calls):
         (1: one job per bin); None: as many as there are.
     max_tasks_per_child, initializer, initargs: as in ``ProcessPoolExecutor``.
     idle_timeout: seconds that a worker waits for more before it gives its node back.
+    on_timeout: called without arguments in the process of a running call (in its main
+        thread, as a signal handler is), ``timeout_notice`` seconds before the job's time
+        limit; what it raises is raised in the call.  "raise": TimeLimitNear is.  The job
+        begins no other call then.
     directory: where the run lives, on a file system that the nodes share; default
         ``$CLUSTERFUTURES_DIR`` or ``~/.clusterfutures/runs``.  keep: leave it there.
     name: what the jobs are called in the queue.
@@ -182,6 +186,8 @@ class ClusterExecutor(_Calls):
         initializer: Callable[..., Any] | None = None,
         initargs: tuple[Any, ...] = (),
         idle_timeout: float | None = None,
+        on_timeout: Callable[[], object] | str | None = None,
+        timeout_notice: float | None = None,
         directory: str | os.PathLike[str] | None = None,
         name: str | None = None,
         python: str | None = None,
@@ -199,7 +205,8 @@ class ClusterExecutor(_Calls):
             "max_workers": max_workers, "processes": processes, "bins_per_job": bins_per_job,
             "max_tasks_per_child": max_tasks_per_child, "idle_timeout": idle_timeout, "directory": directory,
             "name": name, "python": python, "setup": setup, "teardown": teardown, "modules": modules, "env": env,
-            "launcher": launcher, "keep": keep, "scheduler": scheduler,
+            "launcher": launcher, "keep": keep, "scheduler": scheduler, "on_timeout": on_timeout,
+            "timeout_notice": timeout_notice,
         }  # fmt: skip
         given, self._resources = _layered(told, resources, profile)
         wanted = self._scheduler_name or given.get("scheduler")
@@ -294,6 +301,8 @@ def _settings(
         initializer=initializer,
         initargs=tuple(initargs),
         idle_timeout=float(given.get("idle_timeout", 60.0)),
+        on_timeout=given.get("on_timeout"),
+        timeout_notice=float(given.get("timeout_notice", 30.0)),
         directory=run_directory_base(given.get("directory")),
         name=given.get("name", "clusterfutures"),
         python=given.get("python") or sys.executable,

@@ -278,6 +278,11 @@ class Client:
         if settings.initializer is not None:
             extras = self._pickler.initializer(settings.initializer, settings.initargs)
             initializer = CallHead("", 0, extras)
+        on_timeout: CallHead | str | None = None
+        if callable(settings.on_timeout):
+            on_timeout = CallHead("", 0, self._pickler.initializer(settings.on_timeout, (), "on_timeout"))
+        else:
+            on_timeout = settings.on_timeout
         self.run.write_context(
             {
                 "python": sys.version_info[:2],
@@ -287,6 +292,8 @@ class Client:
                 "cwd": os.getcwd(),
                 "told": sorted(set(os.environ) | set(settings.env)),
                 "initializer": initializer,
+                "on_timeout": on_timeout,
+                "timeout_notice": settings.timeout_notice,
                 "processes": settings.processes,
                 "idle_timeout": settings.idle_timeout,
                 "bins_per_job": settings.bins_per_job,

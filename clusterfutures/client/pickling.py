@@ -94,9 +94,11 @@ class Pickler:
         _dump(cloudpickle.Pickler(file, 5, buffer_callback=_keeper(buffers)), value, "an argument of ", function)
         return file.getvalue(), tuple(self._store([buffer.raw()]) for buffer in buffers)
 
-    def initializer(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Extras:
-        """Store an initializer with its arguments."""
-        return Extras(self._stored((function, arguments), "the initializer ", function), (), ())
+    def initializer(
+        self, function: Callable[..., Any], arguments: tuple[Any, ...], what: str = "the initializer"
+    ) -> Extras:
+        """Store an initializer with its arguments; errors call it ``what``."""
+        return Extras(self._stored((function, arguments), f"{what} ", function), (), ())
 
     def _stored(self, value: Any, what: str, function: Callable[..., Any]) -> str:
         buffers: list[pickle.PickleBuffer] = []

@@ -29,6 +29,8 @@ class Settings:
     initializer: Callable[..., Any] | None = None
     initargs: tuple[Any, ...] = ()
     idle_timeout: float = 60.0
+    on_timeout: Callable[[], object] | str | None = None
+    timeout_notice: float = 30.0
     directory: str = ""
     name: str = "clusterfutures"
     python: str = sys.executable
@@ -52,6 +54,10 @@ class Settings:
                 raise ValueError("max_tasks_per_child must be >= 1")
         if self.initializer is not None and not callable(self.initializer):
             raise TypeError("initializer must be a callable")
+        if self.on_timeout not in (None, "raise") and not callable(self.on_timeout):
+            raise OptionError(f"on_timeout={self.on_timeout!r}: expected a function without arguments, or 'raise'")
+        if not 0 < self.timeout_notice < float("inf"):
+            raise ValueError("timeout_notice must be greater than 0: seconds before the job's time limit")
         if not re.fullmatch(r"[A-Za-z0-9_.+-]{1,100}", self.name):
             raise OptionError(
                 f"name={self.name!r}: a name is 1 to 100 letters, digits, '_', '.', '+' or '-', as in 'fit-2'"

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from clusterfutures.node.notice import Notice
 from clusterfutures.store import references
 from clusterfutures.store.bins import CallHead
 from clusterfutures.store.frames import Bytes
@@ -34,6 +35,7 @@ class Loader:
         self._checked: set[str] = set()
         self._initialised: dict[str, Any] = {}
         self._initialised_module: Any = None
+        self._notice: Notice | None = None
 
     def function(self, key: str) -> Callable[..., Any]:
         """The function stored under ``key``; raises what its unpickling raises."""
@@ -44,10 +46,21 @@ class Loader:
             namespace = _namespace(function)
             if self._initialised and namespace.get("__name__") == self._initialised_module:
                 namespace.update(self._initialised)
+            if self._notice is not None:
+                function = self._notice.reaching(function)
             self._functions[key] = function
             return function
 
-    def initialise(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    def prepare(self, initializer: CallHead | None, on_timeout: CallHead | str | None) -> None:
+        """What is to be done before the first call; raises what its unpickling or running raises."""
+        if isinstance(on_timeout, CallHead):
+            self._notice = Notice(self.arguments(on_timeout, b"")[0])
+        elif on_timeout is not None:
+            self._notice = Notice(None)
+        if initializer is not None:
+            self._initialise(*self.arguments(initializer, b""))
+
+    def _initialise(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         """Run the initializer, and remember the globals that it sets."""
         namespace = _namespace(function)
         before = dict(namespace)

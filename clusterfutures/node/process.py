@@ -34,6 +34,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from clusterfutures.errors import TransferError
+from clusterfutures.node import notice
 from clusterfutures.node.arena import (
     ARENA_BYTES,
     BIN,
@@ -91,7 +92,7 @@ class Process:
         """Prepare as ``context`` says, then run what the supervisor sends."""
         self._loader = Loader(self._run, context["visibility_timeout"])
         limit = context["max_tasks_per_child"]
-        if not self._initialise(context["initializer"]):
+        if not self._initialise(context):
             return
         self._send(READY)
         done = 0
@@ -150,11 +151,9 @@ class Process:
 
     # -- the work ---------------------------------------------------------------
 
-    def _initialise(self, initializer: CallHead | None) -> bool:
-        if initializer is None:
-            return True
+    def _initialise(self, context: dict[str, Any]) -> bool:
         try:
-            self._loader.initialise(*self._loader.arguments(initializer, b""))
+            self._loader.prepare(context["initializer"], context["on_timeout"])
         except BaseException as error:
             self._capture.settle()
             self._send(BROKEN, 0, "".join(traceback.format_exception(error)).encode())
@@ -375,9 +374,9 @@ def _text_of(error: BaseException) -> str:
 
 
 def _users_part(error: BaseException) -> Any:
-    """The traceback without the frames of this module at its top."""
+    """The traceback without the frames of ours at its top."""
     place = error.__traceback__
-    while place is not None and place.tb_frame.f_code.co_filename == __file__:
+    while place is not None and place.tb_frame.f_code.co_filename in (__file__, notice.__file__):
         place = place.tb_next
     return place or error.__traceback__
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from clusterfutures.node import kin
 from clusterfutures.node.arena import CURRENT, LOADING, NOBODY, OUTPUT, Arena
+from clusterfutures.node.notice import NOTICE
 from clusterfutures.node.process import LENGTH, REPLY, Process
 from clusterfutures.node.share import take_share
 from clusterfutures.store.run import RunDirectory
@@ -71,6 +72,7 @@ class Slot:
         self.glance_at = 0.0
         self.glance_pause = 0.0
         self.calls_left: int | None = None
+        self._notified = False
         self.log_name = f"{worker}.{number}"
         self._run = run
         self._told = told
@@ -84,6 +86,7 @@ class Slot:
     def start(self, context: dict[str, Any], close: Callable[[], None]) -> None:
         """Fork a new process.  ``close``: drops in the child what is the supervisor's."""
         self.calls_left = context["max_tasks_per_child"]
+        self._notified = False
         self._arena.clear()
         self._received.clear()
         self._unsent.clear()
@@ -174,6 +177,12 @@ class Slot:
     def glance(self) -> bytes:
         """The records of calls that the process has finished and not sent."""
         return self._arena.glance()
+
+    def notify(self) -> None:
+        """Tell the running call, once, that the time limit is near."""
+        if self.state is SlotState.BUSY and not self._notified and self._arena.words[CURRENT] != NOBODY:
+            self._notified = True
+            os.kill(self.pid, NOTICE)  # not reaped before its slot is DEAD: nobody else's id
 
     # -- the end ----------------------------------------------------------------
 

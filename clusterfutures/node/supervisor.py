@@ -29,6 +29,7 @@ from clusterfutures.node.claim import Claim
 from clusterfutures.node.ending import Ending, obituary
 from clusterfutures.node.limit import remaining_time
 from clusterfutures.node.lookout import LONGEST_LOOK_SECONDS, DamagedBin, Lookout
+from clusterfutures.node.notice import Notices
 from clusterfutures.node.outbox import Outbox
 from clusterfutures.node.pace import Pace
 from clusterfutures.node.process import BROKEN, GROUP_DONE, LEAVING, READY, packed_error
@@ -56,6 +57,7 @@ class Supervisor:
         self._outbox = outbox
         self._lookout = Lookout(run, pool, worker)
         self._pace = Pace()
+        self._notices = Notices(context)
         self._retiring = False
         self._worked = time.monotonic()
         self._bins_left = context["bins_per_job"] or -1
@@ -85,6 +87,7 @@ class Supervisor:
         now = time.monotonic()
         self._look(now)
         self._glance(now)
+        self._notices.give(self._slots)
         due = self._outbox.due(self._busy())
         if due is not None and now >= due:
             self._outbox.flush()
@@ -155,7 +158,7 @@ class Supervisor:
 
     def _in_time(self) -> bool:
         """False when the job's time limit is too near to begin anything: it ends then."""
-        if not self._retiring and not self._pace.fits(remaining_time()):
+        if not self._retiring and not self._pace.fits(max(0.0, remaining_time() - self._notices.reserve)):
             self._retiring = True
             self._bins_left = 0
             self._outbox.report(records.RETIRING, {})

@@ -7,11 +7,14 @@ a scheduler counts; the local one also enforces it.
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 import contract_tasks as tasks
 import pytest
 from conftest import Ground
+
+from clusterfutures.errors import OptionError, TimeLimitNear
 
 
 def limit(seconds: float) -> list[str]:
@@ -67,3 +70,45 @@ def test_a_process_that_is_busy_keeps_no_other_calls(ground: Ground, tmp_path: P
             time.sleep(0.05)
         tasks.touch(tmp_path / "release")
         assert blocked.result(30) is None
+
+
+# -- a call that is told -------------------------------------------------------------------
+
+
+@pytest.mark.on("local", "slurm")
+def test_a_call_is_raised_out_of(ground: Ground, tmp_path: Path) -> None:
+    with ground.executor(max_workers=1, setup=limit(8), on_timeout="raise", timeout_notice=5) as ex:
+        error = ex.submit(tasks.block, tmp_path / "started", tmp_path / "release").exception(20)
+        assert isinstance(error, TimeLimitNear)
+        assert 2 < error.seconds <= 5
+        assert "time=" in str(error)
+        assert "node/notice.py" not in str(error.__cause__).partition("await_file")[0]
+        assert ex.submit(tasks.double, 1).result(30) == 2, "by the next job"
+
+
+@pytest.mark.on("local", "slurm")
+def test_a_callback_runs_in_the_call(ground: Ground, tmp_path: Path) -> None:
+    """Only in what runs: neither between calls, nor in what has ended; and the call goes on."""
+    with ground.executor(
+        max_workers=1, processes=2, cores=1, setup=limit(6),
+        on_timeout=partial(tasks.note_timeout, tmp_path / "told", tmp_path / "release"), timeout_notice=3,
+    ) as ex:  # fmt: skip
+        ended = ex.submit(tasks.pid)
+        running = ex.submit(tasks.block, tmp_path / "started", tmp_path / "release", "done")
+        assert running.result(20) == "done"
+        assert (tmp_path / "told").read_text().split() == [(tmp_path / "started").read_text()]
+        assert ended.result(0)
+
+
+@pytest.mark.on("local")
+def test_without_a_limit_nobody_is_told(ground: Ground, tmp_path: Path) -> None:
+    with ground.executor(max_workers=1, on_timeout="raise", timeout_notice=1e6) as ex:
+        assert list(ex.map(tasks.double, range(100))) == [2 * n for n in range(100)]
+
+
+@pytest.mark.on("local")
+def test_what_is_no_callback(ground: Ground) -> None:
+    with pytest.raises(OptionError, match="'raise'"):
+        ground.executor(on_timeout="rise")
+    with pytest.raises(ValueError, match="timeout_notice"):
+        ground.executor(timeout_notice=0)

@@ -798,6 +798,7 @@ MADE: list[BaseException] = [
     errors.ArrayTooLarge(message="too large"),
     errors.SchedulerUnavailable(message="no answer", command="squeue"),
     errors.StoreError(message="damaged", path="/x"),
+    errors.TimeLimitNear(seconds=30.0),
     errors.TransferError(message="a lock"),
     errors.OptionError("no such option"),
     errors.RemoteTraceback("Traceback ..."),

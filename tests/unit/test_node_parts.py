@@ -636,6 +636,7 @@ def _context(**others: Any) -> dict[str, Any]:
     return {
         "processes": 1, "job_cores": 0, "visibility_timeout": 1.0, "max_tasks_per_child": None, "initializer": None,
         "told": [], "bins_per_job": None, "idle_timeout": 30.0,
+        "on_timeout": None, "timeout_notice": 30.0,
     } | others  # fmt: skip
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import time
+from collections.abc import Iterator
 
 import pytest
 
+from clusterfutures.errors import TimeLimitNear
 from clusterfutures.node.limit import JOB_END, remaining_time
+from clusterfutures.node.notice import NOTICE, Notice, Notices
 from clusterfutures.node.pace import FINISHING_SECONDS, Pace
 
 
@@ -69,3 +74,58 @@ def test_short_calls_leave_time_to_finish(seconds: float) -> None:
     pace.measured(seconds)
     assert not pace.fits(FINISHING_SECONDS)
     assert pace.fits(2 * FINISHING_SECONDS)
+
+
+# -- a notice reaches calls, and nothing between them -----------------------------------------
+
+
+@pytest.fixture
+def own_handler() -> Iterator[None]:
+    before = signal.getsignal(NOTICE)
+    yield
+    signal.signal(NOTICE, before)
+
+
+def _notify() -> None:
+    os.kill(os.getpid(), NOTICE)
+
+
+def test_a_notice_waits_for_the_call(own_handler: None) -> None:
+    heard: list[str] = []
+    notice = Notice(lambda: heard.append("heard"))
+    call = notice.reaching(lambda: heard.append("ran"))
+    _notify()
+    assert heard == [], "between calls"
+    call()
+    assert heard == ["heard", "ran"]
+    call()
+    assert heard == ["heard", "ran", "ran"], "once"
+
+
+def test_a_notice_is_raised_in_the_call_alone(own_handler: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(JOB_END, str(time.time() + 20))
+    notice = Notice(None)
+    with pytest.raises(TimeLimitNear, match=r"ends in (20|19)\.\d s") as caught:
+        notice.reaching(_notify)()
+    assert 19 < caught.value.seconds <= 20
+    _notify()
+    with pytest.raises(TimeLimitNear):
+        notice.reaching(list)()
+    assert notice.reaching(dict)(a=1) == {"a": 1}
+
+
+class Told:
+    """A slot that counts what it is told."""
+
+    times = 0
+
+    def notify(self) -> None:
+        self.times += 1
+
+
+@pytest.mark.parametrize(("wanted", "left", "times"), [("raise", 9, 1), ("raise", 11, 0), (None, 9, 0)])
+def test_when_notice_is_given(monkeypatch: pytest.MonkeyPatch, wanted: str | None, left: float, times: int) -> None:
+    monkeypatch.setenv(JOB_END, str(time.time() + left))
+    told = Told()
+    Notices({"on_timeout": wanted, "timeout_notice": 10.0}).give([told])  # type: ignore[list-item]
+    assert told.times == times
