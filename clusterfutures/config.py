@@ -30,7 +30,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from clusterfutures import config_file
+from clusterfutures import config_file, retries
 from clusterfutures.errors import OptionError
 from clusterfutures.schedulers import NAMES, options
 
@@ -120,6 +120,7 @@ SETTINGS: dict[str, _Row] = {
     "teardown": _LINES,
     "launcher": _LINES,
     "env": _Row(_variables, 'a table of texts, for example {OMP_NUM_THREADS = "4"}'),
+    "retries": _Row(retries.check, "a number, or a table of causes (oom, timeout, crash, exception, lost)"),
     "keep": _Row(_truth, "true or false"),
 }
 #: other names for settings, as options have synonyms; CLUSTERFUTURES_DIR is older than this module

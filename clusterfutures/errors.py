@@ -48,8 +48,9 @@ __all__ = [
 ]
 
 
-def _rebuild(cls: type[ClusterError], fields: dict[str, Any]) -> ClusterError:
-    return cls(**fields)
+def _rebuild(cls: type[ClusterError], fields: dict[str, Any], attempts: str = "") -> ClusterError:
+    error = cls(**fields)
+    return error.with_attempts(attempts) if attempts else error
 
 
 class ClusterError(BrokenExecutor):
@@ -61,6 +62,7 @@ class ClusterError(BrokenExecutor):
 
     def __init__(self, **fields: Any) -> None:
         self.fields = fields
+        self.attempts = ""
         super().__init__(self._message())
 
     def _message(self) -> str:
@@ -72,8 +74,16 @@ class ClusterError(BrokenExecutor):
         except KeyError:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}") from None
 
+    def with_attempts(self, attempts: str) -> ClusterError:
+        """The same error, its text ending with how often the call was tried."""
+        error = _rebuild(type(self), self.fields)
+        error.attempts = attempts
+        error.args = (f"{error._message()}\n{attempts}",)
+        error.__cause__ = self.__cause__
+        return error
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.fields)
+        return _rebuild, (type(self), self.fields, self.attempts)
 
 
 def _described(what: str, log: str, tail: str, advice: str) -> str:

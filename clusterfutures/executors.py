@@ -22,7 +22,7 @@ from concurrent.futures import Executor
 from typing import Any, ClassVar, TypeVar
 
 from clusterfutures import config
-from clusterfutures.client.client import Client
+from clusterfutures.client.client import Client, Target
 from clusterfutures.client.mapping import Plan
 from clusterfutures.client.settings import MOST_WORKERS, Settings, lines, run_directory_base, words
 from clusterfutures.errors import OptionError
@@ -39,7 +39,7 @@ T = TypeVar("T")
 _SETTINGS = (
     "max_workers", "processes", "bins_per_job", "max_tasks_per_child", "initializer", "initargs", "idle_timeout",
     "on_timeout", "timeout_notice", "directory", "name", "python", "setup", "teardown", "modules", "env", "launcher",
-    "keep", "scheduler", "profile",
+    "keep", "scheduler", "profile", "retries",
 )  # fmt: skip
 
 
@@ -48,7 +48,8 @@ class _Calls(Executor):
 
     _client: Client
     _resources: Mapping[str, Any]
-    _pool: str
+    _target: Target
+    _retries: Any
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> ClusterFuture[T]:
         """Schedule ``fn(*args, **kwargs)``; returns its future.
@@ -57,7 +58,7 @@ class _Calls(Executor):
         replaced by their results before the call runs.  Raises RuntimeError after
         ``shutdown``; a call that cannot be pickled fails its own future.
         """
-        return self._client.submit(self._pool, fn, args, kwargs)
+        return self._client.submit(self._target, fn, args, kwargs)
 
     def map(
         self,
@@ -116,12 +117,13 @@ class _Calls(Executor):
         if bins is not None and (chunksize is not None or buffersize is not None):
             raise ValueError("bins cannot be combined with chunksize or buffersize: it needs the whole length")
         plan = Plan(self._client.settings.max_workers * self._client.settings.processes, chunksize, bins, buffersize)
-        return self._client.map(self._pool, fn, iterables, plan, star).values(ordered, timeout)
+        return self._client.map(self._target, fn, iterables, plan, star).values(ordered, timeout)
 
     def with_options(self, **resources: Any) -> _Options:
         """The same executor, with other resources for the calls that are made through
-        what is returned; what is not named stays as it is."""
-        return _Options(self, {**self._resources, **options.normalise(resources)})
+        what is returned; what is not named stays as it is.  ``retries`` is one of them."""
+        retries = resources.pop("retries", self._retries)
+        return _Options(self, {**self._resources, **options.normalise(resources)}, retries)
 
     def job_script(self) -> str:
         """The script that would be submitted for one job."""
@@ -131,11 +133,12 @@ class _Calls(Executor):
 class _Options(_Calls):
     """An executor seen through other resources; see ``with_options``."""
 
-    def __init__(self, owner: _Calls, resources: Mapping[str, Any]) -> None:
+    def __init__(self, owner: _Calls, resources: Mapping[str, Any], retries: Any) -> None:
         self._owner = owner  # kept alive: the executor ends when nobody uses it any more
         self._client = owner._client
         self._resources = resources
-        self._pool = self._client.pool(resources)
+        self._retries = retries
+        self._target = self._client.target(resources, retries)
         self._max_workers = self._client.settings.max_workers * self._client.settings.processes
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -166,6 +169,9 @@ class ClusterExecutor(_Calls):
     scheduler: "slurm", "pbs" or "local", to name one.
     profile: name of a profile of the configuration (``clusterfutures.config``), whose
         settings hold where the call says nothing; None: $CLUSTERFUTURES_PROFILE or "default".
+    retries: how often a call that had begun is run again when its process dies or its job
+        is lost: a number, or by cause, as in ``{"oom": {"memory": "x2", "max": 2},
+        "timeout": {"time": "x2"}, "crash": 1, "exception": 0, "lost": 1}``; None: never.
 
     Everything else is a resource of the jobs (``cores``, ``memory``, ``time``,
     ``partition``, ...): ``clusterfutures.option_help()`` lists them, with their synonyms.
@@ -199,6 +205,7 @@ class ClusterExecutor(_Calls):
         keep: bool | None = None,
         scheduler: str | None = None,
         profile: str | None = None,
+        retries: Any = None,
         **resources: Any,
     ) -> None:
         told = {
@@ -206,7 +213,7 @@ class ClusterExecutor(_Calls):
             "max_tasks_per_child": max_tasks_per_child, "idle_timeout": idle_timeout, "directory": directory,
             "name": name, "python": python, "setup": setup, "teardown": teardown, "modules": modules, "env": env,
             "launcher": launcher, "keep": keep, "scheduler": scheduler, "on_timeout": on_timeout,
-            "timeout_notice": timeout_notice,
+            "timeout_notice": timeout_notice, "retries": retries,
         }  # fmt: skip
         given, self._resources = _layered(told, resources, profile)
         wanted = self._scheduler_name or given.get("scheduler")
@@ -217,7 +224,8 @@ class ClusterExecutor(_Calls):
         settings = _settings(adapter, given, initializer, initargs)
         self._max_workers = settings.max_workers * settings.processes
         self._client = Client(_made(adapter, given.get("max_workers"), self._resources), settings)
-        self._pool = self._client.pool(self._resources)
+        self._retries = given.get("retries")
+        self._target = self._client.target(self._resources, self._retries)
         self._client.job_script(self._resources)  # what cannot be expressed is said now
         self._finalizer = weakref.finalize(self, self._client.shutdown, False, False)
         self._finalizer.atexit = False

@@ -36,7 +36,8 @@ class ClusterFuture(Future[T], Generic[T]):
     """The future of one call on a cluster.
 
     Beyond ``concurrent.futures.Future``: ``job_id`` and ``host`` (empty until the call is
-    running), ``output()``, ``usage`` and ``started`` (None until it has ended).
+    running), ``output()``, ``usage`` and ``started`` (None until it has ended), and
+    ``attempts``, how often the call has begun (more than once only with ``retries=``).
     """
 
     def __init__(self) -> None:
@@ -46,6 +47,7 @@ class ClusterFuture(Future[T], Generic[T]):
         self.started: float | None = None
         self.usage: Usage | None = None
         self._output: bytes | Callable[[], bytes] = b""
+        self.attempts = 0
         self._owner: Owner | None = None
         self._call: Any = None
 
@@ -103,6 +105,12 @@ class ClusterFuture(Future[T], Generic[T]):
                 return False
             # Under the condition, which is re-entrant: cancel() and the pump may both be here.
             return self._state in ("RUNNING", "FINISHED") or self.set_running_or_notify_cancel()
+
+    def _wait_again(self) -> None:
+        """The call is to be run once more: it can be cancelled until it begins."""
+        with self._condition:
+            if self._state == "RUNNING":
+                self._state = "PENDING"
 
     def _complete(self, value: Any, error: BaseException | None) -> None:
         """Set the outcome, through RUNNING; a cancelled future stays cancelled."""

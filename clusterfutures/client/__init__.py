@@ -8,6 +8,7 @@ pump.py       the thread that owns the ledger and looks at results
 clerk.py      the thread that runs the scheduler's commands
 rhythm.py     when it asks for the states of jobs
 outcomes.py   records back to values and exceptions
+reruns.py     the ledger's calls that failed, for good or not  (pure)
 mapping.py    ``map``: chunks out, values in, in order
 client.py     one run: ties the above together, from start to removal
 

@@ -21,7 +21,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import CancelledError, Future
-from typing import Any
+from typing import Any, NamedTuple
 
 import cloudpickle
 
@@ -38,12 +38,13 @@ from clusterfutures.client.state import Limits
 from clusterfutures.client.work import Call, Chunk
 from clusterfutures.errors import OptionError
 from clusterfutures.futures import ClusterFuture
+from clusterfutures.retries import Retries, read
 from clusterfutures.schedulers.base import JobSpec, Scheduler
 from clusterfutures.store import launch
 from clusterfutures.store.bins import CallHead, Extras
 from clusterfutures.store.run import RunDirectory
 
-__all__ = ["Client"]
+__all__ = ["Client", "Target"]
 
 logger = logging.getLogger("clusterfutures")
 
@@ -57,6 +58,13 @@ _OWN_TO_A_JOB = ("SLURM", "SBATCH", "PBS_", "PMI", "PMIX", "CLUSTERFUTURES_")
 
 _alive: weakref.WeakSet[Client] = weakref.WeakSet()
 _exiting = False
+
+
+class Target(NamedTuple):
+    """What the calls of an executor, or of a view of it, have in common."""
+
+    pool: str
+    retries: Retries | None
 
 
 class Client:
@@ -79,7 +87,7 @@ class Client:
     # -- calls ------------------------------------------------------------------
 
     def submit(
-        self, pool: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, target: Target, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> ClusterFuture[Any]:
         """Accept one call; see ``Executor.submit``."""
         self._check_open()
@@ -90,7 +98,8 @@ class Client:
         except Exception as error:
             future._complete(None, error)
             return future
-        call = Call(pool, future, function, key, pickled.data, pickled.extras)
+        call = Call(target.pool, future, function, key, pickled.data, pickled.extras)
+        call.retries = target.retries
         accepted = self._hold(call, pickled) if pickled.futures else self._send(call)
         if not accepted:
             self._check_open()
@@ -98,7 +107,7 @@ class Client:
 
     def map(
         self,
-        pool: str,
+        target: Target,
         function: Callable[..., Any],
         iterables: tuple[Iterable[Any], ...],
         plan: Plan,
@@ -112,7 +121,8 @@ class Client:
             pickled = self._pickler.arguments(arguments, function)
             if pickled.futures:
                 raise OptionError("a future cannot be an argument of map: use submit, which waits for its result")
-            chunk = Chunk(pool, sink, number, function, key, pickled.data, pickled.extras, len(arguments))
+            chunk = Chunk(target.pool, sink, number, function, key, pickled.data, pickled.extras, len(arguments))
+            chunk.retries = target.retries
             if not self.inbox.submit(chunk):
                 self._check_open()
             return chunk
@@ -203,6 +213,14 @@ class Client:
 
     # -- pools ------------------------------------------------------------------
 
+    def target(self, resources: Mapping[str, Any], retries: Any) -> Target:
+        """Where calls go that are to have these resources, and ``retries`` as the user
+        wrote it.  Raises OptionError."""
+        policy = read(retries, resources)
+        for changed in policy.changed() if policy is not None else ():
+            self.job_script(changed)  # what cannot be expressed is said now
+        return Target(self.pool(resources), policy)
+
     def pool(self, resources: Mapping[str, Any]) -> str:
         """The name of the pool of workers with these resources."""
         key = tuple(sorted((name, str(value)) for name, value in resources.items()))
@@ -232,6 +250,7 @@ class Client:
             )
             self._clerk = Clerk(self._scheduler, self.inbox, self._prepare)
             self._pump = Pump(self.run, self.inbox, limits, self._clerk, settings.visibility_timeout, self._farewell)
+            self._pump.find_pool = self.pool
             self._clerk.watch(self._pump.watched)
             _alive.add(self)
             try:

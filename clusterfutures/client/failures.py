@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 
 from clusterfutures.client.outcomes import Place
-from clusterfutures.errors import JobFailed
+from clusterfutures.errors import JobFailed, StoreError
+from clusterfutures.retries import FREE, KILLED, Failure
 from clusterfutures.schedulers.base import JobState, JobStatus
+from clusterfutures.store import records
+from clusterfutures.store.records import Record
 
-__all__ = ["job_failed", "last_lines"]
+__all__ = ["executor_failed", "unreadable", "of_job", "of_record", "job_failed", "last_lines"]
 
 _TAIL_LINES = 10
 #: what Slurm writes into the log of a job that it ends for its memory
 _MEMORY = re.compile(r"exceeded (?:job )?memory limit|oom[-_ ]kill", re.IGNORECASE)
+
+#: how much of an exception's text is told of an attempt that was followed by another
+_LONGEST = 120
+_CAUSES = {
+    JobState.TIMEOUT: "timeout",
+    JobState.OUT_OF_MEMORY: "oom",
+    JobState.NODE_FAIL: FREE,
+    JobState.PREEMPTED: FREE,
+}
 
 _ADVICE = {
     JobState.TIMEOUT: "it reached its time limit: ask for more time=, or make each call shorter",
@@ -29,9 +42,7 @@ def job_failed(status: JobStatus, place: Place | None, call: str, log: str, tail
 
     started: the worker had come up; else something in the job's set-up is wrong.
     """
-    state = status.state
-    if state is JobState.FAILED and _MEMORY.search(tail):
-        state = JobState.OUT_OF_MEMORY
+    state = _state(status, tail)
     advice = _ADVICE.get(state, "")
     if not started and not advice:
         advice = "it never started to work: see its log; is the interpreter (python=), and are clusterfutures and "
@@ -50,6 +61,52 @@ def job_failed(status: JobStatus, place: Place | None, call: str, log: str, tail
     )
 
 
+def _state(status: JobStatus, tail: str) -> JobState:
+    """How the job ended, its own log considered."""
+    if status.state is JobState.FAILED and _MEMORY.search(tail):
+        return JobState.OUT_OF_MEMORY
+    return status.state
+
+
+def of_job(status: JobStatus, place: Place, tail: str) -> Failure:
+    """Why an attempt ended that its job took with it."""
+    how = f"job {status.job_id or place.job_id} {status.word or status.state.name}"
+    return Failure(_CAUSES.get(_state(status, tail), "lost"), f"{how} on {place.host}" if place.host else how)
+
+
+def of_record(record: Record, place: Place) -> Failure | None:
+    """Why an attempt ended that its worker reported; None: it did not fail."""
+    if record.kind == records.DIED:
+        fields = pickle.loads(records.split_info(record.body)[1] if record.flags & records.INFO else record.body)
+        how = f"killed by {fields['signal']}" if fields["signal"] else f"exit status {fields['exit_code']}"
+        return Failure(KILLED if fields["signal"] == "SIGKILL" else "crash", f"{how}, job {place.job_id}")
+    if record.kind == records.LARGE_ERROR:
+        return Failure("exception", "a large exception")
+    if record.kind == records.ERROR:
+        body = records.split_info(record.body)[1] if record.flags & records.INFO else record.body
+        _, name, text, _, _ = pickle.loads(body)
+        return Failure("exception", f"{name}: {text}"[:_LONGEST].splitlines()[0])
+    return None
+
+
 def last_lines(content: bytes) -> str:
     """The end of a log, as text."""
     return "\n".join(content[-4096:].decode("utf-8", "replace").splitlines()[-_TAIL_LINES:])
+
+
+def unreadable(call: str, error: Exception) -> StoreError:
+    """A defect of ours met a result."""
+    failed = StoreError(message=f"the result of {call} could not be read: {type(error).__name__}: {error}")
+    failed.__cause__ = error
+    return failed
+
+
+def executor_failed(cause: BaseException | None, path: str) -> StoreError:
+    """Why nothing more can be had from this run."""
+    if isinstance(cause, OSError):
+        what = f"the run directory {path} cannot be used any more: {cause.strerror}"
+    else:
+        what = f"the thread that collects results failed: {cause!r}"
+    error = StoreError(message=f"{what}; this call has no result, and the executor takes no others", path=path)
+    error.__cause__ = cause
+    return error

@@ -14,10 +14,13 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from clusterfutures import binning
+from clusterfutures.client import state as kept
+from clusterfutures.client.reruns import Reruns
 from clusterfutures.client.staffing import Staffing
 from clusterfutures.client.state import BinState, Limits, Out, Piece, Pool, Work, Worker, WorkerState, gaps
 from clusterfutures.client.work import QueueFile
 from clusterfutures.errors import StoreError
+from clusterfutures.retries import Failure
 from clusterfutures.store.bins import CALLS
 from clusterfutures.store.records import Record
 
@@ -25,8 +28,6 @@ __all__ = ["Ledger"]
 
 #: after so long without another submit, calls of unknown length are published
 QUIET_SECONDS = 0.2
-#: the most bins of long calls that lie in the queue at a time
-MOST_WAITING = 1000
 #: after the site's submit limit was met, the next try comes so much later
 LIMIT_RETRY_SECONDS = 15.0
 #: workers lost one after the other, without any result in between, before we give up
@@ -44,19 +45,21 @@ class Ledger:
         self._staffing = Staffing(limits, out)
         self._bins: dict[int, BinState] = {}
         self._next_bin = 1
+        self.reruns = Reruns(self, out)
         self._estimates: dict[str, float] = {}
 
     # -- work comes in ----------------------------------------------------------
 
     def add(self, work: Work, now: float) -> None:
         """A call or a chunk has been submitted."""
-        pool = self._pool(work.pool)
+        pool = self.pool(work.pool)
         work.queued = True
         pool.pending.append(work)
         pool.last_submit = now
         self.unsettled += work.count
 
-    def _pool(self, name: str) -> Pool:
+    def pool(self, name: str) -> Pool:
+        """The pool of this name."""
         pool = self.pools.get(name)
         if pool is None:
             pool = self.pools[name] = Pool(name, self.limits.gather)
@@ -67,7 +70,7 @@ class Ledger:
         comes, unless that has been before we heard of it."""
         if work.queued and not work.counted:
             work.counted = True
-            self._pool(work.pool).withdrawn += 1
+            self.pool(work.pool).withdrawn += 1
 
     def _next_pending(self, pool: Pool) -> Work:
         """Take the first of what is pending."""
@@ -78,7 +81,7 @@ class Ledger:
             pool.withdrawn -= 1
         return work
 
-    def _put_back(self, pool: Pool, works: Sequence[Work]) -> None:
+    def put_back(self, pool: Pool, works: Sequence[Work]) -> None:
         """Make these the first of what is pending."""
         for work in reversed(works):
             work.queued = True
@@ -110,8 +113,8 @@ class Ledger:
                 state.settled[index] = 1
             wanted = [work for work in again if self._out.unplace(work)]
             self.unsettled -= len(again) - len(wanted)
-            self._put_back(pool, wanted)
-            self._drop_if_done(state)
+            self.put_back(pool, wanted)
+            self.drop_if_done(state)
             return
         if state.work[0].withdrawn:
             self._forget(state, first, stop)
@@ -119,14 +122,14 @@ class Ledger:
         for start, end in gaps(state.settled, first, stop):
             piece = Piece(start, end, end - start, 1)
             state.pieces.append(piece)
-            self._publish(pool, state, piece)
+            self.publish(pool, state, piece)
 
     def _forget(self, state: BinState, first: int, stop: int) -> None:
         """Calls that nobody wants any more."""
         left = state.settled[first:stop].count(0)
         state.settled[first:stop] = b"\x01" * (stop - first)
         self.unsettled -= left
-        self._drop_if_done(state)
+        self.drop_if_done(state)
 
     # -- bins go out ------------------------------------------------------------
 
@@ -148,15 +151,15 @@ class Ledger:
                 continue
             if head.kind == CALLS:
                 estimate = self._estimates.get(head.function)
-                if len(pool.waiting) >= self._room(estimate, now >= quiet_at):
+                if len(pool.waiting) >= self.limits.room(estimate, now >= quiet_at):
                     break
                 size = binning.stream_size(len(pool.pending), estimate, self.limits.slots)
                 if estimate is None and now >= quiet_at:
-                    size = max(size, math.ceil(len(pool.pending) / MOST_WAITING))
+                    size = max(size, math.ceil(len(pool.pending) / kept.MOST_WAITING))
                 work = self._next_calls(pool, size)
                 note = len(work) if estimate is not None and len(work) > 1 else 1
             else:
-                if len(pool.waiting) >= MOST_WAITING:
+                if len(pool.waiting) >= kept.MOST_WAITING:
                     break
                 work, note = [self._next_pending(pool)], 1
             if work:
@@ -176,31 +179,24 @@ class Ledger:
                 work.append(call)
         return work
 
-    def _room(self, estimate: float | None, quiet: bool) -> int:
-        """How many bins may lie in the queue.
-
-        Calls of unknown length are held back while more of them are coming in: in a
-        moment the first results may show that they are short, and belong together.
-        """
-        if estimate is None and not quiet:
-            return 2 * self.limits.slots
-        if estimate is not None and estimate < binning.BIN_SECONDS:
-            return 4 * self.limits.slots
-        return MOST_WAITING
-
     def _publish_new(self, pool: Pool, work: list[Work], note: int) -> None:
-        state = BinState(self._next_bin, pool.name, work)
+        state = BinState(self.new_bin_id(), pool.name, work)
         count = len(state.settled)
         piece = Piece(0, count, count, min(note, count))
         state.pieces.append(piece)
-        if self._publish(pool, state, piece):
-            self._next_bin += 1
+        self.publish(pool, state, piece)
 
-    def _publish(self, pool: Pool, state: BinState, piece: Piece) -> bool:
+    def new_bin_id(self) -> int:
+        """A number that no bin has had."""
+        self._next_bin += 1
+        return self._next_bin - 1
+
+    def publish(self, pool: Pool, state: BinState, piece: Piece) -> bool:
+        """Put a piece in the queue; False when some of its work was cancelled meanwhile."""
         file = QueueFile(pool.name)
         wanted = self._out.place_work(state.work, file)
         if len(wanted) < len(state.work):
-            return self._without_withdrawn(pool, state, wanted)
+            return self._without_withdrawn(pool, state, piece, wanted)
         piece.file = file
         self._bins[state.bin_id] = state
         try:
@@ -208,15 +204,19 @@ class Ledger:
         except StoreError as error:
             reason = error
             state.pieces.remove(piece)
-            self._fail_range(state, piece.first, piece.stop, lambda _call: reason)
+            self.reruns.fail_range(state, piece.first, piece.stop, lambda _call: reason, None)
             return True
         pool.waiting[file.name] = (state, piece)
         return True
 
-    def _without_withdrawn(self, pool: Pool, state: BinState, wanted: list[Work]) -> bool:
+    def _without_withdrawn(self, pool: Pool, state: BinState, piece: Piece, wanted: list[Work]) -> bool:
         """Some calls were cancelled while their bin was being made: make it without them."""
-        self.unsettled -= sum(work.count for work in state.work) - sum(work.count for work in wanted)
-        self._put_back(pool, wanted)
+        if state.kind == CALLS:
+            self.unsettled -= len(state.work) - len(wanted)
+            self.put_back(pool, wanted)
+        else:  # perhaps a part of its chunk only
+            state.pieces.remove(piece)
+            self._forget(state, piece.first, piece.stop)
         return False
 
     # -- workers ----------------------------------------------------------------
@@ -274,31 +274,39 @@ class Ledger:
         if state.settled.find(1, record.first, stop) >= 0:
             return
         state.settled[record.first : stop] = b"\x01" * record.calls
-        self.unsettled -= record.calls
         self.pools[state.pool].losses = 0
+        if state.item(record.first).retries is None:
+            self.settle(state, worker, record)
+        else:
+            self.reruns.settle(state, worker, record)
+        self._piece_progress(state, piece, record.calls)
+
+    def settle(self, state: BinState, worker: Worker, record: Record) -> None:
+        """Pass outcomes on."""
+        self.unsettled -= record.calls
         work = state.item(record.first)
         if state.kind == CALLS and record.calls > 1:
-            for index in range(record.first, stop):
+            for index in range(record.first, record.first + record.calls):
                 self._out.settle(state.work[index], record, worker)
         else:
             info = self._out.settle(work, record, worker)
             if info is not None:
                 known = self._estimates.get(work.function)
                 self._estimates[work.function] = info.wall if known is None else 0.7 * known + 0.3 * info.wall
-        self._piece_progress(state, piece, record.calls)
 
     def _piece_progress(self, state: BinState, piece: Piece, count: int) -> None:
         piece.left -= count
         if piece.left <= 0:
             self._release(state, piece)
-            self._drop_if_done(state)
+            self.drop_if_done(state)
 
     def _release(self, state: BinState, piece: Piece) -> None:
         state.pieces.remove(piece)
         if piece.worker is not None:
             piece.worker.busy -= 1
 
-    def _drop_if_done(self, state: BinState) -> None:
+    def drop_if_done(self, state: BinState) -> None:
+        """Forget a bin whose calls are all settled."""
         if state.settled.find(0) < 0:
             self._bins.pop(state.bin_id, None)
 
@@ -329,14 +337,20 @@ class Ledger:
         return worker.busy > 0
 
     def lost(
-        self, worker: Worker, claimed: Sequence[tuple[int, int, int]], error: Callable[[str], BaseException]
+        self,
+        worker: Worker,
+        claimed: Sequence[tuple[int, int, int]],
+        error: Callable[[str], BaseException],
+        failure: Failure | None = None,
     ) -> None:
         """The worker's job is over without its last word, or with calls unfinished.
 
         claimed: (bin id, first, stop) of the files in its directory.  Calls that had
-        begun fail with ``error(their name)``; the others go back to the queue.
+        begun fail with ``error(their name)``, or run again, where ``failure`` says why they
+        ended and their retries cover that; the others go back to the queue.
         """
         self.ended(worker)
+        again = False
         for bin_id, first, _stop in claimed:
             state = self._bins.get(bin_id)
             piece = state.piece_at(first) if state else None
@@ -346,10 +360,10 @@ class Ledger:
         for state in [s for s in self._bins.values() if any(p.worker is worker for p in s.pieces)]:
             for piece in [p for p in state.pieces if p.worker is worker]:
                 state.pieces.remove(piece)
-                self._fail_range(state, piece.first, piece.begun, error)
+                again = self.reruns.fail_range(state, piece.first, piece.begun, error, failure) or again
                 self._requeue(state, piece.begun, piece.stop)
         pool = self.pools[worker.pool]
-        pool.losses += 1
+        pool.losses += not again  # what is paid for ends by itself
         if pool.losses >= MOST_LOSSES:
             self.fail_waiting(pool, error)
 
@@ -382,30 +396,19 @@ class Ledger:
             if piece.file is not None and self._out.take_back(piece.file):
                 del pool.waiting[name]
                 state.pieces.remove(piece)
-                self._fail_range(state, piece.first, piece.stop, error)
+                self.reruns.fail_range(state, piece.first, piece.stop, error, None)
         while pool.pending:
             work = self._next_pending(pool)
             self.unsettled -= work.count
             if not work.withdrawn:
                 work.fail(0, work.count, error(work.name))
 
-    def _fail_range(self, state: BinState, first: int, stop: int, error: Callable[[str], BaseException]) -> None:
-        for start, end in gaps(state.settled, first, stop):
-            state.settled[start:end] = b"\x01" * (end - start)
-            self.unsettled -= end - start
-            if state.kind == CALLS:
-                for index in range(start, end):
-                    state.work[index].fail(index, 1, error(state.work[index].name))
-            else:
-                state.work[0].fail(start, end - start, error(state.work[0].name))
-        self._drop_if_done(state)
-
     def fail_everything(self, error: Callable[[str], BaseException]) -> None:
         """Nothing will have a result any more."""
         for pool in self.pools.values():
             self.fail_waiting(pool, error)
         for state in list(self._bins.values()):
-            self._fail_range(state, 0, len(state.settled), error)
+            self.reruns.fail_range(state, 0, len(state.settled), error, None)
             for piece in state.pieces:
                 if piece.worker is not None:
                     piece.worker.busy -= 1

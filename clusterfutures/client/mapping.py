@@ -36,7 +36,7 @@ _IN_FILES = (records.LARGE, records.LARGE_ERROR)
 class Arrived:
     """An outcome that waits for the consumer: a record, or an error for ``count`` calls."""
 
-    __slots__ = ("count", "error", "parts", "place", "record")
+    __slots__ = ("count", "error", "parts", "place", "record", "tried")
 
     def __init__(self, count: int, record: Record | None, place: Place | None, error: BaseException | None) -> None:
         self.count = count
@@ -44,6 +44,7 @@ class Arrived:
         self.place = place
         self.error = error
         self.parts: list[memoryview] | None = None  # of a large result, once fetched
+        self.tried = ""  # how often the call was, for its error
 
 
 class Plan:
@@ -156,9 +157,11 @@ class Mapping:
 
     # -- outcomes in (pump) -----------------------------------------------------
 
-    def deliver(self, number: int, record: Record, place: Place) -> None:
+    def deliver(self, number: int, record: Record, place: Place, tried: str = "") -> None:
         """Calls of a chunk have an outcome."""
-        self._arrive(number, record.first, Arrived(record.calls, record, place, None))
+        arrived = Arrived(record.calls, record, place, None)
+        arrived.tried = tried
+        self._arrive(number, record.first, arrived)
 
     def refuse(self, number: int, first: int, count: int, error: BaseException) -> None:
         """Calls of a chunk will have none."""
@@ -217,7 +220,7 @@ class Mapping:
         else:
             box = [outcomes.decode(record, self._run, arrived.place, call, self._wait, arrived.parts)]
             if (error := box[0].error) is not None:
-                raise error
+                raise outcomes.tried(error, arrived.tried)
             yield box.pop().value  # popped: the consumer's reference is the only one
 
     def _yielded(self, count: int) -> None:

@@ -10,12 +10,12 @@ import pickle
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from clusterfutures.errors import RemoteTraceback, StoreError, TransferError, WorkerDied
+from clusterfutures.errors import ClusterError, RemoteTraceback, StoreError, TransferError, WorkerDied
 from clusterfutures.store import records
 from clusterfutures.store.records import CallInfo, Record
 from clusterfutures.store.run import RunDirectory
 
-__all__ = ["Outcome", "Place", "decode", "decode_values", "fetch"]
+__all__ = ["Outcome", "Place", "decode", "decode_values", "fetch", "tried"]
 
 
 class Outcome(NamedTuple):
@@ -31,6 +31,16 @@ class Place(NamedTuple):
 
     host: str
     job_id: str
+
+
+def tried(error: BaseException, text: str) -> BaseException:
+    """The error, its text saying how often the call was tried; ``text`` "": as it is."""
+    if not text:
+        return error
+    if isinstance(error, ClusterError):
+        return error.with_attempts(text)
+    error.add_note(text)
+    return error
 
 
 def fetch(record: Record, run: RunDirectory, wait: float) -> list[memoryview]:

@@ -22,9 +22,10 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from clusterfutures.client import failures
 from clusterfutures.client.clerk import Clerk, Explained, Refused, Seen, Submitted
 from clusterfutures.client.inbox import Inbox, Phase
 from clusterfutures.client.ledger import Ledger
@@ -67,6 +68,7 @@ class Pump:
         self._inbox = inbox
         self._clerk = clerk
         self._wait = visibility_timeout
+        self.find_pool: Callable[[Mapping[str, Any]], str]
         self._farewell = farewell
         self._ledger = Ledger(limits, self)
         self._roster = Roster(run, self._ledger, clerk, visibility_timeout)
@@ -151,15 +153,21 @@ class Pump:
                 self._stop(kill)
 
     def _accept(self, item: Call | Chunk) -> None:
-        if item.pool not in self._pools:
-            try:
-                self._run.open_pool(item.pool)
-            except StoreError as error:  # this call fails; when there is space again, the next one tries again
-                item.fail(0, item.count, error)
-                return
-            self._pools.add(item.pool)
+        if (error := self._open(item.pool)) is not None:
+            item.fail(0, item.count, error)  # this call; when there is space again, the next one tries again
+            return
         self._ledger.add(item, self._active)
         self._look_pause = LOOK_SECONDS
+
+    def _open(self, pool: str) -> StoreError | None:
+        """Make the queue of a pool, where there is none; what kept us from it."""
+        if pool not in self._pools:
+            try:
+                self._run.open_pool(pool)
+            except StoreError as error:
+                return error
+            self._pools.add(pool)
+        return None
 
     # -- looking at results -----------------------------------------------------
 
@@ -266,6 +274,7 @@ class Pump:
 
     def _stop(self, kill: str) -> None:
         """Cancel what has not begun; with ``kill``, end what is running too."""
+        self._ledger.reruns.allowed = False
         for pool in self._ledger.pools.values():
             for _, piece in list(pool.waiting.values()):
                 if piece.file is not None and self.take_back(piece.file):
@@ -299,7 +308,7 @@ class Pump:
 
     def _settle_all(self, cause: BaseException | None) -> None:
         """No future stays pending, whatever made the thread end."""
-        error = _executor_failed(cause, self._run)
+        error = failures.executor_failed(cause, self._run.path)
         for item in [*self._items, *self._inbox.take(0)]:
             if isinstance(item, Call | Chunk):
                 item.fail(0, item.count, error)
@@ -370,6 +379,11 @@ class Pump:
                 file.taken = self._run.take_back(file.pool, file.name)
             return file.taken
 
+    def pool_for(self, resources: Mapping[str, Any]) -> str | None:
+        """The pool whose jobs have these resources, its queue made."""
+        pool = self.find_pool(resources)
+        return pool if self._open(pool) is None else None
+
     def request(self, pool: str, count: int) -> None:
         """Have jobs submitted."""
         self._clerk.submit(pool, count)
@@ -393,27 +407,10 @@ class Pump:
             info = work.settle(record, self._run, worker.place, worker.name, self._wait)
         except Exception as error:  # a defect of ours must not cost the other calls their results
             logger.exception("clusterfutures: a result could not be read")
-            work.fail(record.first, record.calls, _unreadable(work.name, error))
+            work.fail(record.first, record.calls, failures.unreadable(work.name, error))
             return None
         if isinstance(work, Chunk) and record.kind in (records.LARGE, records.LARGE_ERROR):
             self._lazy.add(work.sink)
         elif isinstance(work, Call) and work.future.is_lazy:
             self._lazy.add(work.future)
         return info
-
-
-def _unreadable(call: str, error: Exception) -> StoreError:
-    failed = StoreError(message=f"the result of {call} could not be read: {type(error).__name__}: {error}")
-    failed.__cause__ = error
-    return failed
-
-
-def _executor_failed(cause: BaseException | None, run: RunDirectory) -> StoreError:
-    """Why nothing more can be had from this run."""
-    if isinstance(cause, OSError):
-        what = f"the run directory {run.path} cannot be used any more: {cause.strerror}"
-    else:
-        what = f"the thread that collects results failed: {cause!r}"
-    error = StoreError(message=f"{what}; this call has no result, and the executor takes no others", path=run.path)
-    error.__cause__ = cause
-    return error

@@ -192,7 +192,7 @@ class Roster:
 
         if started or self._run.claimed_bins(worker.name):
             claimed = [tuple(name) for name in self._run.claimed_bins(worker.name)]
-            self._ledger.lost(worker, claimed, error)  # type: ignore[arg-type]
+            self._ledger.lost(worker, claimed, error, failures.of_job(status, worker.place, tail))  # type: ignore[arg-type]
         else:
             self._ledger.failed_to_start(worker, error)
 

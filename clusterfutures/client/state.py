@@ -15,17 +15,21 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
+from clusterfutures import binning
 from clusterfutures.client.outcomes import Place
 from clusterfutures.client.work import Call, Chunk, QueueFile
 from clusterfutures.store.bins import CALLS
 from clusterfutures.store.records import CallInfo, Record
 
-__all__ = ["BinState", "Limits", "Out", "Piece", "Pool", "Work", "Worker", "WorkerState", "gaps"]
+__all__ = ["MOST_WAITING", "BinState", "Limits", "Out", "Piece", "Pool", "Work", "Worker", "WorkerState", "gaps"]
 
 Work = Call | Chunk
+
+#: the most bins of long calls that lie in the queue at a time
+MOST_WAITING = 1000
 
 
 class WorkerState(enum.Enum):
@@ -151,6 +155,18 @@ class Limits:
         """Processes that work at the same time, at most."""
         return self.max_workers * self.processes
 
+    def room(self, estimate: float | None, quiet: bool) -> int:
+        """How many bins may lie in the queue.
+
+        Calls of unknown length are held back while more of them are coming in: in a
+        moment the first results may show that they are short, and belong together.
+        """
+        if estimate is None and not quiet:
+            return 2 * self.slots
+        if estimate is not None and estimate < binning.BIN_SECONDS:
+            return 4 * self.slots
+        return MOST_WAITING
+
 
 class Out(Protocol):
     """How decisions leave the ledger."""
@@ -163,6 +179,9 @@ class Out(Protocol):
 
     def request(self, pool: str, count: int) -> None:
         """Have ``count`` more workers submitted."""
+
+    def pool_for(self, resources: Mapping[str, Any]) -> str | None:
+        """The pool whose jobs have these resources; None when it cannot be made now."""
 
     def revoke(self, workers: Sequence[Worker]) -> None:
         """End workers that have not started."""

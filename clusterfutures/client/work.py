@@ -13,11 +13,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from typing import Any, Protocol
 
 from clusterfutures.client import outcomes
 from clusterfutures.client.outcomes import Place
 from clusterfutures.futures import ClusterFuture, Usage
+from clusterfutures.retries import Attempt, Retries, told
 from clusterfutures.store.bins import CALLS, CHUNK, CallHead, Extras
 from clusterfutures.store.records import CallInfo, Record
 from clusterfutures.store.run import RunDirectory
@@ -55,7 +57,10 @@ class Call:
     pool's row of pending work, ``counted`` while it is so and known to be withdrawn.
     """
 
-    __slots__ = ("callable", "counted", "data", "extras", "file", "function", "future", "pool", "queued", "withdrawn")
+    __slots__ = (
+        "_history", "callable", "counted", "data", "extras", "file", "function", "future", "pool", "queued", "retries",
+        "withdrawn",
+    )  # fmt: skip
 
     kind = CALLS
     count = 1
@@ -79,6 +84,17 @@ class Call:
         self.withdrawn = False
         self.queued = False
         self.counted = False
+        self.retries: Retries | None = None
+        self._history: list[Attempt] = []
+
+    def history(self, _index: int) -> list[Attempt]:
+        """Its attempts that were followed by another."""
+        return self._history
+
+    def wait_again(self, pool: str) -> None:
+        """It is to run once more, in this pool."""
+        self.pool = pool
+        self.future._wait_again()
 
     @property
     def name(self) -> str:
@@ -92,6 +108,7 @@ class Call:
     def begin(self, _first: int, _count: int, place: Place) -> None:
         """Its job took it."""
         self.future.host, self.future.job_id = place.host, place.job_id
+        self.future.attempts = len(self._history) + 1
         self.future._begin()
 
     def settle(self, record: Record, run: RunDirectory, place: Place, slot_log: str, wait: float) -> CallInfo | None:
@@ -99,6 +116,7 @@ class Call:
         value, error, info = outcomes.decode(record, run, place, self.name, wait)
         future = self.future
         future.host, future.job_id = place.host, place.job_id
+        future.attempts = len(self._history) + 1
         if info is not None:
             if info.wall >= 0:
                 future.started = info.started
@@ -108,24 +126,25 @@ class Call:
             elif info.out_stop > info.out_start:
                 log = f"{slot_log}.{info.slot}"
                 future._output = lambda: run.read_log(log, info.out_start, info.out_stop)
-        future._complete(value, error)
+        future._complete(value, error if error is None else outcomes.tried(error, told(self._history)))
         return info if info is not None and info.wall >= 0 else None
 
     def fail(self, _first: int, _count: int, error: BaseException) -> None:
         """It will have no result."""
-        self.future._complete(None, error)
+        self.future._complete(None, outcomes.tried(error, told(self._history)))
 
     def cancel(self) -> None:
         """It has been taken out of the queue for good."""
         self.future._owner = self.future._call = None
-        self.future._cancelled()
+        if not self.future._cancelled():  # begun before, and waiting to run again
+            self.future._complete(None, CancelledError(told(self._history)))
 
 
 class Sink(Protocol):
     """Where the outcomes of a ``map``'s chunks go; see ``mapping.py``."""
 
-    def deliver(self, number: int, record: Record, place: Place) -> None:
-        """Calls of chunk ``number`` have an outcome."""
+    def deliver(self, number: int, record: Record, place: Place, tried: str) -> None:
+        """Calls of chunk ``number`` have an outcome; ``tried`` is for the text of an error."""
 
     def refuse(self, number: int, first: int, count: int, error: BaseException) -> None:
         """Calls of chunk ``number`` will have none."""
@@ -138,8 +157,8 @@ class Chunk:
     """A slice of a ``map``: ``count`` calls of one function, pickled in one go."""
 
     __slots__ = (
-        "callable", "count", "counted", "data", "extras", "file", "function", "number", "pool", "queued", "sink",
-        "withdrawn",
+        "_histories", "callable", "count", "counted", "data", "extras", "file", "function", "number", "pool", "queued",
+        "retries", "sink", "withdrawn",
     )  # fmt: skip
 
     kind = CHUNK
@@ -167,6 +186,15 @@ class Chunk:
         self.withdrawn = False
         self.queued = False
         self.counted = False
+        self.retries: Retries | None = None
+        self._histories: dict[int, list[Attempt]] = {}
+
+    def history(self, index: int) -> list[Attempt]:
+        """The attempts of one call that were followed by another."""
+        return self._histories.setdefault(index, [])
+
+    def wait_again(self, pool: str) -> None:
+        """Some of its calls are to run once more: a ``map`` does not care."""
 
     @property
     def name(self) -> str:
@@ -182,11 +210,16 @@ class Chunk:
 
     def settle(self, record: Record, _run: RunDirectory, place: Place, _slot_log: str, _wait: float) -> None:
         """Pass the record on, undecoded: the ``map``'s consumer decodes it in its thread."""
-        self.sink.deliver(self.number, record, place)
+        history = self._histories.get(record.first, ())
+        self.sink.deliver(self.number, record, place, told(history))
 
     def fail(self, first: int, count: int, error: BaseException) -> None:
         """These calls will have no result."""
-        self.sink.refuse(self.number, first, count, error)
+        if not self._histories:
+            self.sink.refuse(self.number, first, count, error)
+            return
+        for index in range(first, first + count):
+            self.sink.refuse(self.number, index, 1, outcomes.tried(error, told(self._histories.get(index, ()))))
 
     def cancel(self) -> None:
         """It has been taken out of the queue for good."""
