@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "client": {"client", "store", "schedulers.base", "binning", "futures", "errors", "retries", "__init__"},
     "config_file": {"errors"},
     "config": {"config_file", "schedulers", "errors", "retries"},
-    "jobs": {"jobs", "config", "schedulers", "errors"},
+    "jobs": {"jobs", "config", "schedulers", "client.rhythm", "errors"},
     "executors": {"client", "config", "schedulers", "futures", "errors"},
     "testing": {"testing"},
     "demo": {"__init__", "errors", "schedulers", "demo"},

@@ -4,6 +4,7 @@
                  ^                  job.json, run.sh, out, err, exit          |
                  +------- wait, get ------+<---------------------------------+
 
-``job`` has the Job, ``files`` its directory, ``function`` what runs a function on the node.
+``job`` has the Job, ``watch`` how it is doing, ``files`` its directory, ``function`` what runs a
+function on the node.
 The directory holds all that another program needs: ``Job.attach(path)``.
 """

@@ -6,7 +6,7 @@ A job that never started because of its dependencies has failed, with that as th
 
 from __future__ import annotations
 
-import functools
+import logging
 import os
 import pickle
 import re
@@ -16,27 +16,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from clusterfutures import config
-from clusterfutures.errors import JobFailed, OptionError, RemoteTraceback
+from clusterfutures.errors import JobFailed, OptionError, RemoteTraceback, SchedulerUnavailable, SubmitError
 from clusterfutures.jobs.files import JobFiles
-from clusterfutures.schedulers import by_name, find_scheduler, options
+from clusterfutures.jobs.watch import Watch, adapter, pauses
+from clusterfutures.schedulers import find_scheduler, options
 from clusterfutures.schedulers.base import AFTER, Dependency, JobSpec, JobState, JobStatus, Scheduler
 
 __all__ = ["Job", "submit"]
 
-#: seconds that the last words of a job may take to be seen through the file system
-_LATE_SECONDS = 5.0
-_POLL_SECONDS = 0.2
+log = logging.getLogger("clusterfutures")
+
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-
-def _scheduler(name: str) -> Scheduler:
-    """The one adapter of this program for the cluster that its environment names now."""
-    return _kept(name, by_name(name)().question_key())
-
-
-@functools.cache
-def _kept(name: str, cluster: str) -> Scheduler:
-    return by_name(name)()
 
 
 def submit(
@@ -66,25 +56,44 @@ def submit(
     below = options.normalise({key: value for key, value in settings.items() if key not in config.SETTINGS})
     chosen = scheduler or settings.get("scheduler") or find_scheduler().name
     label = name or (getattr(command, "__name__", "") if callable(command) else "job")
+    after = _dependencies(dependencies)
+    asked = below | options.normalise(resources)
     files = JobFiles.make(
         os.path.abspath(os.path.expanduser(directory or "~/.clusterfutures/jobs")),
         re.sub(r"[^A-Za-z0-9_.+-]", "_", label)[:60] or "job",
     )
-    words = _written(files, command, tuple(args), dict(kwargs or {}))
-    files.write_run(words, os.getcwd())
-    after = _dependencies(dependencies)
-    spec = JobSpec(
-        os.path.basename(files.path), ["/bin/sh", files.file("run.sh")], files.file("log"), files.path,
-        resources=below | options.normalise(resources), dependencies=after,
-    )  # fmt: skip
-    adapter = _scheduler(chosen)
-    files.write("script", adapter.script(spec, 1).encode("utf-8", "surrogateescape"))
-    (job_id,) = adapter.submit(spec, files.file("script"), 1)
+    try:
+        words = _written(files, command, tuple(args), dict(kwargs or {}))
+        files.write_run(words, os.getcwd())
+        spec = JobSpec(
+            os.path.basename(files.path), ["/bin/sh", files.file("run.sh")], files.file("log"), files.path,
+            resources=asked, dependencies=after,
+        )  # fmt: skip
+        job_id = _submitted(adapter(chosen), spec, files)
+    except SchedulerUnavailable as error:
+        log.warning("nobody knows whether the job in %s was submitted: %s", files.path, error)
+        raise
+    except BaseException:
+        files.remove()
+        raise
     files.write_record(
         {"id": job_id, "name": label, "scheduler": chosen, "after": after, "submitted": time.time(),
          "function": callable(command)}
     )  # fmt: skip
     return Job.attach(files.path)
+
+
+def _submitted(scheduler: Scheduler, spec: JobSpec, files: JobFiles) -> str:
+    """Submit the job; its id.  Without an answer it is looked for by its name."""
+    files.write("script", scheduler.script(spec, 1).encode("utf-8", "surrogateescape"))
+    try:
+        (job_id,) = scheduler.submit(spec, files.file("script"), 1)
+    except SchedulerUnavailable as error:
+        found = scheduler.find(spec.name, 1)
+        if found is None:
+            raise SubmitError(message=str(error), advice="it was not submitted: try again") from error
+        (job_id,) = found
+    return job_id
 
 
 def _written(files: JobFiles, command: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
@@ -129,7 +138,8 @@ class Job:
         self.scheduler = str(record["scheduler"])
         self.submitted = float(record["submitted"])
         self._is_function = bool(record["function"])
-        self._after = [Dependency(*pair) for pair in record["after"]]
+        after = [Dependency(*pair) for pair in record["after"]]
+        self._watch = Watch(files, self.id, self.scheduler, after)
 
     @classmethod
     def attach(cls, path: str) -> Job:
@@ -138,31 +148,10 @@ class Job:
         return cls(files, files.record())
 
     def update(self) -> JobStatus:
-        """What the job is doing now."""
-        if (ended := self._ended()) is not None:
-            return ended
-        status = _scheduler(self.scheduler).states([self.id])[self.id]
-        if not status.state.is_final:
-            return status
-        deadline = time.monotonic() + (_LATE_SECONDS if self._files.numbers("started") else 0.5)
-        while time.monotonic() < deadline:
-            if (ended := self._ended()) is not None:
-                return ended
+        """What the job is doing now, as its files say, or the scheduler a few seconds ago."""
+        while (status := self._watch.look()).state is JobState.ENDING and self._watch.may_still_tell():
             time.sleep(0.05)
-        if self._after and not self._files.numbers("started") and self._files.read("cancelled") is None:
-            waited = ", ".join(f"{one.job_id} ({one.kind})" for one in self._after)
-            return JobStatus(
-                self.id, JobState.FAILED, status.word, f"a job that it depends on did not end so: {waited}"
-            )
         return status
-
-    def _ended(self) -> JobStatus | None:
-        words = self._files.numbers("exit")
-        if not words:
-            return None
-        code = int(words[0])
-        host = (self._files.numbers("started") or ["", ""])[1]
-        return JobStatus(self.id, JobState.FAILED if code else JobState.COMPLETED, exit_code=code, host=host)
 
     @property
     def state(self) -> JobState:
@@ -186,12 +175,12 @@ class Job:
 
     def wait(self, timeout: float | None = None) -> JobStatus:
         """Wait until the job has ended; raises TimeoutError after ``timeout`` seconds."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while not (status := self.update()).state.is_final:
-            if deadline is not None and time.monotonic() >= deadline:
-                raise TimeoutError(f"{self!r} has not ended after {timeout} s")
-            time.sleep(_POLL_SECONDS)
-        return status
+        for pause in pauses(timeout, self):
+            status = self._watch.look_patiently(pause.waited)
+            if status.state.is_final:
+                return status
+            time.sleep(pause.seconds)
+        raise AssertionError("pauses end by an exception only")
 
     def get(self, timeout: float | None = None) -> Any:
         """Wait; a function's value (or raise what it raised), a command's (exitcode, stdout, stderr).
@@ -216,9 +205,9 @@ class Job:
 
     def cancel(self) -> None:
         """End the job, waiting or running; one that has ended is left alone."""
-        if self._ended() is None:
+        if self._watch.ended() is None:
             self._files.write("cancelled", b"")
-            _scheduler(self.scheduler).cancel([self.id])
+            adapter(self.scheduler).cancel([self.id])
 
     def clean(self) -> None:
         """Remove the job's files.  Raises RuntimeError while it has not ended."""

@@ -1,0 +1,153 @@
+"""How a job is doing: its own files first, then the question that all programs share.
+
+    look() --exit--> ended                       the job's own word: nobody is asked
+       \\--no word--> recent_states --not final--> as the scheduler says
+                            |------- final -----> ENDING, while last words may be under way
+                            |                     through the file system; then the verdict
+                            `---- not known ----> started? RUNNING : PENDING
+
+One scheduler command every few seconds answers for all jobs of all programs of a user on a
+host, and the answers may be the older the longer somebody has waited.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from clusterfutures.client.rhythm import smallest_spacing
+from clusterfutures.errors import SchedulerUnavailable
+from clusterfutures.jobs.files import JobFiles
+from clusterfutures.schedulers import by_name
+from clusterfutures.schedulers.base import Dependency, JobState, JobStatus, Scheduler
+
+__all__ = ["Watch", "adapter", "pauses"]
+
+log = logging.getLogger("clusterfutures")
+
+#: seconds between two questions to a scheduler, at first
+FIRST_SPACING = 3.0
+#: seconds that the last words of a job may take to be seen through the file system
+_LATE_SECONDS = 5.0
+#: the same for a job of which no start was seen
+_LATE_START_SECONDS = 0.5
+_PAUSES = (0.05, 1.0)
+
+
+def adapter(name: str) -> Scheduler:
+    """The one adapter of this program for the cluster that its environment names now."""
+    return _kept(name, by_name(name)().question_key())
+
+
+@functools.cache
+def _kept(name: str, cluster: str) -> Scheduler:
+    return by_name(name)()
+
+
+def oldest(scheduler: Scheduler, waited: float) -> float:
+    """The age in seconds that an answer may have for somebody who has waited so long."""
+    longest = scheduler.poll_seconds[1]
+    return max(min(longest, max(FIRST_SPACING, waited / 4)), smallest_spacing())
+
+
+class Pause(NamedTuple):
+    """How long somebody has waited, and for how long to wait now, in seconds."""
+
+    waited: float
+    seconds: float
+
+
+class Watch:
+    """One job that was submitted before this was made: an older answer cannot tell its end."""
+
+    def __init__(
+        self, files: JobFiles, job_id: str, scheduler: str, after: Sequence[Dependency],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._files = files
+        self._job_id = job_id
+        self._scheduler = scheduler
+        self._after = after
+        self._clock = clock
+        self._since = clock()
+        self._last: tuple[JobStatus, float] | None = None
+        self._over_at: float | None = None
+
+    def look(self, waited: float = 0.0) -> JobStatus:
+        """The job's state now.  Raises SchedulerUnavailable when only the scheduler could tell, and did not."""
+        ended = self.ended()
+        if ended is not None:
+            return ended
+        status = self._asked(waited)
+        if status is None:
+            started = self._files.numbers("started")
+            return JobStatus(
+                self._job_id, JobState.RUNNING if started else JobState.PENDING, host="".join(started[1:2])
+            )
+        if not status.state.is_final:
+            self._over_at = None
+            return status
+        if self.may_still_tell():
+            return replace(status, state=JobState.ENDING)
+        return self.ended() or self._verdict(status)
+
+    def _asked(self, waited: float) -> JobStatus | None:
+        scheduler = adapter(self._scheduler)
+        max_age = oldest(scheduler, waited)
+        if self._last is None or self._clock() - self._last[1] >= max_age:
+            answer = scheduler.recent_states([self._job_id], max_age)
+            status = answer.states.get(self._job_id)
+            if status is None or (status.state.is_final and answer.asked_at < self._since):
+                return None
+            self._last = status, answer.asked_at
+        return self._last[0]
+
+    def may_still_tell(self) -> bool:
+        """True while the job is over for the scheduler and its last words may be under way."""
+        now = self._clock()
+        if self._over_at is None:
+            self._over_at = now
+        late = _LATE_SECONDS if self._files.numbers("started") else _LATE_START_SECONDS
+        return now - self._over_at < late
+
+    def _verdict(self, status: JobStatus) -> JobStatus:
+        if self._files.read("cancelled") is not None:
+            return replace(status, state=JobState.CANCELLED) if status.state is JobState.GONE else status
+        if self._after and not self._files.numbers("started"):
+            waited = ", ".join(f"{one.job_id} ({one.kind})" for one in self._after)
+            reason = f"a job that it depends on did not end so: {waited}"
+            return replace(status, state=JobState.FAILED, reason=reason)
+        return status
+
+    def ended(self) -> JobStatus | None:
+        """How the job says that it has ended; None when it has not said so."""
+        words = self._files.numbers("exit")
+        if not words:
+            return None
+        code = int(words[0])
+        host = (self._files.numbers("started") or ["", ""])[1]
+        return JobStatus(self._job_id, JobState.FAILED if code else JobState.COMPLETED, exit_code=code, host=host)
+
+    def look_patiently(self, waited: float) -> JobStatus:
+        """As ``look``, for somebody who looks again: a scheduler that does not answer may do so later."""
+        try:
+            return self.look(waited)
+        except SchedulerUnavailable as error:
+            log.warning("no answer about job %s, asking again: %s", self._job_id, error)
+            return JobStatus(self._job_id, JobState.UNKNOWN, reason=str(error))
+
+
+def pauses(timeout: float | None, what: object, clock: Callable[[], float] = time.monotonic) -> Iterator[Pause]:
+    """Growing pauses for somebody who waits for ``what``; raises TimeoutError when ``timeout`` seconds are over."""
+    begun, pause = clock(), _PAUSES[0]
+    while True:
+        waited = clock() - begun
+        if timeout is not None and waited >= timeout:
+            raise TimeoutError(f"{what!r}: not after {timeout:g} s")
+        left = pause if timeout is None else min(pause, timeout - waited)
+        yield Pause(waited, left)
+        pause = min(_PAUSES[1], 1.3 * pause)

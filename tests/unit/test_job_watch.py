@@ -1,0 +1,156 @@
+"""What is believed of a job, and how often the scheduler is asked for it."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from clusterfutures.errors import SchedulerUnavailable, SubmitError
+from clusterfutures.jobs import job, watch
+from clusterfutures.jobs.files import JobFiles
+from clusterfutures.schedulers.base import Dependency, JobState, JobStatus
+from clusterfutures.schedulers.local import LocalScheduler
+
+GONE = JobState.GONE
+
+
+class Asked(LocalScheduler):
+    """A cluster that tells what ``told`` says, and counts the questions."""
+
+    poll_seconds = (1.0, 30.0)
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self.key = key
+        self.told = JobState.RUNNING
+        self.questions = 0
+        self.fails = False
+
+    def question_key(self) -> str:
+        return self.key
+
+    def states(self, job_ids: Iterable[str]) -> dict[str, JobStatus]:
+        self.questions += 1
+        if self.fails:
+            raise SchedulerUnavailable(message="no answer")
+        return {job_id: JobStatus(job_id, self.told, "WORD") for job_id in job_ids}
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
+    made = Asked(str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(watch, "adapter", lambda name: made)
+    monkeypatch.setattr(job, "adapter", lambda name: made)
+    return made
+
+
+def test_many_jobs_that_wait_cost_one_question(cluster: Asked, tmp_path: Path) -> None:
+    watches = [watch.Watch(JobFiles.make(str(tmp_path / "jobs"), "j"), str(n), "slurm", []) for n in range(50)]
+
+    def wait(one: watch.Watch) -> None:
+        for waited in (0.0, 0.5, 1.0):
+            one.look(waited)
+
+    threads = [threading.Thread(target=wait, args=[one]) for one in watches]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    # a job that is new to the question is in the next one, which is not asked before its time
+    assert cluster.questions == 1
+    assert all(one.look().state in (JobState.PENDING, JobState.RUNNING) for one in watches)
+
+
+def test_answers_may_be_older_for_who_has_waited_long(cluster: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [watch.oldest(cluster, waited) for waited in (0, 12, 60, 1000)] == [3, 3, 15, 30]
+    monkeypatch.setenv("CLUSTERFUTURES_POLL", "60")
+    assert watch.oldest(cluster, 0) == 60
+
+
+def test_the_jobs_own_word_goes_first(cluster: Asked, tmp_path: Path) -> None:
+    files = JobFiles.make(str(tmp_path / "jobs"), "j")
+    cluster.told = GONE
+    files.write("started", b"1 n1\n")
+    files.write("exit", b"3 2\n")
+    status = watch.Watch(files, "1", "slurm", []).look()
+    assert (status.state, status.exit_code, status.host) == (JobState.FAILED, 3, "n1")
+    assert cluster.questions == 0
+
+
+def test_a_job_that_is_over_may_still_tell_how(cluster: Asked, tmp_path: Path) -> None:
+    clock = Clock()
+    cluster.key = ""  # every look is a question
+    cluster.told = GONE
+    files = JobFiles.make(str(tmp_path / "jobs"), "j")
+    files.write("started", b"1 n1\n")
+    one = watch.Watch(files, "1", "slurm", [], clock)
+    assert one.look().state is JobState.ENDING
+    clock.now = 4.0
+    assert one.look().state is JobState.ENDING
+    clock.now = 6.0
+    assert one.look().state is GONE
+    files.write("exit", b"0 2\n")
+    assert one.look().state is JobState.COMPLETED
+
+
+def test_an_answer_from_before_the_job_does_not_end_it(cluster: Asked, tmp_path: Path) -> None:
+    cluster.told = GONE
+    files = JobFiles.make(str(tmp_path / "jobs"), "j")
+    watch.Watch(files, "1", "slurm", []).look()
+    assert watch.Watch(files, "1", "slurm", []).look().state is JobState.PENDING
+    assert cluster.questions == 1
+
+
+def test_never_started_after_another_is_a_failure_with_that_reason(cluster: Asked, tmp_path: Path) -> None:
+    clock = Clock()
+    cluster.key, cluster.told = "", JobState.CANCELLED
+    one = watch.Watch(JobFiles.make(str(tmp_path / "jobs"), "j"), "2", "slurm", [Dependency("1")], clock)
+    one.look()
+    clock.now = 1.0
+    status = one.look()
+    assert status.state is JobState.FAILED
+    assert status.reason == "a job that it depends on did not end so: 1 (ok)"
+
+
+def test_no_answer_is_told_or_waited_out(cluster: Asked, tmp_path: Path) -> None:
+    cluster.fails = True
+    one = watch.Watch(JobFiles.make(str(tmp_path / "jobs"), "j"), "2", "slurm", [])
+    with pytest.raises(SchedulerUnavailable, match="no answer"):
+        one.look()
+    assert one.look_patiently(0.0).state is JobState.UNKNOWN
+
+
+def test_a_refused_submission_leaves_nothing(cluster: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object) -> list[str]:
+        raise SubmitError(message="no")
+
+    monkeypatch.setattr(cluster, "submit", refuse)
+    with pytest.raises(SubmitError, match="no"):
+        job.submit("true", scheduler="local", directory=str(tmp_path / "jobs"))
+    assert list((tmp_path / "jobs").iterdir()) == []
+
+
+def test_without_an_answer_the_job_is_looked_for(
+    cluster: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unanswered(*_args: object) -> list[str]:
+        raise SchedulerUnavailable(message="timed out")
+
+    monkeypatch.setattr(cluster, "submit", unanswered)
+    with pytest.raises(SubmitError, match="not submitted"):
+        job.submit("true", scheduler="local", directory=str(tmp_path / "jobs"))
+    assert list((tmp_path / "jobs").iterdir()) == []
+    monkeypatch.setattr(cluster, "find", lambda name, count: ["77"])
+    assert job.submit("true", scheduler="local", directory=str(tmp_path / "jobs")).id == "77"
