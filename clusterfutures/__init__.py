@@ -37,8 +37,12 @@ _HOME = {
     "TimeLimitNear": "errors",
     "TransferError": "errors",
     "WorkerDied": "errors",
+    "Job": "jobs.job",
+    "JobState": "schedulers.base",
+    "Queue": "jobs.queue",
     "option_help": "schedulers.options",
     "remaining_time": "node.limit",
+    "submit": "jobs.job",
 }
 
 # RC_PARAMS is not among them: "import *" must not read a file of the user's
@@ -49,10 +53,13 @@ __all__ = [
     "ClusterFuture",
     "InitializerFailed",
     "IterableQueue",
+    "Job",
     "JobFailed",
+    "JobState",
     "LocalExecutor",
     "OptionError",
     "PBSExecutor",
+    "Queue",
     "RemoteTraceback",
     "SchedulerUnavailable",
     "SlurmExecutor",
@@ -64,6 +71,7 @@ __all__ = [
     "WorkerDied",
     "option_help",
     "remaining_time",
+    "submit",
 ]
 
 if TYPE_CHECKING:
@@ -85,7 +93,10 @@ if TYPE_CHECKING:
     from clusterfutures.executors import ClusterExecutor, LocalExecutor, PBSExecutor, SlurmExecutor
     from clusterfutures.futures import ClusterFuture, Usage
     from clusterfutures.iterable_queue import IterableQueue
+    from clusterfutures.jobs.job import Job, submit
+    from clusterfutures.jobs.queue import Queue
     from clusterfutures.node.limit import remaining_time
+    from clusterfutures.schedulers.base import JobState
     from clusterfutures.schedulers.options import option_help
 
 

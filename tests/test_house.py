@@ -26,7 +26,17 @@ LARGER_FUNCTIONS: dict[str, int] = {}
 
 #: room -> what it may import of the package; a module stands for itself, a room for all in it
 MAY_IMPORT = {
-    "__init__": {"arguments", "cluf", "config", "errors", "executors", "futures", "iterable_queue", "schedulers"},
+    "__init__": {
+        "arguments",
+        "cluf",
+        "config",
+        "errors",
+        "executors",
+        "futures",
+        "iterable_queue",
+        "jobs",
+        "schedulers",
+    },
     "arguments": set[str](),
     "iterable_queue": set[str](),
     "cluf": {"cluf", "arguments", "binning", "errors", "schedulers"},

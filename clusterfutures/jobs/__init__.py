@@ -5,6 +5,6 @@
                  +------- wait, get ------+<---------------------------------+
 
 ``job`` has the Job, ``watch`` how it is doing, ``files`` its directory, ``function`` what runs a
-function on the node.
+function on the node, ``queue`` everybody's jobs as the scheduler lists them.
 The directory holds all that another program needs: ``Job.attach(path)``.
 """

@@ -18,7 +18,7 @@ from typing import Any
 from clusterfutures import config
 from clusterfutures.errors import JobFailed, OptionError, RemoteTraceback, SchedulerUnavailable, SubmitError
 from clusterfutures.jobs.files import JobFiles
-from clusterfutures.jobs.watch import Watch, adapter, pauses
+from clusterfutures.jobs.watch import Watch, adapter, note_submission, pauses
 from clusterfutures.schedulers import find_scheduler, options
 from clusterfutures.schedulers.base import AFTER, Dependency, JobSpec, JobState, JobStatus, Scheduler
 
@@ -76,6 +76,7 @@ def submit(
     except BaseException:
         files.remove()
         raise
+    note_submission(chosen)
     files.write_record(
         {"id": job_id, "name": label, "scheduler": chosen, "after": after, "submitted": time.time(),
          "function": callable(command)}
@@ -153,6 +154,11 @@ class Job:
             time.sleep(0.05)
         return status
 
+    def look(self, waited: float = 0.0) -> JobStatus:
+        """As ``update``, at once and for somebody who looks again: ENDING while last words may come,
+        UNKNOWN without an answer.  waited: how long he has waited, in seconds."""
+        return self._watch.look_patiently(waited)
+
     @property
     def state(self) -> JobState:
         """One of all schedulers' states."""
@@ -176,7 +182,7 @@ class Job:
     def wait(self, timeout: float | None = None) -> JobStatus:
         """Wait until the job has ended; raises TimeoutError after ``timeout`` seconds."""
         for pause in pauses(timeout, self):
-            status = self._watch.look_patiently(pause.waited)
+            status = self.look(pause.waited)
             if status.state.is_final:
                 return status
             time.sleep(pause.seconds)

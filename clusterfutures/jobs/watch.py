@@ -12,6 +12,7 @@ host, and the answers may be the older the longer somebody has waited.
 
 from __future__ import annotations
 
+import collections
 import functools
 import logging
 import time
@@ -25,7 +26,7 @@ from clusterfutures.jobs.files import JobFiles
 from clusterfutures.schedulers import by_name
 from clusterfutures.schedulers.base import Dependency, JobState, JobStatus, Scheduler
 
-__all__ = ["Watch", "adapter", "pauses"]
+__all__ = ["Pause", "Watch", "adapter", "note_submission", "oldest", "pauses", "submitted_since"]
 
 log = logging.getLogger("clusterfutures")
 
@@ -52,6 +53,20 @@ def oldest(scheduler: Scheduler, waited: float) -> float:
     """The age in seconds that an answer may have for somebody who has waited so long."""
     longest = scheduler.poll_seconds[1]
     return max(min(longest, max(FIRST_SPACING, waited / 4)), smallest_spacing())
+
+
+#: when (monotonic) this program submitted its last jobs, by scheduler
+_submissions: dict[str, collections.deque[float]] = {}
+
+
+def note_submission(scheduler: str) -> None:
+    """A job was submitted just now."""
+    _submissions.setdefault(scheduler, collections.deque(maxlen=10_000)).append(time.monotonic())
+
+
+def submitted_since(scheduler: str, moment: float) -> int:
+    """How many jobs this program has submitted after ``moment``."""
+    return sum(at > moment for at in _submissions.get(scheduler, ()))
 
 
 class Pause(NamedTuple):

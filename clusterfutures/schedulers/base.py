@@ -123,6 +123,26 @@ class QueuedJob:
     started: float | None = None
     ended: float | None = None
 
+    @property
+    def id(self) -> str:
+        """As ``submit`` returns it."""
+        return self.status.job_id
+
+    @property
+    def state(self) -> JobState:
+        """What it is doing, in the vocabulary for all schedulers; ``word`` is the scheduler's own."""
+        return self.status.state
+
+    @property
+    def word(self) -> str:
+        """The scheduler's own word for the state."""
+        return self.status.word
+
+    @property
+    def exitcode(self) -> int | None:
+        """None until there is one, and where the scheduler does not tell."""
+        return self.status.exit_code
+
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:

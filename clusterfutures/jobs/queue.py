@@ -1,0 +1,205 @@
+"""The queue of a cluster: who has which jobs, from one cached question.
+
+    Queue(user, partition) --listing()--> [kept for a few seconds] --> Scheduler.queue()
+        .running .queued .completed .failed, [id], len, for ... in; wait; wait_to_submit
+
+However many Queues a program has, one command every few seconds answers for all of them.
+On this machine (``local``) the queue is that of this program.
+"""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from clusterfutures import config
+from clusterfutures.errors import OptionError, SchedulerUnavailable
+from clusterfutures.jobs.job import Job
+from clusterfutures.jobs.watch import adapter, oldest, pauses, submitted_since
+from clusterfutures.schedulers import find_scheduler
+from clusterfutures.schedulers.base import JobState, QueuedJob, Scheduler
+
+__all__ = ["Queue"]
+
+log = logging.getLogger("clusterfutures")
+
+_RUNNING = frozenset({JobState.RUNNING, JobState.SUSPENDED, JobState.ENDING})
+
+
+class _Listing:
+    """The last answer of one scheduler; asked anew when it is too old."""
+
+    def __init__(self, scheduler: Scheduler, clock: Callable[[], float] = time.monotonic) -> None:
+        self._scheduler = scheduler
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._jobs: list[QueuedJob] = []
+        self._asked_at = float("-inf")
+
+    def jobs(self, waited: float = 0.0) -> list[QueuedJob]:
+        """The jobs as they were a few seconds ago at most; older ones do for who has waited long."""
+        return self.answer(waited)[0]
+
+    def answer(self, waited: float) -> tuple[list[QueuedJob], float]:
+        """The jobs, and when (monotonic) the scheduler was asked for them."""
+        with self._lock:  # over the command: whoever comes meanwhile has its answer
+            asked_at = self._clock()
+            if not self._scheduler.question_key() or asked_at - self._asked_at >= oldest(self._scheduler, waited):
+                self._jobs = self._scheduler.queue()
+                self._asked_at = asked_at
+            return self._jobs, self._asked_at
+
+
+_listings: dict[Scheduler, _Listing] = {}
+
+
+class Queue:
+    """The jobs of a user, or of all, as the scheduler lists them.
+
+    user: a name, "self", or None for everybody's.  partition: only the jobs of that one.
+    scheduler: its name; default the configured one, else that of this machine.
+    max_jobs: what ``can_submit`` and ``wait_to_submit`` take for full; default the
+        configured ``max_jobs``, else no limit.
+
+    Every look is at an answer that is a few seconds old at most.  A job that has ended is
+    listed for as long as the scheduler keeps it.  Raises SchedulerUnavailable when it
+    does not answer.
+    """
+
+    def __init__(
+        self, user: str | None = "self", partition: str | None = None, *,
+        scheduler: str | None = None, max_jobs: int | None = None,
+    ) -> None:  # fmt: skip
+        settings = config.load().options()
+        self.scheduler: str = scheduler or settings.get("scheduler") or find_scheduler().name
+        self.user = user
+        self.partition = partition
+        self._max_jobs = settings.get("max_jobs") if max_jobs is None else max_jobs
+        self._adapter = adapter(self.scheduler)
+        self._listing = _listings.setdefault(self._adapter, _Listing(self._adapter))
+
+    @property
+    def jobs(self) -> list[QueuedJob]:
+        """All of them, in the scheduler's order."""
+        return self._chosen(self._listing.jobs())
+
+    @property
+    def running(self) -> list[QueuedJob]:
+        """Those that hold nodes: running, suspended, or just ending."""
+        return self._chosen(self._listing.jobs(), _RUNNING.__contains__)
+
+    @property
+    def queued(self) -> list[QueuedJob]:
+        """Those that have not started."""
+        return self._chosen(self._listing.jobs(), lambda state: state is JobState.PENDING)
+
+    @property
+    def completed(self) -> list[QueuedJob]:
+        """Those that have ended well."""
+        return self._chosen(self._listing.jobs(), lambda state: state is JobState.COMPLETED)
+
+    @property
+    def failed(self) -> list[QueuedJob]:
+        """Those that have ended in any other way."""
+        return self._chosen(self._listing.jobs(), lambda state: state.is_final and state is not JobState.COMPLETED)
+
+    def _chosen(
+        self, jobs: Iterable[QueuedJob], fits: Callable[[JobState], bool] = lambda state: True
+    ) -> list[QueuedJob]:
+        owners = {getpass.getuser(), str(os.getuid())} if self.user == "self" else {self.user}
+        return [
+            job
+            for job in jobs
+            if (self.user is None or job.owner in owners)
+            and self.partition in (None, job.partition)
+            and fits(job.status.state)
+        ]
+
+    def __iter__(self) -> Iterator[QueuedJob]:
+        return iter(self.jobs)
+
+    def __len__(self) -> int:
+        return len(self.jobs)
+
+    def __contains__(self, job: object) -> bool:
+        return isinstance(job, Job | str | int) and any(one.id == _id(job) for one in self.jobs)
+
+    def __getitem__(self, job: Job | str | int) -> QueuedJob:
+        """The job with this id.  Raises KeyError."""
+        for one in self.jobs:
+            if one.id == _id(job):
+                return one
+        raise KeyError(f"job {_id(job)} is not in this queue: it was never there, or ended a while ago")
+
+    def wait(self, jobs: Any = None, timeout: float | None = None) -> None:
+        """Wait until jobs have ended: these (a Job, an id, or several), or all that are here now.
+
+        Raises TimeoutError after ``timeout`` seconds.
+        """
+        left = {one.id for one in self.jobs if not one.state.is_final} if jobs is None else {*map(_id, _several(jobs))}
+        ours = {job.id: job for job in _several(jobs) if isinstance(job, Job)}
+        begun = time.monotonic()
+        for pause in pauses(timeout, self):
+            left -= {job_id for job_id in left & ours.keys() if ours[job_id].look(pause.waited).state.is_final}
+            if left - ours.keys():
+                alive = self._alive(pause.waited, begun)
+                left = {job_id for job_id in left if job_id in ours or alive is None or job_id in alive}
+            if not left:
+                return
+            time.sleep(pause.seconds)
+
+    def _alive(self, waited: float, since: float) -> set[str] | None:
+        """The ids of all that have not ended, whoever's; None when nothing was told after ``since``."""
+        try:
+            jobs, asked_at = self._listing.answer(waited)
+        except SchedulerUnavailable as error:
+            log.warning("the queue was not told, asking again: %s", error)
+            return None
+        return None if asked_at < since else {job.id for job in jobs if not job.state.is_final}
+
+    def can_submit(self, max_jobs: int | None = None) -> bool:
+        """True while fewer than ``max_jobs`` of these jobs wait or run.
+
+        What this program has submitted since the last answer is counted with them.
+        """
+        return self._has_room(max_jobs, 0.0)
+
+    def _has_room(self, max_jobs: int | None, waited: float) -> bool:
+        limit = self._max_jobs if max_jobs is None else max_jobs
+        if limit is None:
+            return True
+        if limit < 1:
+            raise OptionError(f"max_jobs={limit!r}: expected 1 or more, or None for no limit")
+        jobs, asked_at = self._listing.answer(waited)
+        unlisted = submitted_since(self.scheduler, asked_at) if self.user in ("self", None) else 0
+        return len(self._chosen(jobs, lambda state: not state.is_final)) + unlisted < limit
+
+    def wait_to_submit(self, max_jobs: int | None = None, timeout: float | None = None) -> None:
+        """Wait until ``can_submit``.  Raises TimeoutError after ``timeout`` seconds."""
+        for pause in pauses(timeout, self):
+            if self._has_room(max_jobs, pause.waited):
+                return
+            time.sleep(pause.seconds)
+
+    def __repr__(self) -> str:
+        whose = {"self": "mine", None: "everybody's"}.get(self.user, f"{self.user}'s")
+        return f"<Queue of {self.scheduler}: {whose}{f' in {self.partition}' if self.partition else ''}>"
+
+
+def _several(jobs: Any) -> list[Any]:
+    if jobs is None:
+        return []
+    return [jobs] if isinstance(jobs, Job | str | int) else list(jobs)
+
+
+def _id(job: Any) -> str:
+    if isinstance(job, Job):
+        return job.id
+    if isinstance(job, bool) or not isinstance(job, str | int):
+        raise OptionError(f"{job!r} is no job: give a Job or the id of one")
+    return str(job)

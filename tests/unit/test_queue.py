@@ -1,0 +1,141 @@
+"""The queue as its user sees it, on a cluster of which the test says what it tells."""
+
+from __future__ import annotations
+
+import getpass
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from clusterfutures.errors import OptionError, SchedulerUnavailable
+from clusterfutures.jobs import queue, watch
+from clusterfutures.jobs.job import Job
+from clusterfutures.jobs.queue import Queue
+from clusterfutures.schedulers.base import JobState, JobStatus, QueuedJob
+from clusterfutures.schedulers.local import LocalScheduler
+
+ME = getpass.getuser()
+
+
+def listed(job_id: str, state: JobState, owner: str = ME, partition: str = "main") -> QueuedJob:
+    return QueuedJob(JobStatus(job_id, state, "WORD", exit_code=2), owner=owner, partition=partition)
+
+
+class Told(LocalScheduler):
+    poll_seconds = (1.0, 30.0)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.questions = 0
+        self.jobs = [
+            listed("1", JobState.RUNNING), listed("2", JobState.PENDING, partition="long"),
+            listed("3", JobState.COMPLETED), listed("4", JobState.TIMEOUT),
+            listed("5", JobState.RUNNING, owner="ann"), listed("6", JobState.SUSPENDED),
+        ]  # fmt: skip
+        self.failures = 0
+
+    def question_key(self) -> str:
+        return "told"
+
+    def queue(self) -> list[QueuedJob]:
+        self.questions += 1
+        if self.questions <= self.failures:
+            raise SchedulerUnavailable(message="no answer")
+        return self.jobs
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Told:
+    made = Told()
+    monkeypatch.setattr(queue, "adapter", lambda name: made)
+    return made
+
+
+@pytest.fixture
+def always_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "oldest", lambda scheduler, waited: 0.0)
+
+
+def ids(jobs: list[QueuedJob]) -> list[str]:
+    return [job.id for job in jobs]
+
+
+def test_jobs_by_state_owner_and_partition(cluster: Told) -> None:
+    q = Queue(scheduler="local")
+    assert ids(q.jobs) == ["1", "2", "3", "4", "6"] == ids(list(q))
+    assert len(q) == 5
+    assert (ids(q.running), ids(q.queued)) == (["1", "6"], ["2"])
+    assert (ids(q.completed), ids(q.failed)) == (["3"], ["4"])
+    assert ids(Queue("ann", scheduler="local").jobs) == ["5"]
+    assert len(Queue(None, scheduler="local")) == 6
+    assert ids(Queue(partition="long", scheduler="local").jobs) == ["2"]
+    assert (q[4].state, q["4"].word, q["4"].exitcode) == (JobState.TIMEOUT, "WORD", 2)
+    assert 4 in q
+    assert "5" not in q
+    with pytest.raises(KeyError, match="job 5 is not in this queue"):
+        q[5]
+    assert cluster.questions == 1
+
+
+def test_one_question_for_all_threads(cluster: Told) -> None:
+    queues = [Queue(scheduler="local") for _ in range(20)]
+    threads = [threading.Thread(target=lambda q=q: [len(q) for _ in range(50)]) for q in queues]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert cluster.questions == 1
+
+
+def test_room_for_more(cluster: Told) -> None:
+    q = Queue(scheduler="local", max_jobs=4)
+    assert q.can_submit()
+    assert not q.can_submit(3)
+    q.wait_to_submit()
+    with pytest.raises(TimeoutError, match="Queue of local"):
+        q.wait_to_submit(3, timeout=0.1)
+    watch.note_submission("local")  # not listed yet, and counted
+    assert not q.can_submit()
+    assert Queue(scheduler="local").can_submit()
+    with pytest.raises(OptionError, match="max_jobs=0"):
+        q.can_submit(0)
+
+
+def _later(change: Callable[[], None]) -> None:
+    threading.Timer(0.2, change).start()
+
+
+def test_wait(cluster: Told, always_ask: None) -> None:
+    q = Queue(scheduler="local")
+    q.wait(["3", 4], timeout=5)
+    with pytest.raises(TimeoutError):
+        q.wait("1", timeout=0.2)
+    _later(lambda: setattr(cluster, "jobs", cluster.jobs[1:]))
+    q.wait("1", timeout=20)
+    assert "1" not in q
+    _later(cluster.jobs.clear)
+    q.wait(timeout=20)
+
+
+def test_an_answer_from_before_does_not_end_a_job(cluster: Told) -> None:
+    q = Queue(scheduler="local")
+    assert len(q) == 5
+    with pytest.raises(TimeoutError):
+        q.wait("99", timeout=0.2)  # submitted after the answer, for all that is known
+
+
+def test_a_wait_survives_a_question_without_answer(cluster: Told, always_ask: None) -> None:
+    cluster.failures = 2
+    Queue(scheduler="local").wait("3", timeout=20)
+    assert cluster.questions == 3
+
+
+def test_jobs_of_ours_are_known_by_their_files(cluster: Told, tmp_path: Path) -> None:
+    from clusterfutures.jobs.job import submit
+
+    job = submit("exit 3", scheduler="local", directory=str(tmp_path / "jobs"))
+    Queue(scheduler="local").wait([job], timeout=20)
+    assert cluster.questions == 0
+    assert Job.attach(job.path).exitcode == 3
