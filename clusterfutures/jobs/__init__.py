@@ -4,7 +4,8 @@
                  ^                  job.json, run.sh, out, err, exit          |
                  +------- wait, get ------+<---------------------------------+
 
-``job`` has the Job, ``watch`` how it is doing, ``files`` its directory, ``function`` what runs a
-function on the node, ``queue`` everybody's jobs as the scheduler lists them.
+``job`` has the Job, ``request`` what is to be run, ``watch`` how it is doing, ``files`` its
+directory, ``function`` what runs a function on the node, ``queue`` everybody's jobs as the
+scheduler lists them.
 The directory holds all that another program needs: ``Job.attach(path)``.
 """

@@ -97,6 +97,12 @@ class JobFiles:
         """The words of ``started`` or ``exit``; [] when it is not there."""
         return self.text(name).split()
 
+    def forget(self) -> None:
+        """Remove what a run of the job has written, for another run."""
+        for name in ("started", "exit", "out", "err", "result", "cancelled"):
+            if os.path.lexists(self.file(name)):
+                os.unlink(self.file(name))
+
     def remove(self) -> None:
         """Remove the directory with what jobs of ours write there; other files stay."""
         for name in _OURS:

@@ -20,7 +20,7 @@ from typing import Any
 from clusterfutures import config
 from clusterfutures.errors import OptionError, SchedulerUnavailable
 from clusterfutures.jobs.job import Job
-from clusterfutures.jobs.watch import adapter, oldest, pauses, submitted_since
+from clusterfutures.jobs.watch import ONE_AT_A_TIME, adapter, oldest, pauses, submitted_since
 from clusterfutures.schedulers import find_scheduler
 from clusterfutures.schedulers.base import JobState, QueuedJob, Scheduler
 
@@ -50,7 +50,8 @@ class _Listing:
         with self._lock:  # over the command: whoever comes meanwhile has its answer
             asked_at = self._clock()
             if not self._scheduler.question_key() or asked_at - self._asked_at >= oldest(self._scheduler, waited):
-                self._jobs = self._scheduler.queue()
+                with ONE_AT_A_TIME:
+                    self._jobs = self._scheduler.queue()
                 self._asked_at = asked_at
             return self._jobs, self._asked_at
 

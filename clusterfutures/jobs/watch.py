@@ -15,6 +15,7 @@ from __future__ import annotations
 import collections
 import functools
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -26,7 +27,7 @@ from clusterfutures.jobs.files import JobFiles
 from clusterfutures.schedulers import by_name
 from clusterfutures.schedulers.base import Dependency, JobState, JobStatus, Scheduler
 
-__all__ = ["Pause", "Watch", "adapter", "note_submission", "oldest", "pauses", "submitted_since"]
+__all__ = ["ONE_AT_A_TIME", "Pause", "Watch", "adapter", "note_submission", "oldest", "pauses", "submitted_since"]
 
 log = logging.getLogger("clusterfutures")
 
@@ -55,6 +56,8 @@ def oldest(scheduler: Scheduler, waited: float) -> float:
     return max(min(longest, max(FIRST_SPACING, waited / 4)), smallest_spacing())
 
 
+#: an adapter serves one thread at a time
+ONE_AT_A_TIME = threading.RLock()
 #: when (monotonic) this program submitted its last jobs, by scheduler
 _submissions: dict[str, collections.deque[float]] = {}
 
@@ -114,7 +117,8 @@ class Watch:
         scheduler = adapter(self._scheduler)
         max_age = oldest(scheduler, waited)
         if self._last is None or self._clock() - self._last[1] >= max_age:
-            answer = scheduler.recent_states([self._job_id], max_age)
+            with ONE_AT_A_TIME:
+                answer = scheduler.recent_states([self._job_id], max_age)
             status = answer.states.get(self._job_id)
             if status is None or (status.state.is_final and answer.asked_at < self._since):
                 return None

@@ -1,0 +1,104 @@
+"""The life of a Job step by step, on every scheduler; and a pipeline in which jobs fail."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clusterfutures import Job, JobState, OptionError, SubmitError, submit
+from tests.conftest import Ground
+
+
+def where(ground: Ground) -> dict[str, Any]:
+    return {"scheduler": {"torque": "pbs"}.get(ground.name, ground.name), "directory": str(ground.work / "jobs")}
+
+
+def test_step_by_step(ground: Ground) -> None:
+    count = ground.work / "count"
+    job = Job(f"echo x >>{count}; cat {count}; exit $(wc -l <{count})", name="count me", **where(ground))
+    assert str(job).startswith("job (not submitted) 'count me' on ")
+    with pytest.raises(RuntimeError, match=r"submit\(\) it"):
+        job.wait()
+    job.write()
+    assert job.submission == Path(job.path, "script").read_text()
+    assert "run.sh" in job.submission
+    assert (job.id, job.submitted, job.started, job.runtime, job.nodes) == ("", None, None, None, [])
+    with pytest.raises(RuntimeError, match="not submitted"):
+        _ = job.state
+    before = time.time()
+    assert job.submit() is job
+    with pytest.raises(RuntimeError, match="resubmit"):
+        job.submit()
+    first = job.id
+    assert job.get(40) == (1, "x\n", "")
+    assert job.submitted is not None
+    assert job.started is not None
+    assert job.ended is not None
+    assert int(before) <= job.started <= job.ended
+    assert job.runtime == job.ended - job.started
+    assert len(job.nodes) == 1
+    assert os.path.join(job.path, "exit") in job.files
+    assert job.out == "x\n"
+    told = str(job)
+    assert f"job {first} 'count me'" in told
+    assert "failed, exit code 1" in told
+    assert job.path in told
+    assert job.resubmit().get(40) == (2, "x\nx\n", "")
+    assert job.id != first
+    assert Job.attach(job.path).id == job.id
+    job.clean()
+    assert list((ground.work / "jobs").iterdir()) == []
+
+
+def test_await(ground: Ground) -> None:
+    async def both() -> list[Any]:
+        return await asyncio.gather(submit(pow, [2, 5], **where(ground)), submit("echo hi", **where(ground)))
+
+    assert asyncio.run(asyncio.wait_for(both(), 45)) == [32, (0, "hi\n", "")]
+
+
+def test_what_a_function_returned(ground: Ground) -> None:
+    job = submit(dict, (), {"a": 1}, **where(ground))
+    job.wait(40)
+    assert job.out == {"a": 1} == job.get()
+
+
+@pytest.mark.on("local")
+def test_what_cannot_be_run_is_refused(ground: Ground) -> None:
+    for given, words in [({"command": " "}, "shell text"), ({"command": "true", "kwargs": {"a": 1}}, "a command has")]:
+        with pytest.raises(OptionError, match=words):
+            Job(**given, **where(ground))
+    with pytest.raises(OptionError, match="no id to depend on"):
+        Job("true", dependencies=Job("true", **where(ground)), **where(ground))
+    job = Job("true", cores=10_000, **where(ground))
+    with pytest.raises(SubmitError, match="10000 cores"):
+        job.submit()
+    assert list((ground.work / "jobs").iterdir()) == []
+    job.write()
+    with pytest.raises(SubmitError):
+        job.submit()
+    assert os.path.exists(job.path)
+    job.clean()
+
+
+def test_a_pipeline_with_failures(ground: Ground) -> None:
+    """Three layers of three jobs, each needing the one above; one fails in the first and one in the second."""
+    gate = ground.work / "go"
+    fails = {(0, 0), (1, 1)}
+    jobs: dict[tuple[int, int], Job] = {}
+    for layer in range(3):
+        for place in range(3):
+            command = f"while [ ! -e {gate} ]; do sleep 0.1; done; exit {int((layer, place) in fails)}"
+            needs = jobs[layer - 1, place] if layer else ()
+            jobs[layer, place] = submit(command, dependencies=needs, memory="50MB", **where(ground))
+    gate.touch()
+    states = {at: job.wait(50).state for at, job in jobs.items()}
+    bad = {at for at, state in states.items() if state is not JobState.COMPLETED}
+    assert bad == {(0, 0), (1, 0), (2, 0), (1, 1), (2, 1)}
+    assert {states[at] for at in bad} == {JobState.FAILED}
+    assert {at for at, job in jobs.items() if job.started is None} == {(1, 0), (2, 0), (2, 1)}
