@@ -12,6 +12,9 @@
     @pytest.mark.flaky_scheduler              with commands that fail (see ``flaky_scheduler.py``)
     pytest --flaky-scheduler                  all of them so, but those marked ``steady(reason)``
 
+With ``--lagging`` the runs of ``local`` and ``slurm`` are on a directory that client and nodes see
+through caches that lag ten seconds (see ``lagging.py``), and nothing else is tested.
+
 After each test ``Ground.close`` looks, without the help of the code under test, for what
 is left of it: jobs in the scheduler, processes (all that a test starts carry ``MARK`` in
 their environment), threads, files.  A test has a time limit; when it is reached the stacks
@@ -36,6 +39,7 @@ from typing import Any
 
 import flaky_scheduler
 import pytest
+from lagging import LOCAL_SUBPROCESS, LaggingDirectory, LaggingSlurm, LaggingSubprocess
 
 import clusterfutures
 from clusterfutures.executors import ClusterExecutor
@@ -53,6 +57,8 @@ FLAKY_TIME_LIMIT = 110
 #: seconds that jobs, processes, threads and files may take to go away
 LEAVING_SECONDS = 10.0
 GROUNDS = ("local", "slurm", "pbs", "torque")
+#: of these the nodes can have another view of the shared directory than the client
+LAGGING_GROUNDS = ("local", "slurm")
 
 _status = 0
 _threads_reported: set[threading.Thread] = set()
@@ -70,9 +76,9 @@ class Ground:
     #: seconds from a submission to a running job, roughly; tests scale their limits by it
     start_seconds = 0.5
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, lagging: LaggingDirectory | None = None) -> None:
         self.directory = directory
-        self.runs = directory / "runs"
+        self.runs = directory / "runs" if lagging is None else lagging.runs()
         self.work = directory / "work"
         self.work.mkdir()
         self.mark = uuid.uuid4().hex
@@ -179,8 +185,8 @@ class SlurmGround(Ground):
     name, executor_name = "slurm", "SlurmExecutor"
     start_seconds = 1.5
 
-    def __init__(self, directory: Path, slurm: RealSlurm) -> None:
-        super().__init__(directory)
+    def __init__(self, directory: Path, slurm: RealSlurm, lagging: LaggingDirectory | None) -> None:
+        super().__init__(directory, lagging)
         self.slurm = slurm
 
     def jobs(self) -> set[str]:
@@ -262,13 +268,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--flaky-scheduler", type=int, nargs="?", const=1, metavar="SEED", dest="flaky_scheduler",
         help="the contract tests on schedulers whose commands fail one time in three and take up to 5 s",
     )  # fmt: skip
+    parser.addoption("--lagging", action="store_true", help="runs are on a directory that both sides see late")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What an option leaves: of all tests those that make sense with it."""
+    chosen = items
     if config.getoption("flaky_scheduler") is not None:
-        steady = [item for item in items if item.get_closest_marker("steady")]
-        config.hook.pytest_deselected(items=steady)
-        items[:] = [item for item in items if item not in steady]
+        chosen = [item for item in chosen if not item.get_closest_marker("steady")]
+    if config.getoption("--lagging"):
+        chosen = [item for item in chosen if _can_lag(item)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = chosen
+
+
+def _can_lag(item: pytest.Item) -> bool:
+    """It runs on a ground whose two sides can have views of their own, on a directory that is not special itself."""
+    ground = item.callspec.params.get("ground") if hasattr(item, "callspec") else None
+    return ground in LAGGING_GROUNDS and item.get_closest_marker("own_directory") is None
 
 
 def _seed(request: pytest.FixtureRequest) -> int | None:
@@ -290,6 +307,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "flaky_scheduler: the scheduler's commands fail one time in three")
     config.addinivalue_line("markers", "steady(reason): makes no sense where they do")
     config.addinivalue_line("markers", "on(*grounds): the grounds that a test is generated for")
+    config.addinivalue_line("markers", "own_directory: the test mounts something where its runs are")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -299,12 +317,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def real_slurm_or_none() -> Iterator[RealSlurm | None]:
+def lagging(request: pytest.FixtureRequest) -> Iterator[LaggingDirectory | None]:
+    """With ``--lagging``: the session's directory that both sides see late."""
+    if not request.config.getoption("--lagging"):
+        yield None
+        return
+    with contextlib.closing(LaggingDirectory()) as directory:
+        yield directory
+
+
+@pytest.fixture(scope="session")
+def real_slurm_or_none(lagging: LaggingDirectory | None) -> Iterator[RealSlurm | None]:
     """The session's Slurm, or None where it is not installed."""
     if real_slurm.missing():
         yield None
         return
-    with RealSlurm() as cluster:
+    with RealSlurm() if lagging is None else LaggingSlurm(lagging) as cluster:
         yield cluster
 
 
@@ -359,13 +387,16 @@ def _made(
     request: pytest.FixtureRequest, directory: Path, monkeypatch: pytest.MonkeyPatch, stack: contextlib.ExitStack
 ) -> Ground:
     name = request.param
+    lagging = request.getfixturevalue("lagging")
     if name == "local":
-        return LocalGround(directory)
+        if lagging is not None:
+            monkeypatch.setattr(LOCAL_SUBPROCESS, LaggingSubprocess(lagging))
+        return LocalGround(directory, lagging)
     if name == "slurm":
         cluster = request.getfixturevalue("real_slurm_cluster")
         for variable, value in cluster.environment.items():
             monkeypatch.setenv(variable, value)
-        return SlurmGround(directory, cluster)
+        return SlurmGround(directory, cluster, lagging)
     standin = (FakePBS if name == "pbs" else FakeTorque)(directory / "standin")
     return StandInGround(directory, name, stack.enter_context(standin))
 

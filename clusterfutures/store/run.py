@@ -25,6 +25,7 @@ and that decides whether the worker exists.  A bin changes hands by rename only.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pickle
 import time
@@ -43,6 +44,8 @@ T = TypeVar("T")
 
 #: from this size on, a buffer, a pickle or a result goes to a file of its own
 LARGE_BYTES = 1 << 20
+#: how long a file that is still open somewhere may keep a run directory from being removed
+REMOVAL_SECONDS = 5.0
 
 _DIRECTORIES = (
     names.OBJECTS, names.QUEUE, names.CLAIMED, names.RESULTS, names.READ, names.LARGE, names.LOGS, names.SCRIPTS,
@@ -236,10 +239,28 @@ class RunDirectory:
             return b""
 
     def remove(self) -> None:
-        """Remove the run directory and all that is in it."""
+        """Remove the run directory and all that is in it.
+
+        A file that is open somewhere, such as the log of a job that is just ending, stays on a network
+        file system under another name until it is closed: then its directory is tried again.
+        """
+        deadline = time.monotonic() + REMOVAL_SECONDS
+        pause = 0.01
+        while in_the_way := self._remove_what_can_be():
+            held = any(error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY) for error in in_the_way)
+            if not held or time.monotonic() > deadline:
+                _log("the run directory %s could not be removed: %s", self.path, in_the_way[0])
+                return
+            time.sleep(pause)
+            pause = min(2 * pause, 0.5)
+
+    def _remove_what_can_be(self) -> list[OSError]:
+        """Remove the run directory; why that failed, when it did."""
         import shutil  # late, as json above
 
-        shutil.rmtree(self.path, ignore_errors=True)
+        errors: list[OSError] = []
+        shutil.rmtree(self.path, onerror=lambda _verb, _path, caught: errors.append(caught[1]))  # type: ignore[arg-type]
+        return [error for error in errors if not isinstance(error, FileNotFoundError)]
 
     # -- the worker's side ------------------------------------------------------
 

@@ -30,6 +30,7 @@ def small(ground: Ground) -> Iterator[Path]:
 
 
 @pytest.mark.on("local", "slurm")
+@pytest.mark.own_directory
 def test_what_has_no_space_fails_alone(ground: Ground, small: Path) -> None:
     with ground.executor() as ex:
         assert ex.submit(tasks.double, 1).result(30) == 2

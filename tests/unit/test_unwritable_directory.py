@@ -35,10 +35,10 @@ def refuse(monkeypatch: pytest.MonkeyPatch) -> Iterator[Refuse]:
     def install(verb: str, number: int, part: str) -> None:
         original = getattr(os, verb)
 
-        def failing(*arguments: str | int) -> object:
+        def failing(*arguments: str | int, **options: int | None) -> object:
             if any(part in argument for argument in arguments if isinstance(argument, str)):
                 raise OSError(number, os.strerror(number), *arguments[:1])
-            return original(*arguments)
+            return original(*arguments, **options)
 
         monkeypatch.setattr(os, verb, failing)
 
@@ -164,3 +164,30 @@ def test_jobs_that_start_while_the_directory_goes_are_cancelled(tmp_path: Path) 
             future.result(20)
     (job,) = client._scheduler._jobs.values()  # type: ignore[attr-defined]
     assert not Path("/proc", str(job.process.pid)).exists()
+
+
+def test_what_is_open_elsewhere_is_removed_when_it_is_closed(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network file system keeps such a file under another name, and its directory with it."""
+    original, left = os.rmdir, [errno.ENOTEMPTY, errno.EBUSY, errno.ENOTEMPTY]
+
+    def rmdir(path: str, **options: int | None) -> None:
+        if left and path.endswith(names.LOGS):
+            raise OSError(number := left.pop(), os.strerror(number), path)
+        original(path, **options)
+
+    monkeypatch.setattr(os, "rmdir", rmdir)
+    run.remove()
+    assert not left
+    assert not Path(run.path).exists()
+
+
+def test_what_cannot_be_removed_is_told_at_once(
+    run: RunDirectory, refuse: Refuse, caplog: pytest.LogCaptureFixture
+) -> None:
+    began = time.monotonic()
+    refuse("rmdir", errno.EROFS, "")
+    run.remove()
+    assert time.monotonic() - began < 1
+    assert f"the run directory {run.path} could not be removed: " in caplog.text
