@@ -23,6 +23,7 @@ NASTY = [
     "plain", "", " ", "a b", "it's", 'q"q', "$(touch pwned)", "`touch pwned`", "$HOME", "a\nb", "\n", "tab\there",
     "back\\slash", "\\", "*", "~", "#x", "a;b&c|d", "(x)", "{a,b}", "!h", "-n", "é ü 漢字 😀", "100%", "\x01",
     "dos\r\nline\r", "\r", "\udc80bytes",
+    "a\n#SBATCH -p b\n#PBS -q b",
 ]  # fmt: skip
 SHOW = "import sys, os; sys.stdout.buffer.write(repr([os.fsencode(a) for a in sys.argv[1:]]).encode())"
 
@@ -101,6 +102,14 @@ def test_no_carriage_return_stands_in_the_script(spec: JobSpec) -> None:
 def test_names_of_variables_are_checked(spec: JobSpec, name: str) -> None:
     with pytest.raises(OptionError, match="environment variable"):
         build(dataclasses.replace(spec, env={name: "x"}), directives=[], prologue=[])
+
+
+def test_no_line_of_a_value_or_of_the_users_is_a_directive(spec: JobSpec) -> None:
+    # sbatch of 22.05 reads them down to the last line, and in the middle of quotes
+    text = build(dataclasses.replace(spec, env={"A": "x\n#SBATCH -p y"}), directives=[], prologue=[])
+    assert "\n#SBATCH" not in text
+    with pytest.raises(OptionError, match="extra="):
+        build(dataclasses.replace(spec, setup=["true", "#SBATCH -p y"]), directives=[], prologue=[])
 
 
 def test_nul_is_refused(spec: JobSpec) -> None:

@@ -42,6 +42,9 @@ _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 #: cr, lf") refuse the script, so a value that has one gets it from this variable.
 _CR = "clusterfutures_cr"
 
+#: sbatch (22.05) takes such a line for its own wherever it stands, within quotes as well
+_DIRECTIVE = r"(?m)^#(?:SBATCH|PBS|BSUB)\b.*"
+
 _FAILED = """\
 clusterfutures_failed() {
     echo "clusterfutures: job on $(uname -n) not started: $2 (exit status $1)" >&2
@@ -132,6 +135,11 @@ def build(spec: JobSpec, *, directives: Iterable[str], prologue: Iterable[str]) 
     if any(f"${_CR}" in part for part in body):
         body.insert(0, f"{_CR}=$(printf '\\r')")
     text = "\n".join([*head, *body]) + "\n"
+    if stray := re.search(_DIRECTIVE, "\n".join(body)):
+        raise OptionError(
+            f"job {spec.name!r}: the line {stray.group()!r} in setup= or teardown= would be taken as an option "
+            "of the whole job; say it with an option, or in extra=[...]"
+        )
     if "\0" in text:
         raise OptionError(f"job {spec.name!r}: a path, variable or argument contains a NUL character")
     return text
@@ -139,9 +147,8 @@ def build(spec: JobSpec, *, directives: Iterable[str], prologue: Iterable[str]) 
 
 def quoted(text: str) -> str:
     """``text`` as one word of the shell, arriving exactly as it is."""
-    if "\r" not in text:
-        return shlex.quote(text)
-    return f'"${_CR}"'.join(shlex.quote(part) if part else "" for part in text.split("\r"))
+    words = f'"${_CR}"'.join(shlex.quote(part) if part else "" for part in text.split("\r")) if text else "''"
+    return words.replace("\n#", "\n''#")  # the quotes end and begin: no line looks like a directive
 
 
 def job_end(spec: JobSpec) -> str:
