@@ -1,0 +1,64 @@
+"""Workloads for clusterfutures alone: what an idle client costs, which files it makes.
+
+They look inside, so no rival has them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import calls
+from counting import counted
+from peers.ours import OurPeer
+from workloads import Figures, Timer, check
+
+__all__ = ["WORKLOADS"]
+
+WORKLOADS: dict[str, Callable[..., Figures]] = {}
+
+
+def workload(function: Callable[..., Figures]) -> Callable[..., Figures]:
+    """Let ``function`` be asked for by its name."""
+    WORKLOADS[function.__name__] = function
+    return function
+
+
+@workload
+def idle(peer: OurPeer, futures: int, settle: float, seconds: float) -> Figures:
+    """What a client costs whose calls run for long: every slot holds one, and many wait.
+
+    settle: seconds that it may take to notice that nothing happens.
+    """
+    begin = 1.2  # by then every slot has one: an idle worker looks once a second
+    length = begin + settle + seconds + 1.0
+    busy = peer.map(calls.nap, [(number, length) for number in range(peer.slots)], 1)
+    time.sleep(begin)
+    waiting = peer.submit_many(calls.increment, range(futures - peer.slots))
+    time.sleep(settle)
+    with counted() as counting:
+        timer = Timer()
+        time.sleep(seconds)
+        figures = timer.figures()
+    unfinished = sum(not future.done() for future in waiting)
+    check(busy, range(peer.slots))
+    check([future.result() for future in waiting], range(1, futures - peer.slots + 1))
+    return {
+        "core": figures["cpu"] / figures["seconds"],
+        "operations": counting.total / figures["seconds"],
+        "waiting": unfinished,
+    }
+
+
+@workload
+def operations(peer: OurPeer, count: int, by_submit: bool) -> Figures:
+    """Directory operations of the client for ``count`` calls."""
+    with counted() as counting:
+        timer = Timer()
+        if by_submit:
+            values = [future.result() for future in peer.submit_many(calls.increment, range(count))]
+        else:
+            values = list(peer.map(calls.increment, range(count)))
+        figures = timer.figures()
+    check(values, range(1, count + 1))
+    return figures | {"operations": counting.total}

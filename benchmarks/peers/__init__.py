@@ -1,0 +1,46 @@
+"""The peers: who there is, what to install for each, and where its class stands.
+
+A row here and a file beside it make a new one.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from peers.base import Peer
+
+__all__ = ["PEERS", "REFERENCES", "PeerRow", "peer_class"]
+
+
+class PeerRow(NamedTuple):
+    """module, attribute: its class.  packages: what pip installs.  shown: its name in tables.
+
+    on_cluster: its calls run as Slurm jobs.  job_per_call: each in a job of its own, which
+    the scheduler starts one after the other, so large workloads are given less of them.
+    """
+
+    module: str
+    attribute: str
+    packages: tuple[str, ...]
+    shown: str
+    on_cluster: bool = True
+    job_per_call: bool = False
+
+
+#: measured in every run: we ourselves, and the standard library
+REFERENCES = {
+    "ours": PeerRow("peers.ours", "OurPeer", (), "clusterfutures"),
+    "ours-local": PeerRow("peers.ours", "OurLocalPeer", (), "clusterfutures, LocalExecutor", on_cluster=False),
+    "pool": PeerRow("peers.pool", "PoolPeer", (), "ProcessPoolExecutor", on_cluster=False),
+}
+
+PEERS: dict[str, PeerRow] = {}
+
+
+def peer_class(name: str) -> type[Peer]:
+    """The class of the peer called ``name``; imports its packages."""
+    row = {**REFERENCES, **PEERS}[name]
+    found: type[Peer] = getattr(importlib.import_module(row.module), row.attribute)
+    return found

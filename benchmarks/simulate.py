@@ -1,0 +1,112 @@
+"""Many workers in one process: each claims and answers as a supervisor does.
+
+    python simulate.py RUN POOL BATCH COUNT      be the workers of one submission
+
+Each worker is a thread with the node's own eye on the queue (``Lookout``) and outbox, over
+the store as it is; only the forked processes are left out, the calls run right here.  So a
+thousand fit on one machine, and what they do to the shared directory is what real ones
+would.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import threading
+import time
+
+from calls import increment
+
+from clusterfutures.node.lookout import Lookout
+from clusterfutures.node.outbox import Outbox
+from clusterfutures.store import bins, names, records
+from clusterfutures.store.bins import Bin
+from clusterfutures.store.run import RunDirectory
+
+__all__ = ["Worker"]
+
+
+class Worker:
+    """A worker without processes.  ``turn`` does what is due; True when it had work."""
+
+    def __init__(self, run: RunDirectory, pool: str, name: str) -> None:
+        self.name = name
+        self.lookout = Lookout(run, pool, name)
+        self.outbox = Outbox(run, name)
+        self.claimed: list[str] = []
+        self.worked = time.monotonic()
+
+    def report_start(self) -> None:
+        body = {"host": "simulated", "pid": 0, "job_id": self.name, "processes": 1, "time": time.time()}
+        self.outbox.report(records.STARTED, body)
+
+    def report_end(self) -> None:
+        body = {"why": "CLOSED", "signals": [], "text": "", "segments": self.outbox.segments + 1}
+        self.outbox.report(records.ENDED, body)
+        self.outbox.flush()
+
+    def turn(self) -> bool:
+        self.lookout.look(self.worked)
+        found = self.lookout.claim()
+        if found is None:
+            return False
+        name, content = found
+        self.claimed.append(name)
+        self.outbox.add(_answered(content))
+        self.outbox.finish(name)
+        self.worked = time.monotonic()
+        self.lookout.hurry()
+        return True
+
+
+def _answered(content: Bin) -> bytes:
+    """The record with the values of a bin's calls, which are all ``calls.increment``."""
+    blob = memoryview(content.blob)
+    if content.kind == bins.CHUNK:
+        numbers = [arguments[0] for arguments in pickle.loads(blob)]
+    else:
+        numbers, at = [], 0
+        for head in content.heads:
+            (number,), _ = pickle.loads(blob[at : at + head.length])
+            numbers.append(number)
+            at += head.length
+    pickles = [pickle.dumps(increment(number), 5) for number in numbers]
+    lengths = memoryview(b"".join(len(value).to_bytes(4, sys.byteorder) for value in pickles))
+    body = b"".join(pickles) + bytes(lengths)
+    return records.pack(records.VALUES, content.bin_id, content.first, len(numbers), body)
+
+
+def serve(path: str, pool: str, batch: str, count: int) -> None:
+    """Be ``count`` workers of a run until it is closed."""
+    run = RunDirectory.open(path)
+    threads = [
+        threading.Thread(target=_serve_one, args=(run, pool, names.worker_name(batch, number, 0)))
+        for number in range(count)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _serve_one(run: RunDirectory, pool: str, name: str) -> None:
+    try:
+        if not run.revoke(name):
+            return  # the client was first: this worker is not wanted
+        worker = Worker(run, pool, name)
+        worker.report_start()
+        while not worker.lookout.closed:
+            busy = worker.turn()
+            due = worker.outbox.due(busy)
+            if due is not None and time.monotonic() >= due:
+                worker.outbox.flush()
+            if not busy:
+                time.sleep(max(0.0, worker.lookout.due - time.monotonic()))
+        worker.report_end()
+    except FileNotFoundError:
+        return  # the run is over
+
+
+if __name__ == "__main__":
+    threading.stack_size(256 * 1024)
+    serve(*sys.argv[1:4], int(sys.argv[4]))
