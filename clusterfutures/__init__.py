@@ -40,6 +40,8 @@ _HOME = {
     "Job": "jobs.job",
     "JobState": "schedulers.base",
     "Queue": "jobs.queue",
+    "clean": "jobs.cleaning",
+    "clean_dir": "jobs.cleaning",
     "option_help": "schedulers.options",
     "remaining_time": "node.limit",
     "submit": "jobs.job",
@@ -69,6 +71,8 @@ __all__ = [
     "TransferError",
     "Usage",
     "WorkerDied",
+    "clean",
+    "clean_dir",
     "option_help",
     "remaining_time",
     "submit",
@@ -93,6 +97,7 @@ if TYPE_CHECKING:
     from clusterfutures.executors import ClusterExecutor, LocalExecutor, PBSExecutor, SlurmExecutor
     from clusterfutures.futures import ClusterFuture, Usage
     from clusterfutures.iterable_queue import IterableQueue
+    from clusterfutures.jobs.cleaning import clean, clean_dir
     from clusterfutures.jobs.job import Job, submit
     from clusterfutures.jobs.queue import Queue
     from clusterfutures.node.limit import remaining_time

@@ -6,6 +6,6 @@
 
 ``job`` has the Job, ``request`` what is to be run, ``watch`` how it is doing, ``files`` its
 directory, ``function`` what runs a function on the node, ``queue`` everybody's jobs as the
-scheduler lists them.
+scheduler lists them, ``cleaning`` removes what jobs wrote.
 The directory holds all that another program needs: ``Job.attach(path)``.
 """
