@@ -10,6 +10,7 @@ from clusterfutures.errors import JobFailed, StoreError
 from clusterfutures.retries import FREE, KILLED, Failure
 from clusterfutures.schedulers.base import JobState, JobStatus
 from clusterfutures.store import records
+from clusterfutures.store.launch import EXIT_NO_SPACE
 from clusterfutures.store.records import Record
 
 __all__ = ["executor_failed", "unreadable", "of_job", "of_record", "job_failed", "last_lines"]
@@ -44,6 +45,8 @@ def job_failed(status: JobStatus, place: Place | None, call: str, log: str, tail
     """
     state = _state(status, tail)
     advice = _ADVICE.get(state, "")
+    if status.exit_code == EXIT_NO_SPACE:
+        advice = "the disk of the run directory was full: free some space there, or choose another directory="
     if not started and not advice:
         advice = "it never started to work: see its log; is the interpreter (python=), and are clusterfutures and "
         advice += "cloudpickle, and the run directory there on the node?"

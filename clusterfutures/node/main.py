@@ -20,8 +20,10 @@ from typing import Any
 from clusterfutures.node import kin
 from clusterfutures.node.ending import Ending
 from clusterfutures.node.outbox import Outbox
+from clusterfutures.node.patience import FULL_SECONDS, is_full
 from clusterfutures.node.supervisor import Supervisor
 from clusterfutures.store import names, records
+from clusterfutures.store.launch import EXIT_NO_SPACE
 from clusterfutures.store.run import RunDirectory
 
 __all__ = ["main"]
@@ -42,13 +44,30 @@ def main() -> None:
         _compare_versions(context)
     except Exception as error:
         sys.exit(f"clusterfutures: this worker cannot start: {error}")
-    ending = _supervise(run, worker, pool, context, started)
-    kin.end_orphans()
+    try:
+        ending = _supervise(run, worker, pool, context, started)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        sys.exit(_no_space(run, error))
+    finally:
+        kin.end_orphans()
     sys.stdout.flush()
     if ending is Ending.SIGNAL:  # for the scheduler, a job that was told to end died of it
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
     os._exit(0 if ending not in (Ending.FAULT, Ending.INITIALIZER) else _EXIT_FAULT)
+
+
+def _no_space(run: RunDirectory, error: OSError) -> int:
+    """Say why the results of this worker are lost; the exit status says it too, for the log
+    may be on the disk that is full."""
+    print(
+        f"clusterfutures: this worker ends: its results could not be written to {run.path} for "
+        f"{FULL_SECONDS:.0f} s: {error.strerror}; free some space there, or choose another directory=",
+        file=sys.stderr, flush=True,
+    )  # fmt: skip
+    return EXIT_NO_SPACE
 
 
 def _supervise(run: RunDirectory, worker: str, pool: str, context: dict[str, Any], started: float) -> Ending:

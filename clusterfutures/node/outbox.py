@@ -14,6 +14,7 @@ import pickle
 import time
 from typing import Any
 
+from clusterfutures.node.patience import FULL_SECONDS, is_full, patiently
 from clusterfutures.store import names, records
 from clusterfutures.store.run import RunDirectory
 
@@ -35,6 +36,7 @@ class Outbox:
         self._finished: list[str] = []
         self._tokens = SEGMENT_BURST
         self._flushed = time.monotonic()
+        self._patience = FULL_SECONDS
 
     def add(self, record: bytes) -> None:
         """Report something."""
@@ -64,9 +66,19 @@ class Outbox:
             tokens = min(SEGMENT_BURST, self._tokens + (now - self._flushed) * SEGMENTS_PER_SECOND)
             self._tokens = max(0.0, tokens - 1.0)  # notes that had to go out make no debt for results
             self._flushed = now
-            self._run.publish_segment(names.segment_name(self._worker, self.segments), b"".join(self._records))
+            self._publish(names.segment_name(self._worker, self.segments), b"".join(self._records))
             self.segments += 1
             self._records.clear()
         for name in self._finished:
             self._run.finish(self._worker, name)
         self._finished.clear()
+
+    def _publish(self, name: str, body: bytes) -> None:
+        """Publish a segment, when there is space for it.  Given up once, it is tried just once more:
+        at the worker's end."""
+        try:
+            patiently(lambda: self._run.publish_segment(name, body), self._patience)
+        except OSError as error:
+            if is_full(error):
+                self._patience = 0.0
+            raise

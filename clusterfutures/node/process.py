@@ -46,6 +46,7 @@ from clusterfutures.node.arena import (
 )
 from clusterfutures.node.loading import Loader
 from clusterfutures.node.output import Capture
+from clusterfutures.node.patience import patiently
 from clusterfutures.store import records
 from clusterfutures.store.bins import CallHead
 from clusterfutures.store.records import PLAIN_FORMAT
@@ -336,7 +337,7 @@ class Process:
     def _write_large(self, pieces: Sequence[bytes | memoryview]) -> bytes:
         self._large += 1
         name = f"{self._name}-{os.getpid()}-{self._large}"
-        self._run.write_large(name, pieces)
+        patiently(lambda: self._run.write_large(name, pieces))
         return name.encode()
 
 

@@ -11,9 +11,10 @@ import sys
 
 from clusterfutures.store.run import RunDirectory
 
-__all__ = ["EXIT_NO_CHECK_IN", "check_in_lines", "worker_command"]
+__all__ = ["EXIT_NO_CHECK_IN", "EXIT_NO_SPACE", "check_in_lines", "worker_command"]
 
 EXIT_NO_CHECK_IN = 71
+EXIT_NO_SPACE = 72
 
 # The interpreter is compared before anything is imported: an older one could not even
 # read our modules, and would say so less clearly.

@@ -1,0 +1,43 @@
+"""A disk that is full may be freed again: what is to be written waits for that, a while.
+
+    write --ENOSPC, EDQUOT--> pause, write again ... --FULL_SECONDS--> the error itself
+
+What waits is in memory, so nothing is lost while it does.  Nothing new is begun meanwhile:
+the supervisor does nothing else, and its processes stop when their pipes are full.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import sys
+import time
+from collections.abc import Callable
+
+__all__ = ["FULL_SECONDS", "is_full", "patiently"]
+
+#: how long a full disk is waited for
+FULL_SECONDS = 60.0
+_PAUSES = (0.05, 1.0)
+
+
+def is_full(error: OSError) -> bool:
+    """True for an error that goes away when somebody deletes files."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def patiently(write: Callable[[], None], seconds: float = FULL_SECONDS) -> None:
+    """Call ``write`` until there is space for it; raises its OSError after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    pause, longest = _PAUSES
+    while True:
+        try:
+            return write()
+        except OSError as error:
+            if not is_full(error) or time.monotonic() + pause > deadline:
+                raise
+            if pause == _PAUSES[0]:
+                with contextlib.suppress(OSError):  # the log may be on the same disk
+                    print(f"clusterfutures: {error}; waiting for space", file=sys.stderr, flush=True)
+        time.sleep(pause)
+        pause = min(longest, 2 * pause)
