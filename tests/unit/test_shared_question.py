@@ -132,6 +132,16 @@ def test_a_directory_that_others_may_write_is_not_used(scheduler: Counted, tmp_p
     assert len(scheduler.questions()) == 2
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a directory away")
+def test_a_directory_of_another_user_is_not_used(scheduler: Counted, tmp_path: Path) -> None:
+    cache(tmp_path).mkdir(mode=0o700)
+    os.chown(cache(tmp_path), 12345, -1)
+    for _ in range(2):
+        shared.recent_states(scheduler, ["1"], 10)
+    assert len(scheduler.questions()) == 2
+    assert not list(cache(tmp_path).iterdir())
+
+
 def test_a_damaged_file_is_asked_anew(scheduler: Counted, tmp_path: Path) -> None:
     shared.recent_states(scheduler, ["1"], 10)
     (file,) = (path for path in cache(tmp_path).iterdir() if path.suffix != ".lock")
