@@ -43,6 +43,7 @@ _HOME = {
     "clean": "jobs.cleaning",
     "clean_dir": "jobs.cleaning",
     "option_help": "schedulers.options",
+    "option_table": "schedulers.options",
     "remaining_time": "node.limit",
     "submit": "jobs.job",
 }
@@ -74,6 +75,7 @@ __all__ = [
     "clean",
     "clean_dir",
     "option_help",
+    "option_table",
     "remaining_time",
     "submit",
 ]
@@ -102,7 +104,7 @@ if TYPE_CHECKING:
     from clusterfutures.jobs.queue import Queue
     from clusterfutures.node.limit import remaining_time
     from clusterfutures.schedulers.base import JobState
-    from clusterfutures.schedulers.options import option_help
+    from clusterfutures.schedulers.options import option_help, option_table
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ import pytest
 
 from clusterfutures.errors import OptionError
 from clusterfutures.schedulers import by_name, options
-from clusterfutures.schedulers.options import OPTIONS, normalise, option_help, spell
+from clusterfutures.schedulers.options import OPTIONS, normalise, option_help, option_table, spell
 
 
 def words(dialect: str, **given: Any) -> list[str]:
@@ -243,3 +243,12 @@ def test_what_a_scheduler_cannot_say_is_refused(dialect: str, given: dict[str, A
 def test_unknown_scheduler() -> None:
     with pytest.raises(OptionError, match="slurm, pbs, local"):
         by_name("lsf")
+
+
+def test_the_table_has_what_the_text_has() -> None:
+    head, *rows = option_table()
+    assert head == ("option", "also", "Slurm", "PBS Pro", "Torque", "meaning")
+    assert [row[0] for row in rows] == [row.name for row in OPTIONS]
+    assert ("partition", "queue", "--partition=...", "-q ...", "-q ...") in [row[:5] for row in rows]
+    text = option_help()
+    assert all(cell in text for row in rows for cell in row)
