@@ -250,6 +250,13 @@ class ClusterExecutor(_Calls):
         """
         self._client.shutdown(False, True, "terminate_workers() was called")
 
+    def kill_workers(self) -> None:
+        """As ``terminate_workers``, but the jobs get SIGKILL and no time to end by themselves.
+
+        On PBS and Torque the two are the same: ``qdel``.
+        """
+        self._client.shutdown(False, True, "kill_workers() was called", hard=True)
+
     def __exit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> bool | None:
         """Wait for all calls; but when the block is left by an exception, cancel what has
         not begun and end what is running."""

@@ -88,6 +88,7 @@ class Clerk:
         self._watched: Callable[[], Sequence[str]] = list
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
+        self._kills = False
         self._array_limit: int | None = None
         self._warned = False
         first, longest = scheduler.poll_seconds
@@ -105,6 +106,10 @@ class Clerk:
     def cancel(self, job_ids: Sequence[str]) -> None:
         """End jobs."""
         self._tasks.put(lambda: self._cancel(list(job_ids)))
+
+    def kill_from_now(self) -> None:
+        """Whatever is cancelled from now on gets no time to end by itself."""
+        self._kills = True
 
     def look_soon(self) -> None:
         """Something was noticed: ask for the states of jobs now, then at growing distance."""
@@ -192,7 +197,8 @@ class Clerk:
 
     def _cancel(self, job_ids: Sequence[str]) -> None:
         try:
-            self._insist(lambda: self._scheduler.cancel(job_ids), time.monotonic() + CANCEL_PATIENCE_SECONDS)
+            end = self._scheduler.kill if self._kills else self._scheduler.cancel
+            self._insist(lambda: end(job_ids), time.monotonic() + CANCEL_PATIENCE_SECONDS)
         except ClusterError as error:
             logger.warning("clusterfutures: could not cancel jobs %s: %s", ", ".join(job_ids), error)
 

@@ -269,12 +269,14 @@ class Client:
         self.run.remove()
         _alive.discard(self)
 
-    def shutdown(self, wait: bool, cancel: bool, kill: str = "") -> None:
+    def shutdown(self, wait: bool, cancel: bool, kill: str = "", hard: bool = False) -> None:
         """Accept nothing more; with ``wait``, return when the run has been removed.
 
         cancel: cancel calls that have not begun.  kill: end running ones too, and say
-        this as their reason.
+        this as their reason.  hard: without the time to end by themselves.
         """
+        if self._started and hard:
+            self._clerk.kill_from_now()
         if self._started and (cancel or kill):
             self.inbox.post(Stop(kill))
         self.inbox.advance(Phase.DRAINING)

@@ -271,6 +271,10 @@ class Scheduler(ABC):
     def cancel(self, job_ids: Sequence[str]) -> None:
         """End these jobs, pending or running; jobs that have ended are no error."""
 
+    def kill(self, job_ids: Sequence[str]) -> None:
+        """As ``cancel``, without the time to end by themselves, where the scheduler can do that."""
+        self.cancel(job_ids)
+
     def array_limit(self) -> int:
         """The most elements that one array may have here."""
         return 1000

@@ -174,6 +174,12 @@ class LocalScheduler(Scheduler):
                 job.signal(signal.SIGTERM)
         self._fill()
 
+    def kill(self, job_ids: Sequence[str]) -> None:
+        self.cancel(job_ids)
+        for job_id in job_ids:
+            if (job := self._jobs.get(job_id)) is not None:
+                job.signal(signal.SIGKILL)
+
     def close(self) -> None:
         """Wait for what was told to end, and make it; running jobs that nobody cancelled
         have ended by now, or were left to run by a program that is going."""

@@ -193,10 +193,17 @@ class SlurmScheduler(Scheduler):
     # --------------------------------------------------------------------- cancelling
 
     def cancel(self, job_ids: Sequence[str]) -> None:
+        self._scancel(["scancel"], job_ids)
+
+    def kill(self, job_ids: Sequence[str]) -> None:
+        self._scancel(["scancel", "--signal=KILL", "--full"], job_ids)  # concerns running jobs only
+        self.cancel(job_ids)
+
+    def _scancel(self, command: Sequence[str], job_ids: Sequence[str]) -> None:
         words = parse.compress(job_ids)
         for start in range(0, len(words), _IDS_PER_COMMAND):
             # scancel says nothing, with status 0, about jobs that are unknown or over
-            result = self._ask(["scancel", *words[start : start + _IDS_PER_COMMAND]])
+            result = self._ask([*command, *words[start : start + _IDS_PER_COMMAND]])
             if result.returncode != 0 and not _all_over(result.stderr):
                 raise SchedulerUnavailable(message=result.said or "scancel failed", command=result.command)
 

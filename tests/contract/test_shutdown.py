@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import concurrent.futures as cf
 import gc
+import os
 import signal
 import subprocess
 import time
@@ -122,6 +123,29 @@ def test_terminate_workers(ground: Ground, tmp_path: Path) -> None:
     ex.shutdown()
     wait_until(lambda: _nothing_is_left(ground), "jobs, processes and files are gone", 10)
     assert not list(tmp_path.glob("ran-*"))
+
+
+@pytest.mark.on("local", "slurm")
+def test_kill_workers(ground: Ground, tmp_path: Path) -> None:
+    """A worker that does not heed a signal to end is gone all the same, at once."""
+
+    def stop_the_worker(started: str) -> None:
+        os.kill(os.getppid(), signal.SIGSTOP)
+        tasks.block(started, f"{started}-never")
+
+    ex = ground.executor(max_workers=1)
+    running = ex.submit(stop_the_worker, f"{tmp_path}/started")
+    tasks.await_file(tmp_path / "started")
+    waiting = ex.submit(tasks.touch_and_return, tmp_path / "ran")
+    began = time.monotonic()
+    ex.kill_workers()
+    assert time.monotonic() - began < 0.5
+    assert "kill_workers() was called" in str(running.exception(5))
+    cf.wait([waiting], 5)
+    assert waiting.cancelled()
+    wait_until(lambda: not ground.processes() and not ground.jobs(), "jobs and processes are gone", 2)
+    ex.shutdown()
+    assert not (tmp_path / "ran").exists()
 
 
 def test_terminate_workers_of_one_that_was_never_used(ground: Ground) -> None:
