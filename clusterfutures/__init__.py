@@ -46,6 +46,9 @@ _HOME = {
     "option_table": "schedulers.options",
     "remaining_time": "node.limit",
     "submit": "jobs.job",
+    "RunInfo": "left_runs",
+    "remove_run": "left_runs",
+    "runs": "left_runs",
 }
 
 # RC_PARAMS is not among them: "import *" must not read a file of the user's
@@ -64,6 +67,7 @@ __all__ = [
     "PBSExecutor",
     "Queue",
     "RemoteTraceback",
+    "RunInfo",
     "SchedulerUnavailable",
     "SlurmExecutor",
     "StoreError",
@@ -78,6 +82,8 @@ __all__ = [
     "option_table",
     "remaining_time",
     "submit",
+    "remove_run",
+    "runs",
 ]
 
 if TYPE_CHECKING:
@@ -102,6 +108,7 @@ if TYPE_CHECKING:
     from clusterfutures.jobs.cleaning import clean, clean_dir
     from clusterfutures.jobs.job import Job, submit
     from clusterfutures.jobs.queue import Queue
+    from clusterfutures.left_runs import RunInfo, remove_run, runs
     from clusterfutures.node.limit import remaining_time
     from clusterfutures.schedulers.base import JobState
     from clusterfutures.schedulers.options import option_help, option_table

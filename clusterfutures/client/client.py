@@ -42,6 +42,7 @@ from clusterfutures.retries import Retries, read
 from clusterfutures.schedulers.base import JobSpec, Scheduler
 from clusterfutures.store import launch
 from clusterfutures.store.bins import CallHead, Extras
+from clusterfutures.store.owner import Ownership
 from clusterfutures.store.run import RunDirectory
 
 __all__ = ["Client", "Target"]
@@ -80,6 +81,7 @@ class Client:
         self._pool_resources: dict[str, Mapping[str, Any]] = {}
         self.inbox = Inbox()
         self.run: RunDirectory
+        self._ownership: Ownership
         self._pickler: Pickler
         self._pump: Pump
         self._clerk: Clerk
@@ -239,6 +241,8 @@ class Client:
                 return
             settings = self.settings
             self.run = RunDirectory.create(os.path.join(settings.directory, _run_name(settings.name)))
+            self._ownership = Ownership(self.run)
+            self._ownership.acquire_new()
             self._pickler = Pickler(self.run)
             try:
                 self._write_context()
@@ -267,6 +271,7 @@ class Client:
             self._clerk.stop()
             self._clerk.thread.join()
         self.run.remove()
+        self._ownership.release()
         _alive.discard(self)
 
     def shutdown(self, wait: bool, cancel: bool, kill: str = "", hard: bool = False) -> None:
@@ -291,6 +296,7 @@ class Client:
         self._clerk.thread.join()
         if not self.settings.keep:
             self.run.remove()
+        self._ownership.release()
         _alive.discard(self)
 
     def _write_context(self) -> None:

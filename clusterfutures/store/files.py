@@ -31,6 +31,7 @@ _DIRECTORY_MODE = 0o700
 _FILE_MODE = 0o600
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -118,6 +119,50 @@ class Files:
                 return False
             raise
         return True
+
+    def lock(self, path: str) -> int | None:
+        """Lock a file, made when it is missing; None when a program holds its lock.
+
+        What is returned is for ``unlock``; when the process ends, the lock goes as well.
+        """
+        import fcntl  # late: a node has no use for it
+
+        descriptor = os.open(path, _LOCK_FLAGS, _FILE_MODE)
+        try:
+            _check(os.fstat(descriptor), path, stat.S_ISREG, "plain file")
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def unlock(self, lock: int) -> None:
+        """Give back what ``lock`` returned."""
+        os.close(lock)
+
+    def locked(self, path: str) -> bool | None:
+        """Whether a program holds the lock of a file of ours; None when that cannot be told.
+
+        Asks with a shared lock, so those who ask at the same time do not see each other.
+        """
+        import fcntl  # late: a node has no use for it
+
+        try:
+            descriptor = self._open_ours(path)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            return True
+        except OSError:
+            return None
+        finally:
+            os.close(descriptor)
+        return False
 
     def discard(self, path: str) -> None:
         """Remove a file; one that has gone already is no error."""

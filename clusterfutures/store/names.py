@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 RUN_FILE = "run.json"
+OWNER_LOCK = "owner.lock"
 CONTEXT_FILE = "context"
 ENVIRONMENT_FILE = "environment.sh"
 OBJECTS = "objects"

@@ -3,6 +3,7 @@
     file                      written by      read by    deleted by
     ------------------------  --------------  ---------  ----------------------------------
     run.json                  client, once    anybody    client, with the directory
+    owner.lock                client (lock)   clients    client, with the directory
     context                   client, once    workers    client, with the directory
     environment.sh            client, once    job        client, with the directory
     scripts/<batch>.sh        client          scheduler  client, with the directory
@@ -89,11 +90,27 @@ class RunDirectory:
         run = cls(path, files)
         try:
             run.files.check_directory(path)
+        except FileNotFoundError:
+            raise StoreError(message=f"there is no run directory {path} on this machine", path=path) from None
+        try:
             for name in _DIRECTORIES:
                 run.files.check_directory(f"{path}/{name}")
         except FileNotFoundError:
-            raise StoreError(message=f"there is no run directory {path} on this machine", path=path) from None
+            raise StoreError(message=f"{path} is no run directory, for it has no {name}/", path=path) from None
         return run
+
+    @staticmethod
+    def below(base: str) -> list[str]:
+        """The paths of what may be run directories in ``base``; none when it is not there."""
+        try:
+            return sorted(entry.path for entry in os.scandir(base) if entry.is_dir())
+        except FileNotFoundError:
+            return []
+
+    @staticmethod
+    def exists(path: str) -> bool:
+        """Whether there is anything, be it a dangling link, at ``path``."""
+        return os.path.lexists(path)
 
     def log_path(self, name: str) -> str:
         """Where the log ``name`` stands."""
@@ -107,6 +124,15 @@ class RunDirectory:
 
         with self._written(names.RUN_FILE):
             self.files.publish(self.path, names.RUN_FILE, [json.dumps(fields, indent=1, default=str).encode()])
+
+    def read_run_file(self) -> dict[str, Any]:
+        """What ``write_run_file`` said.  Raises ValueError when it is not readable."""
+        import json  # late, as above
+
+        fields = json.loads(self.files.read(f"{self.path}/{names.RUN_FILE}"))
+        if not isinstance(fields, dict):
+            raise ValueError(f"{self.path}/{names.RUN_FILE} does not hold the fields of a run")
+        return fields
 
     def write_context(self, context: dict[str, Any]) -> None:
         """Write what every worker has to know, once per run."""
