@@ -33,8 +33,6 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from clusterfutures.errors import TransferError
-from clusterfutures.node import notice
 from clusterfutures.node.arena import (
     ARENA_BYTES,
     BIN,
@@ -47,6 +45,7 @@ from clusterfutures.node.arena import (
 from clusterfutures.node.loading import Loader
 from clusterfutures.node.output import Capture
 from clusterfutures.node.patience import patiently
+from clusterfutures.node.wording import cannot_pickle, cannot_unpickle, cannot_write, dumped, packed_error
 from clusterfutures.store import records
 from clusterfutures.store.bins import CallHead
 from clusterfutures.store.records import PLAIN_FORMAT
@@ -218,7 +217,7 @@ class Process:
             function = self._loader.function(head.function)
             arguments, keywords = self._loader.arguments(head, data)
         except BaseException as error:
-            return self._raised(_cannot_unpickle("the function or the arguments of this call", error))
+            return self._raised(cannot_unpickle("the function or the arguments of this call", error))
         try:
             value = function(*arguments, **keywords)
         except BaseException as error:
@@ -232,9 +231,7 @@ class Process:
             self._chunk_function = self._loader.function(head.function)
             self._chunk = self._loader.arguments(head, blob)
         except BaseException as error:
-            body = packed_error(
-                _cannot_unpickle(f"the function or the arguments of calls {first} to {stop - 1}", error)
-            )
+            body = packed_error(cannot_unpickle(f"the function or the arguments of calls {first} to {stop - 1}", error))
             self._arena.add(records.pack(records.ERROR, self._bin, first, stop - first, body))
             self._report(stop)
         words[CURRENT], words[LOADING] = NOBODY, 0
@@ -312,9 +309,9 @@ class Process:
             return False
 
         try:
-            data = _dumped(value, keep, buffers)
+            data = dumped(value, keep, buffers)
         except Exception as error:
-            return self._raised(_cannot_pickle("the result of this call", value, error))
+            return self._raised(cannot_pickle("the result of this call", value, error))
         except BaseException as error:  # SystemExit and its like, as if the call itself had raised it
             return self._raised(error)
         if not buffers and len(data) <= LARGE_BYTES:
@@ -322,7 +319,7 @@ class Process:
         try:
             return records.LARGE, self._write_large([data, *(buffer.raw() for buffer in buffers)])
         except OSError as error:
-            return self._raised(_cannot_write(value, error))
+            return self._raised(cannot_write(value, error))
 
     def _raised(self, error: BaseException) -> Worked:
         """An exception as a record's body, or in a file of its own."""
@@ -332,79 +329,13 @@ class Process:
         try:
             return records.LARGE_ERROR, self._write_large([body])
         except OSError as reason:
-            return records.ERROR, packed_error(_cannot_write(error, reason))
+            return records.ERROR, packed_error(cannot_write(error, reason))
 
     def _write_large(self, pieces: Sequence[bytes | memoryview]) -> bytes:
         self._large += 1
         name = f"{self._name}-{os.getpid()}-{self._large}"
         patiently(lambda: self._run.write_large(name, pieces))
         return name.encode()
-
-
-def _dumped(value: Any, keep: Callable[[pickle.PickleBuffer], bool], buffers: list[pickle.PickleBuffer]) -> bytes:
-    """Plain pickle, and cloudpickle for what that cannot do."""
-    try:
-        return pickle.dumps(value, 5, buffer_callback=keep)
-    except Exception:
-        buffers.clear()
-        import cloudpickle
-
-        data: bytes = cloudpickle.dumps(value, 5, buffer_callback=keep)
-        return data
-
-
-def packed_error(error: BaseException) -> bytes:
-    """An exception as a record's body: itself, and what to say if it cannot come back."""
-    text = "".join(traceback.format_exception(type(error), error, _users_part(error)))
-    name = f"{type(error).__module__}.{type(error).__qualname__}"
-    why = ""
-    pickled: bytes | None = None
-    error.__traceback__ = None
-    try:
-        pickled = _dumped(error, lambda _buffer: True, [])
-    except BaseException as reason:
-        why = f"{type(reason).__name__}: {reason}"
-    return pickle.dumps((pickled, name, _text_of(error), text, why), 5)
-
-
-def _text_of(error: BaseException) -> str:
-    try:
-        return str(error)
-    except BaseException as reason:
-        return f"(its text cannot be had: {type(reason).__name__})"
-
-
-def _users_part(error: BaseException) -> Any:
-    """The traceback without the frames of ours at its top."""
-    place = error.__traceback__
-    while place is not None and place.tb_frame.f_code.co_filename in (__file__, notice.__file__):
-        place = place.tb_next
-    return place or error.__traceback__
-
-
-def _cannot_unpickle(what: str, error: BaseException) -> TransferError:
-    failed = TransferError(
-        message=f"{what} could not be unpickled on {os.uname().nodename}: {type(error).__name__}: {_text_of(error)}; "
-        "what a call uses must be importable there, or be pickled by value"
-    )
-    failed.__cause__ = error
-    return failed
-
-
-def _cannot_pickle(what: str, value: Any, error: BaseException) -> TransferError:
-    failed = TransferError(
-        message=f"{what} could not be pickled: it is a {type(value).__module__}.{type(value).__qualname__}; "
-        f"{type(error).__name__}: {_text_of(error)}"
-    )
-    failed.__cause__ = error
-    return failed
-
-
-def _cannot_write(value: Any, error: OSError) -> TransferError:
-    return TransferError(
-        message=f"the result of this call (a {type(value).__qualname__}) could not be written: {error.strerror}: "
-        f"{error.filename}; free some space there, or choose another directory="
-    )
 
 
 def _reset_peak_memory() -> None:

@@ -32,9 +32,10 @@ from clusterfutures.node.lookout import LONGEST_LOOK_SECONDS, DamagedBin, Lookou
 from clusterfutures.node.notice import Notices
 from clusterfutures.node.outbox import Outbox
 from clusterfutures.node.pace import Pace
-from clusterfutures.node.process import BROKEN, GROUP_DONE, LEAVING, READY, packed_error
+from clusterfutures.node.process import BROKEN, GROUP_DONE, LEAVING, READY
 from clusterfutures.node.signals import Signals, signal_name
 from clusterfutures.node.slot import Death, Reply, Slot, SlotState
+from clusterfutures.node.wording import packed_error
 from clusterfutures.store import names, records
 from clusterfutures.store.run import RunDirectory
 

@@ -1,0 +1,85 @@
+"""What a call returned or raised, as bytes; and what to say when that cannot be.
+
+Plain pickle first, cloudpickle for what that cannot do.  An exception travels with its
+traceback as text, and with its own text for the case that it cannot come back itself.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from clusterfutures.errors import TransferError
+
+__all__ = ["cannot_pickle", "cannot_unpickle", "cannot_write", "dumped", "packed_error"]
+
+_HERE = os.path.dirname(__file__)
+
+
+def dumped(value: Any, keep: Callable[[pickle.PickleBuffer], bool], buffers: list[pickle.PickleBuffer]) -> bytes:
+    """Plain pickle, and cloudpickle for what that cannot do."""
+    try:
+        return pickle.dumps(value, 5, buffer_callback=keep)
+    except Exception:
+        buffers.clear()
+        import cloudpickle
+
+        data: bytes = cloudpickle.dumps(value, 5, buffer_callback=keep)
+        return data
+
+
+def packed_error(error: BaseException) -> bytes:
+    """An exception as a record's body: itself, and what to say if it cannot come back."""
+    text = "".join(traceback.format_exception(type(error), error, _users_part(error)))
+    name = f"{type(error).__module__}.{type(error).__qualname__}"
+    why = ""
+    pickled: bytes | None = None
+    error.__traceback__ = None
+    try:
+        pickled = dumped(error, lambda _buffer: True, [])
+    except BaseException as reason:
+        why = f"{type(reason).__name__}: {reason}"
+    return pickle.dumps((pickled, name, _text_of(error), text, why), 5)
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException as reason:
+        return f"(its text cannot be had: {type(reason).__name__})"
+
+
+def _users_part(error: BaseException) -> Any:
+    """The traceback without our own frames at its top."""
+    place = error.__traceback__
+    while place is not None and os.path.dirname(place.tb_frame.f_code.co_filename) == _HERE:
+        place = place.tb_next
+    return place or error.__traceback__
+
+
+def cannot_unpickle(what: str, error: BaseException) -> TransferError:
+    failed = TransferError(
+        message=f"{what} could not be unpickled on {os.uname().nodename}: {type(error).__name__}: {_text_of(error)}; "
+        "what a call uses must be importable there, or be pickled by value"
+    )
+    failed.__cause__ = error
+    return failed
+
+
+def cannot_pickle(what: str, value: Any, error: BaseException) -> TransferError:
+    failed = TransferError(
+        message=f"{what} could not be pickled: it is a {type(value).__module__}.{type(value).__qualname__}; "
+        f"{type(error).__name__}: {_text_of(error)}"
+    )
+    failed.__cause__ = error
+    return failed
+
+
+def cannot_write(value: Any, error: OSError) -> TransferError:
+    return TransferError(
+        message=f"the result of this call (a {type(value).__qualname__}) could not be written: {error.strerror}: "
+        f"{error.filename}; free some space there, or choose another directory="
+    )
