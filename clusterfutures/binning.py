@@ -12,28 +12,49 @@ import math
 import re
 from collections.abc import Iterable
 
-__all__ = ["BIN_SECONDS", "BINS_PER_SLOT", "dealt", "hashed", "map_sizes", "ranges", "stream_size"]
+__all__ = [
+    "BIN_SECONDS", "BINS_PER_SLOT", "dealt", "hashed", "map_sizes", "noted", "ranges",
+    "stream_size",
+]  # fmt: skip
 
 #: work in a bin of short calls, in seconds
 BIN_SECONDS = 0.1
+#: what another bin costs the client and the worker that takes it, roughly
+BIN_COST_SECONDS = 0.002
 #: bins for each process slot, when ``map`` may choose
 BINS_PER_SLOT = 4
 
 
-def map_sizes(count: int, slots: int, bins: int | None = None, chunksize: int | None = None) -> list[int]:
+def map_sizes(
+    count: int,
+    slots: int,
+    bins: int | None = None,
+    chunksize: int | None = None,
+    seconds_per_call: float | None = None,
+) -> list[int]:
     """Sizes of the bins that ``count`` calls are divided into, in order.
 
     slots: processes that will work on them.  bins: exactly so many, of equal size.
-    chunksize: so many calls in each.  Neither: ``BINS_PER_SLOT`` for each slot.
+    chunksize: so many calls in each.  Neither: ``BINS_PER_SLOT`` for each slot, and fewer
+    where the whole work is known to be so little that more bins would cost more than they
+    gain.
     """
     if count <= 0:
         return []
     if chunksize is not None:
         full, rest = divmod(count, chunksize)
         return [chunksize] * full + ([rest] if rest else [])
-    wanted = min(count, bins if bins is not None else BINS_PER_SLOT * max(1, slots))
+    wanted = min(count, _wanted(count, slots, seconds_per_call) if bins is None else bins)
     small, larger = divmod(count, wanted)
     return [small + 1] * larger + [small] * (wanted - larger)
+
+
+def _wanted(count: int, slots: int, seconds_per_call: float | None) -> int:
+    """With n bins the work takes about ``work / n + n * BIN_COST_SECONDS``: least at the root."""
+    most = BINS_PER_SLOT * max(1, slots)
+    if seconds_per_call is None:
+        return most
+    return max(1, min(most, math.ceil(math.sqrt(count * seconds_per_call / BIN_COST_SECONDS))))
 
 
 def stream_size(waiting: int, seconds_per_call: float | None, slots: int) -> int:
@@ -47,6 +68,14 @@ def stream_size(waiting: int, seconds_per_call: float | None, slots: int) -> int
     most = max(1, int(BIN_SECONDS / max(seconds_per_call, 1e-7)))
     least = max(1, most // 20)
     return max(1, min(most, waiting, max(least, math.ceil(waiting / max(1, slots)))))
+
+
+def noted(count: int, seconds_per_call: float | None) -> int:
+    """How many of a chunk's ``count`` calls begin with its claim: one while nothing is
+    known of them, a bin's worth of short ones."""
+    if seconds_per_call is None:
+        return 1
+    return max(1, min(count, int(BIN_SECONDS / max(seconds_per_call, 1e-9))))
 
 
 # ----------------------------------------------------- which bin a call belongs to

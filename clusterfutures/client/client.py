@@ -83,6 +83,7 @@ class Client:
         self.run: RunDirectory
         self._ownership: Ownership
         self._pickler: Pickler
+        self._limits: Limits
         self._pump: Pump
         self._clerk: Clerk
 
@@ -118,6 +119,7 @@ class Client:
         """Send the arguments of a ``map``; see ``Executor.map``."""
         self._check_open()
         key = self._pickler.function(function)
+        plan.seconds_per_call = self._limits.pace.seconds(key)
 
         def send(sink: MapRun, number: int, arguments: list[tuple[Any, ...]]) -> Chunk:
             pickled = self._pickler.arguments(arguments, function)
@@ -249,7 +251,7 @@ class Client:
             except BaseException:
                 self.run.remove()
                 raise
-            limits = Limits(
+            self._limits = limits = Limits(
                 settings.max_workers, settings.processes, settings.bins_per_job, self._scheduler.gather_seconds
             )
             self._clerk = Clerk(self._scheduler, self.inbox, self._prepare)

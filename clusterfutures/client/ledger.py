@@ -21,6 +21,7 @@ from clusterfutures.client.state import BinState, Limits, Out, Piece, Pool, Work
 from clusterfutures.client.work import QueueFile
 from clusterfutures.errors import StoreError
 from clusterfutures.retries import Failure
+from clusterfutures.store import records
 from clusterfutures.store.bins import CALLS
 from clusterfutures.store.records import Record
 
@@ -46,7 +47,6 @@ class Ledger:
         self._bins: dict[int, BinState] = {}
         self._next_bin = 1
         self.reruns = Reruns(self, out)
-        self._estimates: dict[str, float] = {}
 
     # -- work comes in ----------------------------------------------------------
 
@@ -149,8 +149,8 @@ class Ledger:
             if head.withdrawn:
                 self.unsettled -= self._next_pending(pool).count
                 continue
+            estimate = self.limits.pace.seconds(head.function)
             if head.kind == CALLS:
-                estimate = self._estimates.get(head.function)
                 if len(pool.waiting) >= self.limits.room(estimate, now >= quiet_at):
                     break
                 size = binning.stream_size(len(pool.pending), estimate, self.limits.slots)
@@ -161,7 +161,7 @@ class Ledger:
             else:
                 if len(pool.waiting) >= kept.MOST_WAITING:
                     break
-                work, note = [self._next_pending(pool)], 1
+                work, note = [self._next_pending(pool)], binning.noted(head.count, estimate)
             if work:
                 self._publish_new(pool, work, note)
         else:
@@ -249,6 +249,12 @@ class Ledger:
         piece.begun = max(piece.begun, record.first + record.calls)
         self._begin(state, worker, record.first, record.first + record.calls)
 
+    def paced(self, record: Record) -> None:
+        """A worker has measured how long calls of a chunk take."""
+        state = self._bins.get(record.bin_id)
+        if state is not None:
+            self.limits.pace.learn(state.work[0].function, records.unpack_pace(record))
+
     def _claimed(self, worker: Worker, state: BinState, piece: Piece) -> None:
         if piece.file is not None:
             self.pools[state.pool].waiting.pop(piece.file.name, None)
@@ -291,8 +297,7 @@ class Ledger:
         else:
             info = self._out.settle(work, record, worker)
             if info is not None:
-                known = self._estimates.get(work.function)
-                self._estimates[work.function] = info.wall if known is None else 0.7 * known + 0.3 * info.wall
+                self.limits.pace.learn(work.function, info.wall)
 
     def _piece_progress(self, state: BinState, piece: Piece, count: int) -> None:
         piece.left -= count

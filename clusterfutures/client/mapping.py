@@ -52,6 +52,7 @@ class Plan:
 
     slots: processes that will work on them.  chunksize, bins: as ``binning.map_sizes``.
     buffersize: the most calls that may be out and not yet yielded; None: all.
+    seconds_per_call: how long one takes, where that is known.
     """
 
     def __init__(self, slots: int, chunksize: int | None, bins: int | None, buffersize: int | None) -> None:
@@ -59,11 +60,12 @@ class Plan:
         self.chunksize = chunksize
         self.bins = bins
         self.buffersize = buffersize
+        self.seconds_per_call: float | None = None
 
     def sizes(self, count: int | None) -> Iterator[int]:
         """The sizes of the chunks for ``count`` arguments; for ever when that is unknown."""
         if self.buffersize is None and count is not None:
-            return iter(binning.map_sizes(count, self.slots, self.bins, self.chunksize))
+            return iter(binning.map_sizes(count, self.slots, self.bins, self.chunksize, self.seconds_per_call))
         buffer = self.buffersize or binning.BINS_PER_SLOT * self.slots
         size = self.chunksize or max(1, buffer // (2 * max(1, self.slots)))
         return itertools.repeat(min(size, buffer))

@@ -220,6 +220,8 @@ class Pump:
                 self._ledger.started(worker, fields["host"], fields["job_id"])
             case records.BEGUN:
                 self._ledger.begun(worker, record)
+            case records.PACE:
+                self._ledger.paced(record)
             case records.RETURNED:
                 self._ledger.returned(worker, record)
             case records.RETIRING:

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from clusterfutures import binning
 from clusterfutures.client.outcomes import Place
+from clusterfutures.client.pace import Pace
 from clusterfutures.client.work import Call, Chunk, QueueFile
 from clusterfutures.store.bins import CALLS
 from clusterfutures.store.records import CallInfo, Record
@@ -149,6 +150,7 @@ class Limits:
         self.processes = processes
         self.bins_per_job = bins_per_job
         self.gather = gather
+        self.pace = Pace()
 
     @property
     def slots(self) -> int:

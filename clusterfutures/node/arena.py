@@ -37,13 +37,13 @@ from clusterfutures.store import records
 
 __all__ = ["ARENA_BYTES", "NOBODY", "Arena"]
 
-ARENA_BYTES = 3 << 20
+ARENA_BYTES = 4 << 20
 NOBODY = (1 << 64) - 1
 
 CURRENT, LOADING, BIN, END, ROW, FIRST, OUTPUT, VERSION, _PLAIN = range(9)
 _WORDS = 128
 # More calls than a process can run before it reports, however short they are.
-_ROW_CALLS = 1 << 17
+_ROW_CALLS = 1 << 18
 _DATA = _WORDS + 4 * _ROW_CALLS
 
 

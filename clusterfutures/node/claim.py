@@ -9,6 +9,9 @@ Pure: no file, no process, no clock.  A claim moves forward over its calls:
 *Reported* is how far the client has been told: that may be more than the process has
 said, because the supervisor looks into its arena when it is silent for long.
 
+A process stops by itself when a group turns out to take much longer than was thought
+(``process.py``); what it has not run is handed over anew, or given back.
+
 *Begun* is noted on disk before calls are handed over (the claim itself is the note of
 the first ``begun``).  Short calls are handed over in groups of about ``GROUP_SECONDS``,
 so that notes stay few; long ones singly, so that little is lost with a job.
@@ -71,16 +74,18 @@ class Claim:
 
         most: how many its process may still run.
         """
-        if self.handed < self.noted:
-            size = min(self.noted, self.stop) - self.handed
-        else:
+        noted = min(self.noted, self.stop) - self.handed
+        if noted <= 0:
             size = group_size(self.stop - self.handed, self.seconds_per_call, processes)
+        elif self.seconds_per_call is None:
+            size = noted
+        else:  # they took longer than it was thought when they were noted
+            size = group_size(noted, self.seconds_per_call, processes)
         return self.handed, self.handed + (size if most is None else min(size, most))
 
     def commands(self, first: int, stop: int) -> list[tuple[Any, ...]]:
         """What to send to a process so that it runs these calls; marks them handed over."""
-        self.handed = self._group_start = stop
-        self._group_start = first
+        self.handed, self._group_start = stop, first
         self._group_seconds = 0.0
         content = self._content
         base = content.first
@@ -95,12 +100,22 @@ class Claim:
         commands.append((RANGE, self.bin_id, first, stop, stop >= self.stop))
         return commands
 
-    def progress(self, upto: int, seconds: float, group_done: bool) -> None:
-        """Calls before ``upto`` are reported; the process took ``seconds`` since it last said so."""
+    def progress(self, upto: int, seconds: float, group_done: bool) -> int:
+        """Calls before ``upto`` are reported; the process took ``seconds`` since it last said
+        so.  Returns how many calls of the group the process has left for another one."""
         self.done = max(self.done, upto)
         self._group_seconds += seconds
         if group_done and upto > self._group_start:
             self.seconds_per_call = self._group_seconds / (upto - self._group_start)
+        left = self.handed - upto if group_done else 0
+        self.handed -= left
+        return left
+
+    def pace(self) -> bytes:
+        """A record of how long calls of this chunk take; those of a stream say it themselves."""
+        if self._content.kind != bins.CHUNK or self.seconds_per_call is None:
+            return b""
+        return records.pack_pace(self.bin_id, self.first, self.seconds_per_call)
 
     def to_report(self, found: bytes, upto: int | None = None) -> bytes:
         """Of these records of the process, what has not been reported; counts them as so.

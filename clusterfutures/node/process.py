@@ -17,7 +17,9 @@ A reply says how far the process has come and carries records for the client:
     length (4 bytes) | flags (4) | bin id (8) | next call (4) | seconds (8) | records
 
 The process reports after every ``REPORT_SECONDS`` of short calls, and at the end of each
-group.  It ends when the command pipe is closed.  Whatever user code raises is caught and
+group.  A group that takes longer than ``LONGEST_GROUP_SECONDS`` is left in the middle: its
+size was an estimate, and the rest may have to go elsewhere.  The process ends when the
+command pipe is closed.  Whatever user code raises is caught and
 sent; whatever kills the process is judged by the supervisor.
 """
 
@@ -58,6 +60,7 @@ READY, GROUP_DONE, BROKEN, LEAVING = 1, 2, 4, 8
 REPLY = struct.Struct("<IIQId")
 LENGTH = struct.Struct("<Q")
 REPORT_SECONDS = 0.02
+LONGEST_GROUP_SECONDS = 0.5
 
 # What would make the row of values longer takes the way of large results.
 _ROW_LIMIT = LARGE_BYTES
@@ -178,6 +181,8 @@ class Process:
     def _run_calls(self, first: int, heads: list[CallHead], blob: bytes) -> int:
         view, at = memoryview(blob), 0
         due = time.perf_counter() + REPORT_SECONDS
+        end = due + LONGEST_GROUP_SECONDS
+        stop = first + len(heads)
         for index, head in enumerate(heads, first):
             record = self._run_call(index, head, view[at : at + head.length])
             at += head.length
@@ -185,11 +190,14 @@ class Process:
                 self._make_room(index)
             self._arena.add(record)
             self._arena.words[CURRENT] = NOBODY
-            if time.perf_counter() > due and index + 1 < first + len(heads):
+            if (now := time.perf_counter()) > due and index + 1 < stop:
+                if now > end:
+                    stop = index + 1
+                    break
                 self._report(index + 1)
                 due = time.perf_counter() + REPORT_SECONDS
-        self._report(first + len(heads), GROUP_DONE)
-        return len(heads)
+        self._report(stop, GROUP_DONE)
+        return stop - first
 
     def _run_call(self, index: int, head: CallHead, data: memoryview) -> bytes:
         """Run one call; its record, with all that is to be known of it."""
@@ -243,6 +251,7 @@ class Process:
         dumps, plain_dumps, plain_types = pickle.dumps, marshal.dumps, records.PLAIN_TYPES
         chunk = self._chunk[first:stop]
         due = clock() + REPORT_SECONDS
+        end = due + LONGEST_GROUP_SECONDS
         at, row, plain = arena.open_row(first), first, True
         for index, arguments in enumerate(chunk, first):
             try:
@@ -270,6 +279,9 @@ class Process:
                     at, row, plain = self._add_unusual(index, self._packed(value)), index + 1, True
             if clock() > due and index + 1 < stop:
                 self._capture.settle()
+                if clock() > end:
+                    stop, last = index + 1, False
+                    break
                 self._report(index + 1)
                 at, row, plain = arena.open_row(index + 1), index + 1, True
                 due = clock() + REPORT_SECONDS

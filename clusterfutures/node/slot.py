@@ -132,6 +132,11 @@ class Slot:
         if self.calls_left is not None:
             self.calls_left -= calls
 
+    def hand_back(self, calls: int) -> None:
+        """The process has left the last calls of its group."""
+        if self.calls_left is not None:
+            self.calls_left += calls
+
     # -- the pipes --------------------------------------------------------------
 
     def send(self, command: tuple[Any, ...]) -> None:

@@ -211,11 +211,13 @@ class Supervisor:
         claim = self._claims.get(slot.number)
         if claim is None:
             return
+        done = bool(reply.flags & GROUP_DONE)
+        slot.hand_back(claim.progress(reply.upto, reply.seconds, done))
+        if done and claim.finished:
+            self._outbox.add(claim.pace())  # before the last results: then the client forgets the bin
         self._outbox.add(claim.to_report(reply.records, reply.upto))
         self._glance_later(slot)
-        done = bool(reply.flags & GROUP_DONE)
         self._idle_deaths = 0
-        claim.progress(reply.upto, reply.seconds, done)
         if not done:
             return
         self._pace.measured(claim.seconds_per_call or 0.0)

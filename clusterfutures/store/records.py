@@ -16,6 +16,7 @@ Pure functions of bytes.  A record says something about calls ``first`` up to
     LARGE     this call returned; body: name of the file that holds the pickle
     DIED      this call killed its process; body: pickled dict of WorkerDied's fields
     RETURNED  these calls have not begun and are given back
+    PACE      calls of this bin take so long; body: seconds per call (a double)
     ENDED     the worker's last word; body: pickled dict (why, signal, ...)
     RETIRING  the worker takes no more; it ends when its processes have finished
 
@@ -31,11 +32,11 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 __all__ = [
-    "CallInfo", "Record", "bin_of", "first_call", "pack", "pack_info", "pieces_from", "plain_values", "records",
-    "split_info",
+    "CallInfo", "Record", "bin_of", "first_call", "pack", "pack_info", "pack_pace", "pieces_from", "plain_values",
+    "records", "split_info", "unpack_pace",
 ]  # fmt: skip
 
-STARTED, BEGUN, VALUE, VALUES, ERROR, LARGE, LARGE_ERROR, DIED, RETURNED, ENDED, RETIRING = range(1, 12)
+STARTED, BEGUN, VALUE, VALUES, ERROR, LARGE, LARGE_ERROR, DIED, RETURNED, ENDED, RETIRING, PACE = range(1, 13)
 INFO, PLAIN = 1, 2
 
 #: What may stand in a row of plain values: whole in itself, and the same on both sides.
@@ -47,6 +48,7 @@ PLAIN_FORMAT = 2
 
 HEADER = struct.Struct("<BBQIIQ")
 _INFO = struct.Struct("<dddQIQQI")
+_PACE = struct.Struct("<d")
 
 
 class Record(NamedTuple):
@@ -93,6 +95,16 @@ def split_info(body: memoryview) -> tuple[CallInfo, memoryview]:
     *numbers, length = _INFO.unpack_from(body)
     rest = _INFO.size + length
     return CallInfo._make((*numbers, bytes(body[_INFO.size : rest]))), body[rest:]
+
+
+def pack_pace(bin_id: int, first: int, seconds: float) -> bytes:
+    """What one call takes, as a record."""
+    return pack(PACE, bin_id, first, 0, _PACE.pack(seconds))
+
+
+def unpack_pace(record: Record) -> float:
+    """The seconds of such a record."""
+    return float(_PACE.unpack(record.body)[0])
 
 
 def bin_of(segment: bytes) -> int:

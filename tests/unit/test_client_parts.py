@@ -870,6 +870,8 @@ def test_sizes_of_a_map(count: int, slots: int) -> None:
 
 
 def test_no_calls_no_bins() -> None:
+    assert [len(binning.map_sizes(1000, 8, seconds_per_call=s)) for s in (1e-6, 1e-4, 1e-3, 1.0)] == [1, 8, 23, 32]
+    assert [binning.noted(100, s) for s in (None, 1e-9, 0.01, 5.0)] == [1, 100, 10, 1]
     assert binning.map_sizes(0, 4) == binning.map_sizes(-1, 4, bins=3) == binning.map_sizes(0, 0, chunksize=2) == []
 
 

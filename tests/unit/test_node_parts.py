@@ -232,6 +232,34 @@ def test_a_glance_never_runs_ahead_of_what_is_still_in_the_pipe() -> None:
     assert claim.to_report(later) == later
 
 
+def test_a_group_that_takes_longer_than_was_thought_is_left_in_the_middle(run: RunDirectory) -> None:
+    """Its rest can go elsewhere: an estimate must not tie hundreds of long calls to one process."""
+    driven = Driven(run)
+    try:
+        driven.load(time.sleep, [(0.2,)] * 50)
+        last = driven.hear(GROUP_DONE)[-1]
+    finally:
+        driven.close()
+    assert 3 <= last.upto <= 10
+    claim = a_claim(CHUNK, 50, 50)
+    claim.commands(*claim.next_group(1, None))
+    assert claim.handed == 50
+    assert claim.progress(last.upto, 0.2 * last.upto, True) == 50 - last.upto
+    assert claim.next_group(1, None) == (last.upto, last.upto + 1)
+    claim.cut(last.upto + 2)
+    assert claim.next_group(1, None) == (last.upto, last.upto + 1)
+
+
+def test_a_finished_chunk_tells_how_long_its_calls_take() -> None:
+    claim = a_claim(CHUNK, 10, 10)
+    assert claim.pace() == b""
+    claim.commands(0, 10)
+    claim.progress(10, 0.5, True)
+    (record,) = records.records(memoryview(claim.pace()))
+    assert (record.kind, records.unpack_pace(record)) == (records.PACE, 0.05)
+    assert a_claim(CALLS, 3).pace() == b""
+
+
 def test_plain_values_and_others_share_a_row_and_survive(run: RunDirectory) -> None:
     """Numbers and texts are marshalled, what cannot be is pickled, in the order of the calls."""
     values = [1, 2.5, None, True, "x\udc80", b"", 1 << 80, [1], 3, "end", (1, 2), 1j, OwnFloat(7.0), 4]
