@@ -21,7 +21,6 @@ from clusterfutures.client.state import BinState, Limits, Out, Piece, Pool, Work
 from clusterfutures.client.work import QueueFile
 from clusterfutures.errors import StoreError
 from clusterfutures.retries import Failure
-from clusterfutures.store import records
 from clusterfutures.store.bins import CALLS
 from clusterfutures.store.records import Record
 
@@ -248,12 +247,6 @@ class Ledger:
         self._claimed(worker, state, piece)
         piece.begun = max(piece.begun, record.first + record.calls)
         self._begin(state, worker, record.first, record.first + record.calls)
-
-    def paced(self, record: Record) -> None:
-        """A worker has measured how long calls of a chunk take."""
-        state = self._bins.get(record.bin_id)
-        if state is not None:
-            self.limits.pace.learn(state.work[0].function, records.unpack_pace(record))
 
     def _claimed(self, worker: Worker, state: BinState, piece: Piece) -> None:
         if piece.file is not None:

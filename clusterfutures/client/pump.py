@@ -221,7 +221,7 @@ class Pump:
             case records.BEGUN:
                 self._ledger.begun(worker, record)
             case records.PACE:
-                self._ledger.paced(record)
+                self._ledger.limits.pace.learn(*records.unpack_pace(record))
             case records.RETURNED:
                 self._ledger.returned(worker, record)
             case records.RETIRING:

@@ -115,7 +115,7 @@ class Claim:
         """A record of how long calls of this chunk take; those of a stream say it themselves."""
         if self._content.kind != bins.CHUNK or self.seconds_per_call is None:
             return b""
-        return records.pack_pace(self.bin_id, self.first, self.seconds_per_call)
+        return records.pack_pace(self._content.heads[0].function, self.seconds_per_call)
 
     def to_report(self, found: bytes, upto: int | None = None) -> bytes:
         """Of these records of the process, what has not been reported; counts them as so.

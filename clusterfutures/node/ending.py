@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 import os
 import pickle
+from collections.abc import Iterable
+from typing import Any
 
 from clusterfutures.node import output
 from clusterfutures.node.signals import signal_name
@@ -12,7 +14,7 @@ from clusterfutures.node.slot import Death, Slot
 from clusterfutures.store import records
 from clusterfutures.store.run import RunDirectory
 
-__all__ = ["Ending", "obituary"]
+__all__ = ["Ending", "last_words", "obituary"]
 
 
 class Ending(enum.Enum):
@@ -26,6 +28,16 @@ class Ending(enum.Enum):
     INITIALIZER = "initializer"
     GONE = "the run directory is gone"
     FAULT = "fault"
+
+
+def last_words(ending: Ending | None, signals: Iterable[int], text: str, segments: int) -> dict[str, Any]:
+    """What a worker says of its end, in the segment that follows ``segments`` others."""
+    return {
+        "why": (ending or Ending.FAULT).name,
+        "signals": [signal_name(number) for number in sorted(signals)],
+        "text": text,
+        "segments": segments + 1,
+    }
 
 
 def obituary(run: RunDirectory, slot: Slot, death: Death, bin_id: int, first: int, stop: int) -> bytes:

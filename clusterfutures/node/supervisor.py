@@ -26,7 +26,7 @@ import time
 from typing import Any
 
 from clusterfutures.node.claim import Claim
-from clusterfutures.node.ending import Ending, obituary
+from clusterfutures.node.ending import Ending, last_words, obituary
 from clusterfutures.node.limit import remaining_time
 from clusterfutures.node.lookout import LONGEST_LOOK_SECONDS, DamagedBin, Lookout
 from clusterfutures.node.notice import Notices
@@ -214,7 +214,7 @@ class Supervisor:
         done = bool(reply.flags & GROUP_DONE)
         slot.hand_back(claim.progress(reply.upto, reply.seconds, done))
         if done and claim.finished:
-            self._outbox.add(claim.pace())  # before the last results: then the client forgets the bin
+            self._outbox.add(claim.pace())
         self._outbox.add(claim.to_report(reply.records, reply.upto))
         self._glance_later(slot)
         self._idle_deaths = 0
@@ -375,7 +375,9 @@ class Supervisor:
         try:
             for claim in self._claims.values():
                 self._return_rest(claim)
-            self._outbox.report(records.ENDED, self._last_words())
+            self._outbox.report(
+                records.ENDED, last_words(self._ending, self._signals.ends, self._broken, self._outbox.segments)
+            )
             self._outbox.flush()
         except FileNotFoundError:
             self._ending = Ending.GONE  # nobody is left to read it
@@ -412,11 +414,3 @@ class Supervisor:
         """Give back the calls of a claim that never ran."""
         if claim.handed < claim.stop:
             self._give_back(claim, claim.handed)
-
-    def _last_words(self) -> dict[str, Any]:
-        return {
-            "why": (self._ending or Ending.FAULT).name,
-            "signals": [signal_name(number) for number in sorted(self._signals.ends)],
-            "text": self._broken,
-            "segments": self._outbox.segments + 1,
-        }

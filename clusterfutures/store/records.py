@@ -16,7 +16,7 @@ Pure functions of bytes.  A record says something about calls ``first`` up to
     LARGE     this call returned; body: name of the file that holds the pickle
     DIED      this call killed its process; body: pickled dict of WorkerDied's fields
     RETURNED  these calls have not begun and are given back
-    PACE      calls of this bin take so long; body: seconds per call (a double)
+    PACE      calls of a function take so long; body: seconds per call (a double), its key
     ENDED     the worker's last word; body: pickled dict (why, signal, ...)
     RETIRING  the worker takes no more; it ends when its processes have finished
 
@@ -97,14 +97,14 @@ def split_info(body: memoryview) -> tuple[CallInfo, memoryview]:
     return CallInfo._make((*numbers, bytes(body[_INFO.size : rest]))), body[rest:]
 
 
-def pack_pace(bin_id: int, first: int, seconds: float) -> bytes:
-    """What one call takes, as a record."""
-    return pack(PACE, bin_id, first, 0, _PACE.pack(seconds))
+def pack_pace(function: str, seconds: float) -> bytes:
+    """What one call of a function takes, as a record."""
+    return pack(PACE, 0, 0, 0, _PACE.pack(seconds) + function.encode())
 
 
-def unpack_pace(record: Record) -> float:
-    """The seconds of such a record."""
-    return float(_PACE.unpack(record.body)[0])
+def unpack_pace(record: Record) -> tuple[str, float]:
+    """The function and the seconds of such a record."""
+    return bytes(record.body[_PACE.size :]).decode(), float(_PACE.unpack_from(record.body)[0])
 
 
 def bin_of(segment: bytes) -> int:

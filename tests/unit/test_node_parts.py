@@ -256,7 +256,7 @@ def test_a_finished_chunk_tells_how_long_its_calls_take() -> None:
     claim.commands(0, 10)
     claim.progress(10, 0.5, True)
     (record,) = records.records(memoryview(claim.pace()))
-    assert (record.kind, records.unpack_pace(record)) == (records.PACE, 0.05)
+    assert (record.kind, records.unpack_pace(record)) == (records.PACE, ("f", 0.05))
     assert a_claim(CALLS, 3).pace() == b""
 
 
