@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Measures clusterfutures beside the limit, the standard library and its rivals, on a real Slurm.
+"""Measures clusterfutures beside the bare scheduler and the standard library, on a real Slurm.
 
-    python3 benchmarks/run.py            everything; writes benchmarks/RESULTS.md and the picture
-    python3 benchmarks/run.py --quick    under a minute: ratios against the limit, no rivals
+    python3 benchmarks/run.py            many repetitions: prints every goal, some minutes
+    python3 benchmarks/run.py --quick    few of them: about a minute
 
-    run.py -> environments (one for each peer) -> cluster (the Slurm of the tests)
+    run.py -> environments -> cluster (the Slurm of the tests)
            -> pairs (we, the limit, the standard library, in turns) -> goals -> text
 
 It makes its own environment below ``benchmarks/.env``; the packages slurm-wlm and munge
