@@ -296,6 +296,7 @@ class Client:
         """The pump's last step: end the clerk, remove the directory."""
         self._clerk.stop()
         self._clerk.thread.join()
+        self._pickler.forget()
         if not self.settings.keep:
             self.run.remove()
         self._ownership.release()

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import cloudpickle
 
+from clusterfutures.client.repeated import Repeated
 from clusterfutures.client.snapshot import Snapshot
 from clusterfutures.client.work import name_of
 from clusterfutures.errors import TransferError
@@ -67,6 +68,7 @@ class Pickler:
         self._run = run
         self._lock = threading.Lock()
         self._written: set[str] = set()
+        self._repeated = Repeated(run)
         self._path = list(sys.path)
         self._new_path: list[str] = []
         self._known: dict[int, tuple[Any, str, Snapshot]] = {}
@@ -81,7 +83,7 @@ class Pickler:
         data = file.getvalue()
         if not buffers and len(data) <= LARGE_BYTES:
             return Pickled(data, None, tuple(pickler.futures))
-        keys = tuple(self._store([buffer.raw()]) for buffer in buffers)
+        keys = self._store_buffers(buffers)
         if len(data) <= LARGE_BYTES:
             return Pickled(data, Extras("", keys, ()), tuple(pickler.futures))
         stored = self._store([data, pickle.dumps((keys, self._new_path), 5)])
@@ -92,7 +94,7 @@ class Pickler:
         buffers: list[pickle.PickleBuffer] = []
         file = io.BytesIO()
         _dump(cloudpickle.Pickler(file, 5, buffer_callback=_keeper(buffers)), value, "an argument of ", function)
-        return file.getvalue(), tuple(self._store([buffer.raw()]) for buffer in buffers)
+        return file.getvalue(), self._store_buffers(buffers)
 
     def initializer(
         self, function: Callable[..., Any], arguments: tuple[Any, ...], what: str = "the initializer"
@@ -104,7 +106,7 @@ class Pickler:
         buffers: list[pickle.PickleBuffer] = []
         file = io.BytesIO()
         _dump(cloudpickle.Pickler(file, 5, buffer_callback=_keeper(buffers)), value, what, function)
-        keys = tuple(self._store([buffer.raw()]) for buffer in buffers)
+        keys = self._store_buffers(buffers)
         return self._store([file.getvalue(), pickle.dumps((keys, self._new_path), 5)])
 
     def _path_changed(self) -> None:
@@ -129,6 +131,21 @@ class Pickler:
         if snapshot is not None:
             self._known[id(function)] = (function, key, snapshot)
         return key
+
+    def forget(self) -> None:
+        """Nothing more will be pickled: close the files that buffers are compared with."""
+        self._repeated.forget()
+
+    def _store_buffers(self, buffers: Sequence[pickle.PickleBuffer]) -> tuple[str, ...]:
+        keys = []
+        for buffer in buffers:
+            raw = buffer.raw()
+            key = self._repeated.find(raw)
+            if key is None:
+                key = self._store([raw])
+                self._repeated.keep(raw, key)
+            keys.append(key)
+        return tuple(keys)
 
     def _store(self, pieces: Sequence[Bytes]) -> str:
         digest = hashlib.blake2b(digest_size=16)

@@ -253,6 +253,26 @@ def test_a_function_is_not_taken_for_a_dead_one_of_the_same_id(run: RunDirectory
         assert Loader(run, 1.0).function(key)() == number
 
 
+def test_a_buffer_that_comes_again_is_compared_and_not_hashed(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pickler, content = Pickler(run), bytearray(range(256)) * (LARGE_BYTES // 256) + b"odd"
+    array = Block(content)
+    first = pickler.arguments(((array,), {}), len).extras
+    monkeypatch.setattr(pickler, "_store", lambda _pieces: "stored anew")
+    assert pickler.arguments(((array,), {}), len).extras == first
+    for changed in (len(content) // 2, len(content) - 1, 0):
+        content[changed] ^= 1
+        extras = pickler.arguments(((array,), {}), len).extras
+        assert extras is not None
+        assert extras.buffers == ("stored anew",), f"byte {changed} had changed"
+        content[changed] ^= 1
+    pickler.forget()
+    extras = pickler.arguments(((array,), {}), len).extras
+    assert extras is not None
+    assert extras.buffers == ("stored anew",)
+
+
 def test_large_buffers_are_written_once_and_stand_outside(run: RunDirectory) -> None:
     pickler, array = Pickler(run), Block(bytearray(range(256)) * (LARGE_BYTES // 256))
     first = pickler.arguments(((array,), {}), sum)
