@@ -12,6 +12,7 @@ A comment before a block changes that:
     <!-- test: ci -->        a command that .ci/run runs, word by word
     <!-- test: config -->    a configuration file without a mistake
     <!-- table: options -->  comes before the table of resources
+    <!-- table: cluf -->     before that of the options of cluf
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from typing import NamedTuple
 import pytest
 
 from clusterfutures import config
+from clusterfutures.cluf import table as cluf_table
 from clusterfutures.schedulers.options import OPTIONS
 from clusterfutures.testing import FakePBS
 from clusterfutures.testing.real_slurm import RealSlurm
@@ -76,13 +78,24 @@ def environment(tmp_path: Path, real_slurm_cluster: RealSlurm) -> dict[str, str]
     """Of a user with an empty home, who has a Slurm."""
     (tmp_path / "home").mkdir()
     (tmp_path / "here").mkdir()
+    _commands(tmp_path / "bin")
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("CLUSTERFUTURES_")},
         **real_slurm_cluster.environment,
         "HOME": str(tmp_path / "home"),
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PATH": os.pathsep.join([str(tmp_path / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PYTHONPATH": str(ROOT),
     }
+
+
+def _commands(directory: Path) -> None:
+    """The package's commands, as its installation would make them."""
+    directory.mkdir()
+    for name, entry in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"].items():
+        module, _, function = entry.partition(":")
+        file = directory / name
+        file.write_text(f"#!{sys.executable}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n")
+        file.chmod(0o755)
 
 
 def run(argv: list[str], tmp_path: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -169,6 +182,14 @@ def test_table_of_options() -> None:
         also = ", ".join(f"`{name}`" for name in row.synonyms)
         rows.append(f"| `{row.name}` | {also} | {row.text} | `{row.example}` |")
     assert "<!-- table: options -->\n" + "\n".join(rows) + "\n\n" in README
+
+
+def test_table_of_cluf() -> None:
+    rows = ["| option | | meaning |", "|---|---|---|"]
+    for row in cluf_table.ROWS:
+        name = row.key if row.where == "file" else f"--{row.name}" + (f"={row.value}" if row.value else "")
+        rows.append(f"| `{name}` | {f'`-{row.short}`' if row.short else ''} | {row.text} |")
+    assert "<!-- table: cluf -->\n" + "\n".join(rows) + "\n\n" in README
 
 
 def test_links_lead_somewhere() -> None:
