@@ -80,7 +80,7 @@ def hand_client(workers: int) -> Iterator[tuple[Client, HandScheduler]]:
 def node_start() -> dict[str, float]:
     """Seconds from starting a worker's command to its first claim of a bin that waits."""
     with hand_client(1) as (client, scheduler):
-        future = client.submit(client.pool({}), calls.increment, (1,), {})
+        future = client.submit(client.target({}, None), calls.increment, (1,), {})
         if not scheduler.arrived.acquire(timeout=10):
             raise TimeoutError("the client asked for no worker")
         spec, _ = scheduler.submitted[0]

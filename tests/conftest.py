@@ -415,3 +415,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(_status or 1)
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> Any:
+    """Somebody who works with ``cluf`` in a directory of their own (tests/cluf)."""
+    from cluf_user import User
+
+    return User(tmp_path, {})
