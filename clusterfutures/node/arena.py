@@ -35,7 +35,7 @@ import mmap
 
 from clusterfutures.store import records
 
-__all__ = ["ARENA_BYTES", "NOBODY", "Arena"]
+__all__ = ["ARENA_BYTES", "NOBODY", "ROW_STOP", "Arena"]
 
 ARENA_BYTES = 4 << 20
 NOBODY = (1 << 64) - 1
@@ -45,6 +45,8 @@ _WORDS = 128
 # More calls than a process can run before it reports, however short they are.
 _ROW_CALLS = 1 << 18
 _DATA = _WORDS + 4 * _ROW_CALLS
+#: no open row may reach beyond this; there is room for its lengths behind it
+ROW_STOP = _DATA + (1 << 19)
 
 
 class Arena:

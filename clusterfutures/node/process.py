@@ -42,6 +42,7 @@ from clusterfutures.node.arena import (
     LOADING,
     NOBODY,
     OUTPUT,
+    ROW_STOP,
     Arena,
 )
 from clusterfutures.node.loading import Loader
@@ -62,8 +63,6 @@ LENGTH = struct.Struct("<Q")
 REPORT_SECONDS = 0.02
 LONGEST_GROUP_SECONDS = 0.5
 
-# What would make the row of values longer takes the way of large results.
-_ROW_LIMIT = LARGE_BYTES
 
 Worked = tuple[int, bytes]  # kind of record, body
 
@@ -271,7 +270,7 @@ class Process:
                     at += len(data)
                 except BaseException:  # said why when it is tried again, below
                     at = ARENA_BYTES
-                if at < _ROW_LIMIT:
+                if at < ROW_STOP:  # what would make the row longer goes into a record of its own
                     write(data)
                     lengths[index - row] = len(data)
                     words[CURRENT] = index + 1

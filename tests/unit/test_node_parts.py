@@ -742,6 +742,16 @@ def test_killed_at_any_moment(run: RunDirectory) -> None:
         driven.close()
 
 
+def test_small_values_travel_in_rows(driven: Driven, run: RunDirectory) -> None:
+    """A record for each of a million calls would cost the client half a minute."""
+    driven.load(lambda number: number + 1, [(i,) for i in range(20_000)])
+    content = b"".join(reply.records for reply in driven.hear(GROUP_DONE))
+    assert [value for _, _, value in decoded(content, run)] == list(range(1, 20_001))
+    kinds = [record.kind for record in records.records(memoryview(content))]
+    assert records.VALUE not in kinds
+    assert len(kinds) < 100
+
+
 def test_the_call_that_kills_its_process_is_known(driven: Driven, run: RunDirectory) -> None:
     driven.load(
         lambda number: number if number != 5 else os.kill(os.getpid(), signal.SIGKILL), [(i,) for i in range(9)]
