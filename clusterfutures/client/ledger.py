@@ -155,6 +155,8 @@ class Ledger:
                 size = binning.stream_size(len(pool.pending), estimate, self.limits.slots)
                 if estimate is None and now >= quiet_at:
                     size = max(size, math.ceil(len(pool.pending) / kept.MOST_WAITING))
+                if self.limits.bins_per_job == 1:
+                    size = 1  # one job for each call is what was asked for
                 work = self._next_calls(pool, size)
                 note = len(work) if estimate is not None and len(work) > 1 else 1
             else:

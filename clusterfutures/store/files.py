@@ -130,6 +130,7 @@ class Files:
         descriptor = os.open(path, _LOCK_FLAGS, _FILE_MODE)
         try:
             _check(os.fstat(descriptor), path, stat.S_ISREG, "plain file")
+            os.fchmod(descriptor, _FILE_MODE)  # whatever the umask
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             os.close(descriptor)

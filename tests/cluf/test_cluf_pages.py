@@ -51,7 +51,8 @@ def test_each_call_is_in_its_bin(user: User, chosen: str) -> None:
 
 def test_hashed_bins_are_those_of_every_process() -> None:
     """Nothing in them changes with the process; of the other Pythons, those that are here are asked too."""
-    others = [path for minor in (12, 13) if (path := shutil.which(f"python3.{minor}"))]
+    named = [path for minor in (12, 13) if (path := shutil.which(f"python3.{minor}"))]
+    others = [path for path in named if not subprocess.run([path, "-c", ""], capture_output=True).returncode]
     code = "from clusterfutures.binning import hashed; print([hashed([str(i), 'x'], 7) for i in range(50)])"
     found = {
         subprocess.run(

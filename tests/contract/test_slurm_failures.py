@@ -51,7 +51,7 @@ def own_slurm(time_limit: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
         def start(**options: Any) -> SlurmGround:
             cluster = clusters.enter_context(RealSlurm(**options))
-            made.append(SlurmGround(tmp_path, cluster))
+            made.append(SlurmGround(tmp_path, cluster, None))
             for variable, value in {**cluster.environment, MARK: made[-1].mark}.items():
                 monkeypatch.setenv(variable, value)
             monkeypatch.chdir(made[-1].work)
