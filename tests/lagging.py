@@ -42,11 +42,15 @@ class LaggingDirectory:
         if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNS):
             raise OSError(ctypes.get_errno(), "no mount namespace for the lagging directory: run as root")
         subprocess.run(["mount", "--make-rprivate", "/"], check=True)
-        self._nodes = self._mount("unshare", "--mount")
-        self._client = self._mount()
         (self.store / "there").touch()
-        self._await(lambda: (self.view / "there").exists(), "the client's view")
-        self._await(lambda: not subprocess.run(self.on_a_node(["test", "-e", self.view / "there"])).returncode, "view")
+        # One after the other: a namespace that is made later would have the client's mount in it.
+        self._nodes = self._mount("unshare", "--mount")
+        there = ["test", "-e", self.view / "there"]
+        self._await(
+            lambda: not subprocess.run(self.on_a_node(there), stderr=subprocess.DEVNULL).returncode, "nodes' view"
+        )
+        self._client = self._mount()
+        self._await(lambda: (self.view / "there").exists(), "client's view")
 
     def on_a_node(self, argv: Sequence[Any]) -> list[str]:
         """The command line that runs ``argv`` where the nodes' view is."""
