@@ -2,6 +2,7 @@
 
     main.py        the entry: context, versions, then the supervisor
     supervisor.py  one loop: claims bins, hands calls to slots, publishes what they report
+    books.py       which slot works on which bin, and what the client is told of it
     claim.py       a claimed bin, and how much of it to hand over at a time
     lookout.py     when to look at the queue, and which bin to try for
     outbox.py      what is to be reported, gathered into segments

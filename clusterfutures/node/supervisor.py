@@ -4,7 +4,7 @@
                  | claim (rename)                          ^ segment (rename)
                  v                                         |
     +---------------------------- Supervisor ---------------------------+
-    |  claims --group--> Slot 0 ==pipes==> process 0 --records--> outbox |
+    |   books --group--> Slot 0 ==pipes==> process 0 --records--> outbox |
     |                    Slot 1 ==pipes==> process 1                     |
     +--------------------------------------------------------------------+
                          ^ signals (scancel, time limit, a child's death)
@@ -25,8 +25,9 @@ import signal
 import time
 from typing import Any
 
+from clusterfutures.node.books import STRIKES, Books
 from clusterfutures.node.claim import Claim
-from clusterfutures.node.ending import Ending, last_words, obituary
+from clusterfutures.node.ending import Ending, last_words
 from clusterfutures.node.limit import remaining_time
 from clusterfutures.node.lookout import LONGEST_LOOK_SECONDS, DamagedBin, Lookout
 from clusterfutures.node.notice import Notices
@@ -35,13 +36,11 @@ from clusterfutures.node.pace import Pace
 from clusterfutures.node.process import BROKEN, GROUP_DONE, LEAVING, READY
 from clusterfutures.node.signals import Signals, signal_name
 from clusterfutures.node.slot import Death, Reply, Slot, SlotState
-from clusterfutures.node.wording import packed_error
-from clusterfutures.store import names, records
+from clusterfutures.store import records
 from clusterfutures.store.run import RunDirectory
 
 __all__ = ["Supervisor"]
 
-STRIKES = 3
 #: how long a process may be silent before what it has finished is looked for, at first
 GLANCE_SECONDS = 0.05
 
@@ -54,8 +53,8 @@ class Supervisor:
         self._worker = worker
         self._context = context
         self._slots = [Slot(i, run, worker, context["told"]) for i in range(context["processes"])]
-        self._claims: dict[int, Claim] = {}  # by slot
         self._outbox = outbox
+        self._books = Books(run, outbox)
         self._lookout = Lookout(run, pool, worker)
         self._pace = Pace()
         self._notices = Notices(context)
@@ -126,7 +125,7 @@ class Supervisor:
         return [slot for slot in self._slots if slot.state is SlotState.IDLE]
 
     def _consider_ending(self, now: float) -> None:
-        if self._claims or any(slot.state is SlotState.STARTING for slot in self._slots):
+        if self._books.claims or any(slot.state is SlotState.STARTING for slot in self._slots):
             return
         if not self._bins_left:
             self._ending = Ending.TIME if self._retiring else Ending.ENOUGH
@@ -145,16 +144,13 @@ class Supervisor:
             try:
                 claimed = self._lookout.claim() if self._bins_left else None
             except DamagedBin as damaged:
-                self._fail_bin(damaged)
+                self._books.fail_bin(damaged)
                 continue
             if claimed is None:
                 break
             self._bins_left -= 1
-            claim = self._claims[slot.number] = Claim(*claimed)
-            if claim.noted > claim.first:
-                self._note_begun(slot, claim, claim.first, claim.noted)
-            self._hand_over(slot, claim)
-        if self._lookout.closed and not self._claims:
+            self._hand_over(slot, self._books.open(slot, *claimed))
+        if self._lookout.closed and not self._books.claims:
             self._ending = Ending.CLOSED
 
     def _in_time(self) -> bool:
@@ -165,31 +161,18 @@ class Supervisor:
             self._outbox.report(records.RETIRING, {})
         return not self._retiring
 
-    def _fail_bin(self, damaged: DamagedBin) -> None:
-        """The calls of a bin that cannot be read fail."""
-        parsed = names.parse_bin(damaged.name)
-        if parsed is not None:
-            body = packed_error(damaged.error)
-            calls = parsed.stop - parsed.first
-            self._outbox.add(records.pack(records.ERROR, parsed.bin_id, parsed.first, calls, body))
-            self._outbox.finish(damaged.name)
-
     def _hand_over(self, slot: Slot, claim: Claim) -> None:
         """Give the slot's process its next calls, noted as begun before."""
         first, stop = claim.next_group(len(self._slots), slot.calls_left)
         if stop > claim.noted:
             claim.noted = stop
-            self._note_begun(slot, claim, first, stop)
+            self._books.note_begun(slot, claim, first, stop)
             self._outbox.flush()
         slot.hand_over(stop - first)
         self._glance_later(slot)
         for command in claim.commands(first, stop):
             slot.send(command)
         self._worked = time.monotonic()
-
-    def _note_begun(self, slot: Slot, claim: Claim, first: int, stop: int) -> None:
-        body = slot.number.to_bytes(4, "little")
-        self._outbox.add(records.pack(records.BEGUN, claim.bin_id, first, stop - first, body))
 
     # -- what processes say -----------------------------------------------------
 
@@ -208,14 +191,10 @@ class Supervisor:
         if reply.flags & LEAVING:
             slot.state = SlotState.STARTING  # it ends now; its death starts the next one
             return
-        claim = self._claims.get(slot.number)
+        done = bool(reply.flags & GROUP_DONE)
+        claim = self._books.record(slot, reply, done)
         if claim is None:
             return
-        done = bool(reply.flags & GROUP_DONE)
-        slot.hand_back(claim.progress(reply.upto, reply.seconds, done))
-        if done and claim.finished:
-            self._outbox.add(claim.pace())
-        self._outbox.add(claim.to_report(reply.records, reply.upto))
         self._glance_later(slot)
         self._idle_deaths = 0
         if not done:
@@ -231,14 +210,10 @@ class Supervisor:
     def _resume(self, slot: Slot) -> None:
         """Let an idle slot go on with its bin, or be done with it."""
         self._worked = time.monotonic()
-        claim = self._claims.get(slot.number)
+        claim = self._books.claims.get(slot.number)
         if claim is not None and claim.noted <= claim.handed < claim.stop and not self._in_time():
-            self._give_back(claim, claim.handed)
-        if claim is None:
-            self._lookout.hurry()
-        elif claim.finished:
-            del self._claims[slot.number]
-            self._outbox.finish(claim.name)
+            self._books.give_back(claim, claim.handed)
+        if claim is None or self._books.close_if_finished(slot):
             self._lookout.hurry()
         else:
             self._hand_over(slot, claim)
@@ -257,12 +232,8 @@ class Supervisor:
         self._hungry_look = now + 0.05
         if self._lookout.asked_to_share():
             stop = claim.handed + left // 2
-            self._give_back(claim, stop)
+            self._books.give_back(claim, stop)
             self._outbox.flush()
-
-    def _give_back(self, claim: Claim, stop: int) -> None:
-        self._outbox.add(records.pack(records.RETURNED, claim.bin_id, stop, claim.stop - stop))
-        claim.cut(stop)
 
     # -- processes that are silent ---------------------------------------------
 
@@ -274,7 +245,7 @@ class Supervisor:
         """Report what silent processes have finished: their running call may be a long
         one, or be waiting for just these results."""
         for slot in self._slots:
-            claim = self._claims.get(slot.number)
+            claim = self._books.claims.get(slot.number)
             if slot.state is SlotState.BUSY and claim is not None and now >= slot.glance_at:
                 self._outbox.add(claim.to_report(slot.glance()))
                 slot.glance_pause = min(2 * slot.glance_pause, LONGEST_LOOK_SECONDS)
@@ -303,41 +274,11 @@ class Supervisor:
             unready = slot.state is SlotState.STARTING
             death = slot.bury(*how)
             if unready and how == (0, None):  # it has run as many calls as it may
-                self._resume_claim_elsewhere(slot)
-            elif self._ending is None:
-                self._judge(slot, death, unready)
+                self._books.go_on_elsewhere(slot)
+            elif self._ending is None and not self._books.judge(slot, death):
+                self._strike(death, unready)
             if self._ending is None:
                 self._start(slot)
-
-    def _resume_claim_elsewhere(self, slot: Slot) -> None:
-        claim = self._claims.get(slot.number)
-        if claim is not None:
-            claim.process_lost(claim.done)
-
-    def _judge(self, slot: Slot, death: Death, unready: bool) -> None:
-        """A process died: fail the call that did it, and that one alone."""
-        claim = self._claims.get(slot.number)
-        if claim is None:
-            self._strike(death, unready)
-            return
-        self._outbox.add(claim.to_report(death.remains))
-        done = claim.reached(death.remains)
-        if death.current is None or not done <= death.current < claim.handed:
-            claim.strikes += 1
-            if claim.strikes < STRIKES:
-                claim.process_lost(done)
-                return
-            victim = done
-        else:
-            victim = death.current
-        stop = claim.stop if death.loading else victim + 1
-        self._outbox.add(obituary(self._run, slot, death, claim.bin_id, victim, stop))
-        claim.strikes = 0
-        claim.process_lost(stop)
-        if claim.finished:
-            del self._claims[slot.number]
-            self._outbox.finish(claim.name)
-        self._outbox.flush()
 
     def _strike(self, death: Death, unready: bool) -> None:
         """Processes that die without running a call: not for ever."""
@@ -373,8 +314,7 @@ class Supervisor:
                 slot.hang_up()
         self._reap_all()
         try:
-            for claim in self._claims.values():
-                self._return_rest(claim)
+            self._books.return_rest()
             self._outbox.report(
                 records.ENDED, last_words(self._ending, self._signals.ends, self._broken, self._outbox.segments)
             )
@@ -388,29 +328,8 @@ class Supervisor:
             for slot in alive:
                 how = slot.has_died()
                 if how is not None:
-                    self._last_reply(slot, how)
+                    self._books.last_reply(slot, how)
                 elif time.monotonic() > deadline:
                     slot.kill()
             if any(slot.state is not SlotState.DEAD for slot in alive):
                 self._signals.wait(0.01)
-
-    def _last_reply(self, slot: Slot, how: tuple[int | None, int | None]) -> None:
-        """Keep what a stopped process had finished, and see how far it had come."""
-        claim = self._claims.get(slot.number)
-        for reply in slot.receive():
-            if claim is not None:
-                self._outbox.add(claim.to_report(reply.records))
-                claim.progress(reply.upto, reply.seconds, False)
-        death = slot.bury(*how)
-        if claim is not None:
-            self._outbox.add(claim.to_report(death.remains))
-            done = claim.reached(death.remains)
-            running = death.current is not None and done <= death.current < claim.handed
-            begun = done + 1 if running else done
-            claim.process_lost(done)
-            claim.handed = claim.stop if death.loading else begun
-
-    def _return_rest(self, claim: Claim) -> None:
-        """Give back the calls of a claim that never ran."""
-        if claim.handed < claim.stop:
-            self._give_back(claim, claim.handed)
