@@ -6,7 +6,6 @@ messages.py   what they leave there, besides work
 ledger.py     every decision about calls, bins and workers         (pure)
 pump.py       the thread that owns the ledger and looks at results
 clerk.py      the thread that runs the scheduler's commands
-rhythm.py     when it asks for the states of jobs
 outcomes.py   records back to values and exceptions
 reruns.py     the ledger's calls that failed, for good or not  (pure)
 mapping.py    ``map``: chunks out, values in, in order

@@ -6,7 +6,7 @@
 A slow ``sbatch`` delays no result, because the clerk waits for it and the pump does not.
 Questions for the states of jobs are one command for all of them, shared with the user's
 other programs (``Scheduler.recent_states``), at first after a second, then ever more
-rarely (``rhythm.py``); what a job wrote itself makes most of them unnecessary.  A
+rarely (``schedulers/rhythm.py``); what a job wrote itself makes most of them unnecessary.  A
 submission without an answer is looked up by its unique name before it is tried again, or
 it would run twice.
 """
@@ -21,9 +21,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 from clusterfutures.client.inbox import Inbox
-from clusterfutures.client.rhythm import Rhythm, smallest_spacing
 from clusterfutures.errors import ArrayTooLarge, ClusterError, SchedulerUnavailable, SubmitError, SubmitLimitReached
 from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, Scheduler
+from clusterfutures.schedulers.rhythm import Rhythm, smallest_spacing
 
 __all__ = ["Clerk", "Explained", "Refused", "Seen", "Submitted"]
 

@@ -21,11 +21,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from clusterfutures.client.rhythm import smallest_spacing
 from clusterfutures.errors import SchedulerUnavailable
 from clusterfutures.jobs.files import JobFiles
 from clusterfutures.schedulers import by_name
 from clusterfutures.schedulers.base import Dependency, JobState, JobStatus, Scheduler
+from clusterfutures.schedulers.rhythm import smallest_spacing
 
 __all__ = ["ONE_AT_A_TIME", "Pause", "Watch", "adapter", "note_submission", "oldest", "pauses", "submitted_since"]
 

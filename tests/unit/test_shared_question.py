@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from clusterfutures.client.rhythm import Rhythm, smallest_spacing
 from clusterfutures.errors import OptionError, SchedulerUnavailable
 from clusterfutures.schedulers import shared
 from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, QueuedJob, Scheduler
+from clusterfutures.schedulers.rhythm import Rhythm, smallest_spacing
 
 FASTER = 900.0  # an hour in four seconds
 processes = multiprocessing.get_context("fork")
