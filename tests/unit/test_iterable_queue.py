@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from multiprocessing import get_context
 
 import pytest
@@ -19,6 +20,7 @@ from clusterfutures.iterable_queue import (
     ProducerQueueClosedException,
 )
 from clusterfutures.iterable_queue import IterableQueueIllegalStateException as IllegalState
+from clusterfutures.queue_database import _now
 
 fork = get_context("fork")
 
@@ -70,6 +72,27 @@ def test_a_producer_that_dies_is_counted_out(victim: object, left: list[str]) ->
     iq.close()
     assert list(consumer) == left
     process.join()
+
+
+def test_a_child_from_before_the_queue_is_nobody_to_wait_for() -> None:
+    with subprocess.Popen(["sleep", "100"]) as unrelated:
+        wait_for_another_tick()
+        iq = IterableQueue()
+        process = fork.Process(target=die, args=(iq.get_producer(),))
+        process.start()
+        consumer = iq.get_consumer()
+        iq.close()
+        with pytest.raises(Done):
+            consumer.get(timeout=20)
+        process.join()
+        unrelated.kill()
+
+
+def wait_for_another_tick() -> None:
+    """The kernel tells the age of processes in hundredths of a second."""
+    began = _now()
+    while _now() <= began + 1:
+        pass
 
 
 def test_producers_do_not_wait_for_dead_consumers() -> None:
