@@ -74,10 +74,7 @@ def remove_run(run: str | os.PathLike[str], directory: str | os.PathLike[str] | 
         ) from None
     ownership = Ownership(opened)
     ownership.acquire()
-    try:
-        opened.remove()
-    finally:
-        ownership.release()
+    ownership.remove_run()
     if RunDirectory.exists(path):
         raise StoreError(message=f"{path} could not be removed entirely: remove the rest by hand", path=path)
 

@@ -249,7 +249,7 @@ class Client:
             try:
                 self._write_context()
             except BaseException:
-                self.run.remove()
+                self._ownership.remove_run()
                 raise
             self._limits = limits = Limits(
                 settings.max_workers, settings.processes, settings.bins_per_job, self._scheduler.gather_seconds
@@ -272,8 +272,7 @@ class Client:
         if self._clerk.thread.is_alive():
             self._clerk.stop()
             self._clerk.thread.join()
-        self.run.remove()
-        self._ownership.release()
+        self._ownership.remove_run()
         _alive.discard(self)
 
     def shutdown(self, wait: bool, cancel: bool, kill: str = "", hard: bool = False) -> None:
@@ -297,9 +296,10 @@ class Client:
         self._clerk.stop()
         self._clerk.thread.join()
         self._pickler.forget()
-        if not self.settings.keep:
-            self.run.remove()
-        self._ownership.release()
+        if self.settings.keep:
+            self._ownership.release()
+        else:
+            self._ownership.remove_run()
         _alive.discard(self)
 
     def _write_context(self) -> None:

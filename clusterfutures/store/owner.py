@@ -67,6 +67,16 @@ class Ownership:
             self._run.files.unlock(self._lock)
             self._lock = None
 
+    def remove_run(self) -> None:
+        """Remove the run, and own it no longer.
+
+        The lock is let go of when little is left: an open file stays on a network file system
+        under another name, and its directory with it.
+        """
+        self._run.empty()
+        self.release()
+        self._run.remove()
+
     def taken(self) -> bool | None:
         """Whether a program owns the run, without owning it or leaving a trace; None: nobody can tell."""
         return self._run.files.locked(f"{self._run.path}/{names.OWNER_LOCK}")

@@ -264,6 +264,13 @@ class RunDirectory:
         except OSError:
             return b""
 
+    def empty(self) -> None:
+        """Remove what is in the directories of the run; what cannot be goes with ``remove``, or keeps it."""
+        import shutil  # late, as json above
+
+        for name in _DIRECTORIES:
+            shutil.rmtree(f"{self.path}/{name}", ignore_errors=True)
+
     def remove(self) -> None:
         """Remove the run directory and all that is in it.
 
