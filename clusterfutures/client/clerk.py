@@ -111,6 +111,10 @@ class Clerk:
         """Whatever is cancelled from now on gets no time to end by itself."""
         self._kills = True
 
+    def jobs_to_watch(self) -> None:
+        """There are jobs whose state is wanted: they came while nothing was watched, perhaps."""
+        self._tasks.put(lambda: self._rhythm.begin(time.monotonic()))
+
     def look_soon(self) -> None:
         """Something was noticed: ask for the states of jobs now, then at growing distance."""
         self._tasks.put(self._poll_from_start)

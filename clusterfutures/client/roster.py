@@ -92,6 +92,7 @@ class Roster:
         for index, job_id in enumerate(answer.job_ids):
             self._jobs[answer.batch, index] = (answer.pool, job_id)
         self._enlist(workers)
+        self._clerk.jobs_to_watch()
         self._ledger.submitted(answer.pool, workers, answer.asked)
 
     def _enlist(self, workers: Sequence[Worker]) -> None:

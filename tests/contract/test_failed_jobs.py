@@ -8,13 +8,16 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import contract_tasks as tasks
 import pytest
 from conftest import Ground
 from contract_tasks import touch, wait_until
 
+from clusterfutures.client.roster import Roster
 from clusterfutures.errors import InitializerFailed, JobFailed, SubmitError
+from clusterfutures.schedulers import script
 
 # -- the job dies -----------------------------------------------------------------------
 
@@ -154,6 +157,23 @@ def test_a_setup_that_fails(ground: Ground) -> None:
 
 def test_an_environment_module_that_is_not_there(ground: Ground) -> None:
     _fails_to_start(ground, "nosuch", modules=["nosuch"])
+
+
+@pytest.mark.on("local")
+def test_jobs_that_fail_before_the_client_knows_them(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client was slow to note a job, and nothing was watched by then: it is watched all the same."""
+    plain = Roster.submitted
+
+    def slow(roster: Roster, answer: Any) -> None:
+        rhythm = roster._clerk._rhythm
+        wait_until(lambda: rhythm.due is not None, "the clerk plans its first question")
+        wait_until(lambda: rhythm.due is None, "the clerk finds nothing to ask about")
+        plain(roster, answer)
+
+    monkeypatch.setattr(Roster, "submitted", slow)
+    monkeypatch.setattr(script, "interpreter", lambda _spec: "/bin/false")  # does not even check in
+    with ground.executor(max_workers=1) as ex:
+        assert isinstance(ex.submit(tasks.double, 1).exception(30), JobFailed)
 
 
 def test_an_interpreter_of_another_version(ground: Ground, tmp_path: Path) -> None:

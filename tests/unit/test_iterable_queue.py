@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from multiprocessing import get_context
 
 import pytest
@@ -75,8 +74,10 @@ def test_a_producer_that_dies_is_counted_out(victim: object, left: list[str]) ->
 
 
 def test_a_child_from_before_the_queue_is_nobody_to_wait_for() -> None:
-    with subprocess.Popen(["sleep", "100"]) as unrelated:
-        wait_for_another_tick()
+    unrelated = fork.Process(target=signal.pause)
+    unrelated.start()
+    wait_for_another_tick()
+    try:
         iq = IterableQueue()
         process = fork.Process(target=die, args=(iq.get_producer(),))
         process.start()
@@ -85,7 +86,9 @@ def test_a_child_from_before_the_queue_is_nobody_to_wait_for() -> None:
         with pytest.raises(Done):
             consumer.get(timeout=20)
         process.join()
+    finally:
         unrelated.kill()
+        unrelated.join()
 
 
 def wait_for_another_tick() -> None:
