@@ -112,7 +112,7 @@ class Pump:
         now = time.monotonic()
         due = self._ledger.advance(now)
         self._items.extend(self._inbox.take(max(0.0, min(due, self._look_due()) - now)))
-        if self._items:
+        if not all(isinstance(item, Seen) for item in self._items):  # an answer to a routine question is no event
             self._active = time.monotonic()
         while self._items:  # an item leaves only when it has been handled: see _settle_all
             self._handle(self._items[0])

@@ -16,6 +16,7 @@ import threading
 import time
 import types
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, wait
 from pathlib import Path
@@ -28,6 +29,7 @@ from test_ledger_moves import POOL, Bench, NotedCall
 
 from clusterfutures import binning, errors
 from clusterfutures.client import outcomes
+from clusterfutures.client.clerk import Explained, Seen, Submitted
 from clusterfutures.client.client import Client
 from clusterfutures.client.inbox import Inbox, Phase
 from clusterfutures.client.mapping import Mapping, Plan, chunked
@@ -800,6 +802,20 @@ def test_a_held_call_that_is_cancelled_does_not_run(late: bool) -> None:
     bench.submit(1, now=2.0)
     bench.ledger.advance(3.0)
     assert bench.site.requests == [1]
+
+
+@pytest.mark.parametrize(
+    ("item", "wakes"), [(Seen({}, 0.0), False), (Submitted(POOL, "b", [], 0), True), (Explained("w", None), True)]
+)
+def test_a_routine_answer_of_the_scheduler_does_not_wake_an_idle_pump(item: Any, wakes: bool) -> None:
+    inbox = Inbox()
+    inbox.post(item)
+    pump: Any = SimpleNamespace(
+        _ledger=SimpleNamespace(advance=lambda now: now), _inbox=inbox, _items=deque(), _active=-10.0,
+        _roster=SimpleNamespace(workers=[]), _handle=lambda _item: None, _look_due=lambda: 0.0,
+    )  # fmt: skip
+    Pump._turn(pump)
+    assert (pump._active > -10.0, len(pump._items)) == (wakes, 0)
 
 
 # -- exceptions -----------------------------------------------------------------------
