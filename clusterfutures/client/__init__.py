@@ -4,7 +4,12 @@ pickling.py   calls and functions to bytes; large buffers to ``objects/``, once
 inbox.py      where all threads leave what the pump has to know
 messages.py   what they leave there, besides work
 ledger.py     every decision about calls, bins and workers         (pure)
-pump.py       the thread that owns the ledger and looks at results
+publishing.py the ledger's calls that nobody has yet become bins (pure)
+pump.py       the thread that owns the ledger
+reader.py     how it looks at results
+outward.py    how the ledger's decisions are carried out
+provision.py  which jobs are submitted for which resources
+surroundings.py  what those jobs find again of the program's surroundings
 clerk.py      the thread that runs the scheduler's commands
 outcomes.py   records back to values and exceptions
 reruns.py     the ledger's calls that failed, for good or not  (pure)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import shlex
 import sys
 import threading
 import time
@@ -23,15 +22,14 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import CancelledError, Future
 from typing import Any, NamedTuple
 
-import cloudpickle
-
-import clusterfutures
+from clusterfutures.client import surroundings
 from clusterfutures.client.clerk import Clerk
 from clusterfutures.client.inbox import Inbox, Phase
 from clusterfutures.client.mapping import Mapping as MapRun
 from clusterfutures.client.mapping import Plan, chunked
 from clusterfutures.client.messages import Cancelled, Held, Ready, Stop
 from clusterfutures.client.pickling import Pickled, Pickler
+from clusterfutures.client.provision import Provision
 from clusterfutures.client.pump import Pump
 from clusterfutures.client.settings import Settings
 from clusterfutures.client.state import Limits
@@ -39,23 +37,14 @@ from clusterfutures.client.work import Call, Chunk
 from clusterfutures.errors import OptionError
 from clusterfutures.futures import ClusterFuture
 from clusterfutures.retries import Retries, read
-from clusterfutures.schedulers.base import JobSpec, Scheduler
-from clusterfutures.store import launch
-from clusterfutures.store.bins import CallHead, Extras
+from clusterfutures.schedulers.base import Scheduler
+from clusterfutures.store.bins import Extras
 from clusterfutures.store.owner import Ownership
 from clusterfutures.store.run import RunDirectory
 
 __all__ = ["Client", "Target"]
 
 logger = logging.getLogger("clusterfutures")
-
-#: variables that describe the machine or the session the program runs in, not the program
-_OWN_TO_A_HOST = (
-    "HOSTNAME", "HOST", "TMPDIR", "PWD", "OLDPWD", "SHLVL", "_", "DISPLAY", "XAUTHORITY", "XDG_RUNTIME_DIR",
-    "XDG_SESSION_ID", "SSH_AUTH_SOCK", "SSH_CLIENT", "SSH_CONNECTION", "SSH_TTY", "TERM", "STY", "TMUX", "ENVIRONMENT",
-    "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES",
-)  # fmt: skip
-_OWN_TO_A_JOB = ("SLURM", "SBATCH", "PBS_", "PMI", "PMIX", "CLUSTERFUTURES_")
 
 _alive: weakref.WeakSet[Client] = weakref.WeakSet()
 _exiting = False
@@ -76,9 +65,7 @@ class Client:
         self._scheduler = scheduler
         self._start_lock = threading.Lock()
         self._started = False
-        self._batches = itertools.count(1)
-        self._pools: dict[tuple[Any, ...], str] = {}
-        self._pool_resources: dict[str, Mapping[str, Any]] = {}
+        self._provision = Provision(scheduler, settings)
         self.inbox = Inbox()
         self.run: RunDirectory
         self._ownership: Ownership
@@ -223,17 +210,11 @@ class Client:
         policy = read(retries, resources)
         for changed in policy.changed() if policy is not None else ():
             self.job_script(changed)  # what cannot be expressed is said now
-        return Target(self.pool(resources), policy)
+        return Target(self._provision.pool(resources), policy)
 
-    def pool(self, resources: Mapping[str, Any]) -> str:
-        """The name of the pool of workers with these resources."""
-        key = tuple(sorted((name, str(value)) for name, value in resources.items()))
-        name = self._pools.get(key)
-        if name is None:
-            with self._start_lock:
-                name = self._pools.setdefault(key, str(len(self._pools)))
-                self._pool_resources[name] = resources
-        return name
+    def job_script(self, resources: Mapping[str, Any]) -> str:
+        """The script that would be submitted for one job."""
+        return self._provision.job_script(resources)
 
     # -- start and end ----------------------------------------------------------
 
@@ -246,17 +227,26 @@ class Client:
             self._ownership = Ownership(self.run)
             self._ownership.acquire_new()
             self._pickler = Pickler(self.run)
+            self._provision.run = self.run
             try:
-                self._write_context()
+                self.run.write_context(surroundings.context(settings, self._pickler))
+                self.run.write_run_file(surroundings.run_fields(settings, self._scheduler.name))
             except BaseException:
                 self._ownership.remove_run()
                 raise
             self._limits = limits = Limits(
                 settings.max_workers, settings.processes, settings.bins_per_job, self._scheduler.gather_seconds
             )
-            self._clerk = Clerk(self._scheduler, self.inbox, self._prepare)
-            self._pump = Pump(self.run, self.inbox, limits, self._clerk, settings.visibility_timeout, self._farewell)
-            self._pump.find_pool = self.pool
+            self._clerk = Clerk(self._scheduler, self.inbox, self._provision.prepare)
+            self._pump = Pump(
+                self.run,
+                self.inbox,
+                limits,
+                self._clerk,
+                self._provision.pool,
+                settings.visibility_timeout,
+                self._farewell,
+            )
             self._clerk.watch(self._pump.watched)
             _alive.add(self)
             try:
@@ -302,96 +292,10 @@ class Client:
             self._ownership.remove_run()
         _alive.discard(self)
 
-    def _write_context(self) -> None:
-        settings = self.settings
-        initializer = None
-        if settings.initializer is not None:
-            extras = self._pickler.initializer(settings.initializer, settings.initargs)
-            initializer = CallHead("", 0, extras)
-        on_timeout: CallHead | str | None = None
-        if callable(settings.on_timeout):
-            on_timeout = CallHead("", 0, self._pickler.initializer(settings.on_timeout, (), "on_timeout"))
-        else:
-            on_timeout = settings.on_timeout
-        self.run.write_context(
-            {
-                "python": sys.version_info[:2],
-                "cloudpickle": cloudpickle.__version__,
-                "sys_path": [os.path.abspath(entry) for entry in sys.path],
-                "prefixes": [sys.prefix, sys.base_prefix],
-                "cwd": os.getcwd(),
-                "told": sorted(set(os.environ) | set(settings.env)),
-                "initializer": initializer,
-                "on_timeout": on_timeout,
-                "timeout_notice": settings.timeout_notice,
-                "processes": settings.processes,
-                "idle_timeout": settings.idle_timeout,
-                "bins_per_job": settings.bins_per_job,
-                "max_tasks_per_child": settings.max_tasks_per_child,
-                "visibility_timeout": settings.visibility_timeout,
-            }
-        )
-        self.run.write_run_file(
-            {
-                "version": clusterfutures.__version__,
-                "scheduler": self._scheduler.name,
-                "name": settings.name,
-                "host": os.uname().nodename,
-                "pid": os.getpid(),
-                "started": time.time(),
-                "argv": sys.argv,
-            }
-        )
-
-    # -- jobs -------------------------------------------------------------------
-
-    def _prepare(self, pool: str, count: int) -> tuple[str, JobSpec, str]:
-        """Batch, spec and script of the next submission; called by the clerk."""
-        batch = f"{next(self._batches):04d}"
-        spec = self.spec(self.run, pool, batch, self._pool_resources[pool])
-        return batch, spec, self.run.write_script(batch, self._scheduler.script(spec, count))
-
-    def spec(self, run: RunDirectory, pool: str, batch: str, resources: Mapping[str, Any]) -> JobSpec:
-        """What the jobs of a pool run."""
-        settings = self.settings
-        package = os.path.dirname(os.path.dirname(os.path.abspath(clusterfutures.__file__)))
-        environment_file = ""
-        if not self._scheduler.exports_environment:
-            environment_file = run.write_environment(_environment_text()) if self._started else run.environment_path
-        return JobSpec(
-            name=f"{settings.name}-{os.path.basename(run.path).rpartition('-')[2]}-{batch}",
-            command=launch.worker_command(settings.python, run, pool, batch, package),
-            log=run.log_path(batch).removesuffix(".log"),
-            cwd=os.getcwd(),
-            resources=resources,
-            check_in=launch.check_in_lines(run, batch),
-            modules=settings.modules,
-            setup=settings.setup,
-            teardown=settings.teardown,
-            env=settings.env,
-            environment_file=environment_file,
-            launcher=settings.launcher,
-        )
-
-    def job_script(self, resources: Mapping[str, Any]) -> str:
-        """The script that would be submitted for one job."""
-        run = RunDirectory(os.path.join(self.settings.directory, "RUN"))
-        return self._scheduler.script(self.spec(run, "0", "0001", resources), 1)
-
 
 def _run_name(name: str) -> str:
     """A name that no other run has: what, when, and eight random digits."""
     return f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
-
-
-def _environment_text() -> str:
-    """The program's environment as shell lines, without what belongs to this host or job."""
-    lines = []
-    for name, value in sorted(os.environ.items()):
-        if name in _OWN_TO_A_HOST or name.startswith(_OWN_TO_A_JOB) or not name.isidentifier():
-            continue
-        lines.append(f"export {name}={shlex.quote(value)}")
-    return "\n".join(lines) + "\n"
 
 
 # -- interpreter exit -------------------------------------------------------------------

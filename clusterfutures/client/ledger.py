@@ -10,24 +10,19 @@ What it keeps, and how pieces of bins move, is in ``state.py``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 
-from clusterfutures import binning
-from clusterfutures.client import state as kept
+from clusterfutures.client.publishing import Publishing
 from clusterfutures.client.reruns import Reruns
 from clusterfutures.client.staffing import Staffing
 from clusterfutures.client.state import BinState, Limits, Out, Piece, Pool, Work, Worker, WorkerState, gaps
 from clusterfutures.client.work import QueueFile
-from clusterfutures.errors import StoreError
 from clusterfutures.retries import Failure
 from clusterfutures.store.bins import CALLS
 from clusterfutures.store.records import Record
 
 __all__ = ["Ledger"]
 
-#: after so long without another submit, calls of unknown length are published
-QUIET_SECONDS = 0.2
 #: after the site's submit limit was met, the next try comes so much later
 LIMIT_RETRY_SECONDS = 15.0
 #: workers lost one after the other, without any result in between, before we give up
@@ -45,6 +40,7 @@ class Ledger:
         self._staffing = Staffing(limits, out)
         self._bins: dict[int, BinState] = {}
         self._next_bin = 1
+        self.publishing = Publishing(self, limits, out)
         self.reruns = Reruns(self, out)
 
     # -- work comes in ----------------------------------------------------------
@@ -52,8 +48,7 @@ class Ledger:
     def add(self, work: Work, now: float) -> None:
         """A call or a chunk has been submitted."""
         pool = self.pool(work.pool)
-        work.queued = True
-        pool.pending.append(work)
+        pool.append(work)
         pool.last_submit = now
         self.unsettled += work.count
 
@@ -71,26 +66,11 @@ class Ledger:
             work.counted = True
             self.pool(work.pool).withdrawn += 1
 
-    def _next_pending(self, pool: Pool) -> Work:
-        """Take the first of what is pending."""
-        work = pool.pending.popleft()
-        work.queued = False
-        if work.counted:
-            work.counted = False
-            pool.withdrawn -= 1
-        return work
-
-    def put_back(self, pool: Pool, works: Sequence[Work]) -> None:
-        """Make these the first of what is pending."""
-        for work in reversed(works):
-            work.queued = True
-            pool.pending.appendleft(work)
-
     def cancel_pending(self, pool: Pool, withdraw: Callable[[Work], bool]) -> None:
         """Cancel everything that has not been published; ``withdraw``: False when that
         had been done before."""
         while pool.pending:
-            work = self._next_pending(pool)
+            work = pool.next_pending()
             withdraw(work)
             self.unsettled -= work.count
 
@@ -112,18 +92,18 @@ class Ledger:
                 state.settled[index] = 1
             wanted = [work for work in again if self._out.unplace(work)]
             self.unsettled -= len(again) - len(wanted)
-            self.put_back(pool, wanted)
+            pool.put_back(wanted)
             self.drop_if_done(state)
             return
         if state.work[0].withdrawn:
-            self._forget(state, first, stop)
+            self.forget(state, first, stop)
             return
         for start, end in gaps(state.settled, first, stop):
             piece = Piece(start, end, end - start, 1)
             state.pieces.append(piece)
-            self.publish(pool, state, piece)
+            self.publishing.publish(pool, state, piece)
 
-    def _forget(self, state: BinState, first: int, stop: int) -> None:
+    def forget(self, state: BinState, first: int, stop: int) -> None:
         """Calls that nobody wants any more."""
         left = state.settled[first:stop].count(0)
         state.settled[first:stop] = b"\x01" * (stop - first)
@@ -136,89 +116,19 @@ class Ledger:
         """Carry out what is due; returns when to come back at the latest."""
         due = now + 60.0
         for pool in self.pools.values():
-            due = min(due, self._publish_pending(pool, now))
+            due = min(due, self.publishing.advance(pool, now))
             due = min(due, self._staffing.ask_for_workers(pool, now))
             due = min(due, self._staffing.share(pool, self._bins.values(), now))
         return due
-
-    def _publish_pending(self, pool: Pool, now: float) -> float:
-        quiet_at = pool.last_submit + QUIET_SECONDS
-        while pool.pending:
-            head = pool.pending[0]
-            if head.withdrawn:
-                self.unsettled -= self._next_pending(pool).count
-                continue
-            estimate = self.limits.pace.seconds(head.function)
-            if head.kind == CALLS:
-                if len(pool.waiting) >= self.limits.room(estimate, now >= quiet_at):
-                    break
-                size = binning.stream_size(len(pool.pending), estimate, self.limits.slots)
-                if estimate is None and now >= quiet_at:
-                    size = max(size, math.ceil(len(pool.pending) / kept.MOST_WAITING))
-                if self.limits.bins_per_job == 1:
-                    size = 1  # one job for each call is what was asked for
-                work = self._next_calls(pool, size)
-                note = len(work) if estimate is not None and len(work) > 1 else 1
-            else:
-                if len(pool.waiting) >= kept.MOST_WAITING:
-                    break
-                work, note = [self._next_pending(pool)], binning.noted(head.count, estimate)
-            if work:
-                self._publish_new(pool, work, note)
-        else:
-            return now + 60.0
-        return quiet_at if now < quiet_at else now + 60.0
-
-    def _next_calls(self, pool: Pool, size: int) -> list[Work]:
-        """Up to ``size`` calls from the front that have not been withdrawn."""
-        work: list[Work] = []
-        while pool.pending and len(work) < size and pool.pending[0].kind == CALLS:
-            call = self._next_pending(pool)
-            if call.withdrawn:
-                self.unsettled -= call.count
-            else:
-                work.append(call)
-        return work
-
-    def _publish_new(self, pool: Pool, work: list[Work], note: int) -> None:
-        state = BinState(self.new_bin_id(), pool.name, work)
-        count = len(state.settled)
-        piece = Piece(0, count, count, min(note, count))
-        state.pieces.append(piece)
-        self.publish(pool, state, piece)
 
     def new_bin_id(self) -> int:
         """A number that no bin has had."""
         self._next_bin += 1
         return self._next_bin - 1
 
-    def publish(self, pool: Pool, state: BinState, piece: Piece) -> bool:
-        """Put a piece in the queue; False when some of its work was cancelled meanwhile."""
-        file = QueueFile(pool.name)
-        wanted = self._out.place_work(state.work, file)
-        if len(wanted) < len(state.work):
-            return self._without_withdrawn(pool, state, piece, wanted)
-        piece.file = file
+    def keep(self, state: BinState) -> None:
+        """A bin has been made, or is about to be."""
         self._bins[state.bin_id] = state
-        try:
-            file.name = self._out.publish(state, piece)
-        except StoreError as error:
-            reason = error
-            state.pieces.remove(piece)
-            self.reruns.fail_range(state, piece.first, piece.stop, lambda _call: reason, None)
-            return True
-        pool.waiting[file.name] = (state, piece)
-        return True
-
-    def _without_withdrawn(self, pool: Pool, state: BinState, piece: Piece, wanted: list[Work]) -> bool:
-        """Some calls were cancelled while their bin was being made: make it without them."""
-        if state.kind == CALLS:
-            self.unsettled -= len(state.work) - len(wanted)
-            self.put_back(pool, wanted)
-        else:  # perhaps a part of its chunk only
-            state.pieces.remove(piece)
-            self._forget(state, piece.first, piece.stop)
-        return False
 
     # -- workers ----------------------------------------------------------------
 
@@ -398,7 +308,7 @@ class Ledger:
                 state.pieces.remove(piece)
                 self.reruns.fail_range(state, piece.first, piece.stop, error, None)
         while pool.pending:
-            work = self._next_pending(pool)
+            work = pool.next_pending()
             self.unsettled -= work.count
             if not work.withdrawn:
                 work.fail(0, work.count, error(work.name))

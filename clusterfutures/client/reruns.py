@@ -104,11 +104,11 @@ class Reruns:
             ledger.unsettled -= len(calls) - len(wanted)
             for call in wanted:
                 call.wait_again(pool_name)
-            ledger.put_back(pool, wanted)
+            pool.put_back(wanted)
             return
         part = BinState(ledger.new_bin_id(), pool_name, state.work)
         part.settled = bytearray(b"\x01" * len(state.settled))
         part.settled[first:stop] = bytes(stop - first)
         piece = Piece(first, stop, stop - first, 1)
         part.pieces.append(piece)
-        ledger.publish(pool, part, piece)
+        ledger.publishing.publish(pool, part, piece)

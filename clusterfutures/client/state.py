@@ -136,6 +136,26 @@ class Pool:
         """Workers that are pending or running."""
         return [w for w in self.workers.values() if w.state is not WorkerState.ENDED]
 
+    def append(self, work: Work) -> None:
+        """Make this the last of what is pending."""
+        work.queued = True
+        self.pending.append(work)
+
+    def put_back(self, works: Sequence[Work]) -> None:
+        """Make these the first of what is pending."""
+        for work in reversed(works):
+            work.queued = True
+            self.pending.appendleft(work)
+
+    def next_pending(self) -> Work:
+        """Take the first of what is pending."""
+        work = self.pending.popleft()
+        work.queued = False
+        if work.counted:
+            work.counted = False
+            self.withdrawn -= 1
+        return work
+
     @property
     def backlog(self) -> int:
         """Pieces of work that no worker has taken, published or not."""

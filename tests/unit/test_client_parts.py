@@ -793,7 +793,11 @@ def test_a_held_call_that_is_cancelled_does_not_run(late: bool) -> None:
     if not late:
         assert future.cancel()
     Client._release(client, call, Pickled(b"", None, ()))
-    pump: Any = SimpleNamespace(_ledger=bench.ledger, _held=held, _active=0.0, _pools={POOL}, _look_pause=0.0)
+    nothing_to_do = SimpleNamespace(open_pool=lambda _pool: None, hurry=lambda: None)
+    pump: Any = SimpleNamespace(
+        _ledger=bench.ledger, _held=held, _active=0.0, _out=nothing_to_do, _reader=nothing_to_do
+    )
+    pump._accept = functools.partial(Pump._accept, pump)
     pump._handle = functools.partial(Pump._handle, pump)
     for item in client.inbox.take(0):
         pump._handle(item)
@@ -808,14 +812,15 @@ def test_a_held_call_that_is_cancelled_does_not_run(late: bool) -> None:
     ("item", "wakes"), [(Seen({}, 0.0), False), (Submitted(POOL, "b", [], 0), True), (Explained("w", None), True)]
 )
 def test_a_routine_answer_of_the_scheduler_does_not_wake_an_idle_pump(item: Any, wakes: bool) -> None:
-    inbox = Inbox()
+    inbox, stirred = Inbox(), list[float]()
     inbox.post(item)
     pump: Any = SimpleNamespace(
         _ledger=SimpleNamespace(advance=lambda now: now), _inbox=inbox, _items=deque(), _active=-10.0,
-        _roster=SimpleNamespace(workers=[]), _handle=lambda _item: None, _look_due=lambda: 0.0,
+        _roster=SimpleNamespace(workers=[]), _handle=lambda _item: None,
+        _reader=SimpleNamespace(due=0.0, stir=stirred.append),
     )  # fmt: skip
     Pump._turn(pump)
-    assert (pump._active > -10.0, len(pump._items)) == (wakes, 0)
+    assert (pump._active > -10.0, len(stirred), len(pump._items)) == (wakes, int(wakes), 0)
 
 
 # -- exceptions -----------------------------------------------------------------------

@@ -17,7 +17,8 @@ import pytest
 
 from clusterfutures.client.client import Client
 from clusterfutures.client.inbox import Inbox
-from clusterfutures.client.ledger import LIMIT_RETRY_SECONDS, MOST_LOSSES, QUIET_SECONDS, Ledger
+from clusterfutures.client.ledger import LIMIT_RETRY_SECONDS, MOST_LOSSES, Ledger
+from clusterfutures.client.publishing import QUIET_SECONDS
 from clusterfutures.client.pump import Pump
 from clusterfutures.client.staffing import HUNGRY_SECONDS, LONGEST_GATHER_SECONDS
 from clusterfutures.client.state import MOST_WAITING, BinState, Limits, Piece, Worker, WorkerState, gaps

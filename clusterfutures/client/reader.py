@@ -1,0 +1,144 @@
+"""What workers report: segments are looked for, read once, fed to the ledger and set aside.
+
+    results/<segment> --listed--> read --records--> Ledger
+                                   |---last words--> Roster
+                                   +--renamed--> read/<segment>
+
+How often it looks: every ``LOOK_SECONDS`` (or ten times what a look costs) while things
+happen, ever more rarely when nothing does, up to a second; not at all while no worker is
+out.  One look serves all futures.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import time
+from collections.abc import Callable
+from typing import Any
+
+from clusterfutures.client.ledger import Ledger
+from clusterfutures.client.roster import Roster
+from clusterfutures.client.state import Worker
+from clusterfutures.errors import StoreError
+from clusterfutures.store import names, records
+from clusterfutures.store.records import Record
+from clusterfutures.store.run import RunDirectory
+
+__all__ = ["Reader"]
+
+logger = logging.getLogger("clusterfutures")
+
+LOOK_SECONDS = 0.0005
+LONGEST_LOOK_SECONDS = 1.0
+#: how long a segment may be unreadable before it counts as damaged: it may be late
+_LATE_SECONDS = 1.0
+
+
+class Reader:
+    """The pump's eye on ``results/``.  broken: told the text of an initializer's failure."""
+
+    def __init__(self, run: RunDirectory, ledger: Ledger, roster: Roster, broken: Callable[[str], None]) -> None:
+        self._run = run
+        self._ledger = ledger
+        self._roster = roster
+        self._broken = broken
+        self._active = self._looked = 0.0
+        self._pause = LOOK_SECONDS
+        self._unread: dict[str, float] = {}
+        self._read_in_place: set[str] = set()
+
+    @property
+    def due(self) -> float:
+        """When to look next (monotonic time)."""
+        return self._looked + self._pause if self._roster.workers else time.monotonic() + 60.0
+
+    def hurry(self, pause: float = LOOK_SECONDS) -> None:
+        """Something is about to come: look after ``pause`` seconds at the latest."""
+        self._pause = min(self._pause, pause)
+
+    def stir(self, now: float) -> None:
+        """Something has happened: what is long ago is measured from now."""
+        self._active = now
+
+    def look(self, now: float) -> None:
+        """Read what is new."""
+        found = [name for name in self._run.new_segments() if name not in self._read_in_place]
+        for name in found:
+            self._read(name, now)
+        self._looked = time.monotonic()
+        cost = (self._looked - now) if not found else LOOK_SECONDS / 10
+        if found:
+            self._active = self._looked
+        resting = (self._looked - self._active) / 20
+        self._pause = min(LONGEST_LOOK_SECONDS, max(LOOK_SECONDS, 10 * cost, resting))
+
+    def _read(self, name: str, now: float) -> None:
+        """Feed one segment to the ledger and set it aside."""
+        parsed = names.parse_segment(name)
+        if parsed is None:
+            return
+        try:
+            body = self._run.read_segment(name)
+        except FileNotFoundError:
+            return  # listed and not there yet: the next look has it
+        except StoreError as error:
+            if self._unread.setdefault(name, now) + _LATE_SECONDS < now:  # it stays as it is: not late, but damaged
+                self._damaged(name, parsed.worker, error)
+            return
+        if not self._roster.knows_batch(parsed.worker):
+            return  # the job was faster than the answer of its submission: the next look has it
+        worker = self._roster.worker(parsed.worker)
+        if worker is not None:
+            for record in records.records(body):
+                self._feed(worker, record)
+        self._set_aside(name)
+
+    def _set_aside(self, name: str) -> None:
+        """A segment is read once; where it cannot be moved away, it is remembered instead."""
+        try:
+            self._run.set_aside(name)
+        except FileNotFoundError:
+            raise  # the run directory is gone
+        except OSError as error:
+            logger.warning("clusterfutures: %s cannot be moved out of results/: %s", name, error)
+            self._read_in_place.add(name)
+
+    def _feed(self, worker: Worker, record: Record) -> None:
+        match record.kind:
+            case records.STARTED:
+                fields = pickle.loads(record.body)
+                self._ledger.started(worker, fields["host"], fields["job_id"])
+            case records.BEGUN:
+                self._ledger.begun(worker, record)
+            case records.PACE:
+                self._ledger.limits.pace.learn(*records.unpack_pace(record))
+            case records.RETURNED:
+                self._ledger.returned(worker, record)
+            case records.RETIRING:
+                worker.retiring = True
+            case records.ENDED:
+                self._ended(worker, pickle.loads(record.body))
+            case _:
+                self._ledger.outcome(worker, record)
+
+    def _ended(self, worker: Worker, words: dict[str, Any]) -> None:
+        """The worker's last word.  Calls it had begun and could not finish went with its job."""
+        worker.last_words = True
+        if words["why"] == "INITIALIZER":
+            self._broken(words["text"])
+        if words["why"] in ("FAULT", "SIGNAL") or self._ledger.unfinished(worker):
+            self._roster.ask_how(worker)
+            return
+        self._ledger.ended(worker)
+        self._roster.discharge(worker)
+
+    def _damaged(self, name: str, worker_name: str, error: StoreError) -> None:
+        """A segment cannot be read: the calls that its worker has not reported otherwise
+        will never have a result."""
+        logger.error("clusterfutures: %s", error)
+        self._set_aside(name)
+        worker = self._roster.worker(worker_name)
+        if worker is not None:
+            self._ledger.lost(worker, [], lambda _call: error)
+            self._roster.discharge(worker)
