@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from scheduler_programs import Programs, programs_in_place_of
 
 from clusterfutures.errors import (
     ArrayTooLarge,
@@ -18,7 +19,7 @@ from clusterfutures.errors import (
     SubmitError,
     SubmitLimitReached,
 )
-from clusterfutures.schedulers import command, slurm
+from clusterfutures.schedulers import slurm
 from clusterfutures.schedulers import slurm_parse as parse
 from clusterfutures.schedulers.base import JobSpec, JobState
 from clusterfutures.schedulers.options import normalise
@@ -27,44 +28,10 @@ from clusterfutures.schedulers.slurm import SlurmScheduler
 ME = os.getuid()
 
 
-class Programs:
-    """A directory of programs that say what they are told to, and note how they were called."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        directory.mkdir()
-
-    def answer(self, program: str, stdout: str = "", stderr: str = "", code: int = 0, first: str = "") -> None:
-        path = self.directory / program
-        path.write_text(
-            f'#!/bin/sh\nfor word in "$@"; do printf "%s\\n" "$word"; done >>{self.directory}/{program}.argv\n'
-            f"echo --- >>{self.directory}/{program}.argv\nenv >{self.directory}/{program}.env\n{first}\n"
-            f"printf %s {shlex.quote(stdout)}\nprintf %s {shlex.quote(stderr)} >&2\nexit {code}\n"
-        )
-        path.chmod(0o700)
-
-    def calls(self, program: str) -> list[list[str]]:
-        path = self.directory / f"{program}.argv"
-        if not path.exists():
-            return []
-        return [call.split("\n")[:-1] for call in path.read_text().split("---\n")[:-1]]
-
-    def environment(self, program: str) -> list[str]:
-        return (self.directory / f"{program}.env").read_text().splitlines()
-
-
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
-    made = Programs(tmp_path / "bin")
-    monkeypatch.setenv("PATH", f"{made.directory}:/usr/bin:/bin")
-    monkeypatch.setattr(command, "_FIRST_PAUSE", 0.001)
     monkeypatch.setattr(slurm, "_SETTLE_SECONDS", 0.0)
-    for name in list(os.environ):
-        if name.startswith(("SLURM_", "SBATCH_", "PBS_")):
-            monkeypatch.delenv(name)
-    for program in ("sbatch", "squeue", "scontrol", "sacct", "scancel"):  # never a real one
-        made.answer(program, stderr="not prepared", code=99)
-    return made
+    return programs_in_place_of(("sbatch", "squeue", "scontrol", "sacct", "scancel"), tmp_path / "bin", monkeypatch)
 
 
 @pytest.fixture

@@ -7,11 +7,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from scheduler_programs import a_place_of_its_own, until
 
 from clusterfutures.testing import FakePBS
 from clusterfutures.testing import processes as ps
@@ -29,24 +30,10 @@ usage: qsub [-a date_time] [-A account_string] [-c interval]
 
 @pytest.fixture
 def pbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePBS]:
-    work, home = tmp_path / "work", tmp_path / "home"
-    work.mkdir()
-    home.mkdir()
-    monkeypatch.chdir(work)
-    monkeypatch.setenv("HOME", str(home))
-    (work / "ok.sh").write_text("#!/bin/sh\necho hello\n")
-    (work / "exit.sh").write_text("#!/bin/sh\nexit $R\n")
-    (work / "sleep.sh").write_text("#!/bin/sh\nsleep 60\n")
+    a_place_of_its_own(tmp_path, monkeypatch)
     with FakePBS(cpus=4, kill_delay=0.3) as standin:
         yield standin
         assert standin.errors() == ""
-
-
-def until(condition: Callable[[], object], seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 def submit(pbs: FakePBS, *words: str, text: str = "", **env: str) -> str:

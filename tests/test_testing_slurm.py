@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from scheduler_programs import a_place_of_its_own, until
 
 from clusterfutures.testing import FakeSlurm
 from clusterfutures.testing.pytest_plugin import fake_slurm as fake_slurm  # also where it is not installed
@@ -19,22 +20,10 @@ SLEEP = "#!/bin/sh\nexec sleep 60\n"
 
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSlurm]:
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith(("SLURM_", "SBATCH_", "SQUEUE_"))]:
-        monkeypatch.delenv(name)
-    (tmp_path / "ok.sh").write_text("#!/bin/sh\necho hello\n")
-    (tmp_path / "exit.sh").write_text("#!/bin/sh\nexit $R\n")
-    (tmp_path / "sleep.sh").write_text(SLEEP)
+    a_place_of_its_own(tmp_path, monkeypatch)
     with FakeSlurm(cpus=4, kill_delay=0.3, minute=1.0) as standin:
         yield standin
         assert standin.errors() == ""
-
-
-def until(condition: Callable[[], object], seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 def submit(slurm: FakeSlurm, *words: str, text: str = "", **env: str) -> str:

@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import os
-import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from scheduler_programs import a_place_of_its_own, until
 
 from clusterfutures.testing import FakeTorque
 
 
 @pytest.fixture
 def torque(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTorque]:
-    work, home = tmp_path / "work", tmp_path / "home"
-    work.mkdir()
-    home.mkdir()
-    monkeypatch.chdir(work)
-    monkeypatch.setenv("HOME", str(home))
-    (work / "ok.sh").write_text("#!/bin/sh\necho hello\n")
-    (work / "sleep.sh").write_text("#!/bin/sh\nsleep 60\n")
+    a_place_of_its_own(tmp_path, monkeypatch)
     with FakeTorque(cpus=4, kill_delay=0.3) as standin:
         yield standin
         assert standin.errors() == ""
-
-
-def until(condition: Callable[[], object], seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 def submit(torque: FakeTorque, *words: str, text: str = "") -> str:
@@ -53,8 +40,14 @@ def jobs(torque: FakeTorque, *words: str) -> dict[str, dict[str, str]]:
 
 
 def ended(torque: FakeTorque, name: str) -> dict[str, str]:
-    until(lambda: jobs(torque, name)[name]["job_state"] == "C")
-    return jobs(torque, name)[name]
+    seen: dict[str, dict[str, str]] = {}
+
+    def over() -> bool:
+        seen.update(jobs(torque, name))
+        return seen[name]["job_state"] == "C"
+
+    until(over)
+    return seen[name]
 
 
 def test_ids_states_and_formats(torque: FakeTorque) -> None:
