@@ -24,6 +24,7 @@ from contract_tasks import wait_until
 from clusterfutures.errors import JobFailed, WorkerDied
 from clusterfutures.executors import ClusterExecutor
 from clusterfutures.futures import ClusterFuture
+from clusterfutures.schedulers.slurm import SlurmScheduler
 from clusterfutures.testing import real_slurm
 from clusterfutures.testing.real_slurm import RealSlurm
 
@@ -224,9 +225,15 @@ def test_more_workers_than_an_array_may_have(own_slurm: OwnSlurm, tmp_path: Path
 
 
 @pytest.mark.on("slurm")
-def test_jobs_that_can_never_run_are_told_once(ground: SlurmGround, caplog: pytest.LogCaptureFixture) -> None:
+def test_jobs_that_can_never_run_are_told_once(
+    ground: SlurmGround, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def told() -> list[str]:
         return [record.getMessage() for record in caplog.records if "PartitionTimeLimit" in record.getMessage()]
+
+    answers = []
+    plain = SlurmScheduler.recent_states
+    monkeypatch.setattr(SlurmScheduler, "recent_states", lambda *a: answers.append(plain(*a)) or answers[-1])
 
     with (
         caplog.at_level(logging.WARNING, "clusterfutures"),
@@ -234,7 +241,8 @@ def test_jobs_that_can_never_run_are_told_once(ground: SlurmGround, caplog: pyte
     ):
         futures = [ex.submit(tasks.double, n) for n in range(6)]
         wait_until(told, "a warning", 6)
-        time.sleep(3)  # the next question to the scheduler has been answered as well
+        told_at = len(answers)
+        wait_until(lambda: len(answers) > told_at, "another answer of the scheduler", 15)
         assert all(future.cancel() for future in futures)
     assert len(told()) == 1, told()
 
