@@ -26,6 +26,7 @@ _HOME = {
     "SlurmExecutor": "executors",
     "ClusterFuture": "futures",
     "Usage": "futures",
+    "CallKilled": "errors",
     "ClusterError": "errors",
     "InitializerFailed": "errors",
     "JobFailed": "errors",
@@ -54,6 +55,7 @@ _HOME = {
 # RC_PARAMS is not among them: "import *" must not read a file of the user's
 __all__ = [
     "Arguments",
+    "CallKilled",
     "ClusterError",
     "ClusterExecutor",
     "ClusterFuture",
@@ -90,6 +92,7 @@ if TYPE_CHECKING:
     from clusterfutures.arguments import Arguments
     from clusterfutures.cluf.rcfile import RC_PARAMS as RC_PARAMS
     from clusterfutures.errors import (
+        CallKilled,
         ClusterError,
         InitializerFailed,
         JobFailed,

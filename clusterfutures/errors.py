@@ -9,6 +9,7 @@ exception then has to travel home.
     └── ClusterError                 anything of ours
         ├── JobFailed                the job ended, and the call with it
         ├── WorkerDied               the call killed its process; the job lives on
+        ├── CallKilled               your program ended the call, with its future's kill()
         ├── InitializerFailed        the initializer raised: the executor is broken
         ├── SubmitError              the scheduler refused the job
         │   ├── SubmitLimitReached   ... for now: fewer jobs, or later, will do
@@ -33,6 +34,7 @@ from typing import Any
 
 __all__ = [
     "ArrayTooLarge",
+    "CallKilled",
     "ClusterError",
     "InitializerFailed",
     "JobFailed",
@@ -168,6 +170,24 @@ class WorkerDied(ClusterError):
         how = f"killed by {f['signal']}" if f["signal"] else f"exit status {f['exit_code']}"
         what = f"the process running {f['call']} died: {how} (host {f['host']}, job {f['job_id']}, pid {f['pid']})"
         return _described(what, f["log"], f["tail"], f["advice"])
+
+
+class CallKilled(ClusterError):
+    """The call was running, or about to, when ``kill()`` of its future ended it.
+
+    Fields: call, host, job_id, reason (what else ended it, at the same time), tail (last lines of its output).
+    """
+
+    def __init__(self, *, call: str = "", host: str = "", job_id: str = "", reason: str = "", tail: str = "") -> None:
+        super().__init__(call=call, host=host, job_id=job_id, reason=reason, tail=tail)
+
+    def _message(self) -> str:
+        f = self.fields
+        where = f" (host {f['host']}, job {f['job_id']})" if f["job_id"] else ""
+        what = f"{f['call']} was ended by kill(), which your program called on its future{where}"
+        if f["reason"]:
+            what += f"; at the same time: {f['reason']}"
+        return _described(what, "", f["tail"], "submit it again if you want its result after all")
 
 
 class InitializerFailed(ClusterError):

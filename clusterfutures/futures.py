@@ -31,6 +31,9 @@ class Owner(Protocol):
     def take_back(self, call: Any) -> bool:
         """Withdraw a call that has not begun; False when it has."""
 
+    def kill(self, call: Any) -> None:
+        """Have a call ended that has begun."""
+
 
 class ClusterFuture(Future[T], Generic[T]):
     """The future of one call on a cluster.
@@ -84,6 +87,30 @@ class ClusterFuture(Future[T], Generic[T]):
                 self._begin()
             return False
         return self._cancelled()
+
+    def kill(self) -> bool:
+        """End the call, whether it has begun or not, and nothing else.
+
+        A call that has not begun is cancelled.  For one that runs, its worker is asked to kill
+        its process, and starts another one for the calls that follow: within about a second
+        the future raises ``CallKilled``, unless the call was faster and has its result.  A
+        call in a job that is suspended is ended when the job goes on.  Whatever becomes of
+        its job meanwhile, the call is not run again, also with ``retries=``: if its job is
+        lost, that is the end of the call too, and ``CallKilled`` says so.
+
+        The child processes of the call that stayed in its process group end with it.  The
+        calls of a ``map`` have no futures: to leave its iterator cancels what has not begun.
+
+        Returns False when the call is done, which is all that is known at once; else True,
+        and the outcome tells what became of it.  Does not wait.
+        """
+        if self.cancel():
+            return True
+        owner, call = self._owner, self._call
+        if owner is None or self.done():
+            return False
+        owner.kill(call)
+        return True
 
     def _cancelled(self) -> bool:
         """Cancel, and tell those who ``wait`` for it: no worker will."""

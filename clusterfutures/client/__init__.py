@@ -10,6 +10,7 @@ reader.py     how it looks at results
 outward.py    how the ledger's decisions are carried out
 provision.py  which jobs are submitted for which resources
 surroundings.py  what those jobs find again of the program's surroundings
+kills.py      calls that are to be ended
 clerk.py      the thread that runs the scheduler's commands
 outcomes.py   records back to values and exceptions
 reruns.py     the ledger's calls that failed, for good or not  (pure)

@@ -27,7 +27,7 @@ from clusterfutures.client.clerk import Clerk
 from clusterfutures.client.inbox import Inbox, Phase
 from clusterfutures.client.mapping import Mapping as MapRun
 from clusterfutures.client.mapping import Plan, chunked
-from clusterfutures.client.messages import Cancelled, Held, Ready, Stop
+from clusterfutures.client.messages import Cancelled, Held, Kill, Ready, Stop
 from clusterfutures.client.pickling import Pickled, Pickler
 from clusterfutures.client.provision import Provision
 from clusterfutures.client.pump import Pump
@@ -186,6 +186,10 @@ class Client:
                 break
         self.inbox.post(Cancelled(call, file))
         return True
+
+    def kill(self, call: Call) -> None:
+        """Have a call ended that a worker has."""
+        self.inbox.post(Kill(call))
 
     def _abandon(self, chunk: Chunk) -> None:
         if not chunk.withdrawn:

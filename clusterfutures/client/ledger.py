@@ -130,6 +130,10 @@ class Ledger:
         """A bin has been made, or is about to be."""
         self._bins[state.bin_id] = state
 
+    def bin(self, bin_id: int) -> BinState | None:
+        """The bin of this number, while it has calls without an outcome."""
+        return self._bins.get(bin_id)
+
     # -- workers ----------------------------------------------------------------
 
     def submitted(self, pool_name: str, workers: Iterable[Worker], asked: int) -> None:

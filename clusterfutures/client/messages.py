@@ -8,7 +8,7 @@ from clusterfutures.client.state import Work
 from clusterfutures.client.work import Call, QueueFile
 from clusterfutures.futures import ClusterFuture
 
-__all__ = ["Cancelled", "Held", "Ready", "Stop"]
+__all__ = ["Cancelled", "Held", "Kill", "Ready", "Stop"]
 
 
 class Held(NamedTuple):
@@ -29,6 +29,12 @@ class Cancelled(NamedTuple):
 
     work: Work
     file: QueueFile | None
+
+
+class Kill(NamedTuple):
+    """A call is to be ended, wherever it is."""
+
+    call: Call
 
 
 class Stop(NamedTuple):

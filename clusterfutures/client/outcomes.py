@@ -10,7 +10,7 @@ import pickle
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from clusterfutures.errors import ClusterError, RemoteTraceback, StoreError, TransferError, WorkerDied
+from clusterfutures.errors import CallKilled, ClusterError, RemoteTraceback, StoreError, TransferError, WorkerDied
 from clusterfutures.store import records
 from clusterfutures.store.records import CallInfo, Record
 from clusterfutures.store.run import RunDirectory
@@ -67,6 +67,9 @@ def decode(
         return Outcome(None, _exception(body), info)
     if record.kind == records.DIED:
         return Outcome(None, _death(body, place, call), info)
+    if record.kind == records.KILLED:
+        tail = bytes(body).decode("utf-8", "replace")
+        return Outcome(None, CallKilled(call=call, host=place.host, job_id=place.job_id, tail=tail), info)
     try:
         if record.kind == records.LARGE_ERROR:
             (large,) = parts or run.read_large(bytes(body).decode(), wait)

@@ -91,10 +91,13 @@ class Outward:
         return wanted
 
     def unplace(self, work: Work) -> bool:
-        """Work is in no file any more; False when it was withdrawn with its file."""
+        """Work is in no file any more; False when it was withdrawn with its file, or nobody wants it."""
         with self._inbox.lock:
             work.file = None
-            return not work.withdrawn
+            wanted = not work.withdrawn
+        if wanted and work.doomed:
+            self.withdraw(work)
+        return wanted and not work.doomed
 
     def take_back(self, file: QueueFile) -> bool:
         """Take a bin's file out of the queue."""

@@ -24,8 +24,9 @@ from typing import Any
 from clusterfutures.client import failures
 from clusterfutures.client.clerk import Clerk, Explained, Refused, Seen, Submitted
 from clusterfutures.client.inbox import Inbox, Phase
+from clusterfutures.client.kills import Kills
 from clusterfutures.client.ledger import Ledger
-from clusterfutures.client.messages import Cancelled, Held, Ready, Stop
+from clusterfutures.client.messages import Cancelled, Held, Kill, Ready, Stop
 from clusterfutures.client.outcomes import Place
 from clusterfutures.client.outward import Outward
 from clusterfutures.client.reader import Reader
@@ -68,6 +69,7 @@ class Pump:
         self._out = Outward(run, inbox, clerk, find_pool, visibility_timeout)
         self._ledger = Ledger(limits, self._out)
         self._roster = self._out.roster = Roster(run, self._ledger, clerk, visibility_timeout)
+        self._kills = Kills(run, self._ledger, self._out)
         self._reader = Reader(run, self._ledger, self._roster, self._break)
         self._active = 0.0
         self._held: set[ClusterFuture[Any]] = set()
@@ -114,6 +116,7 @@ class Pump:
         if self._roster.workers and now >= self._reader.due:
             self._reader.look(now)
             self._roster.advance(now)
+        self._kills.advance()
 
     def _handle(self, item: Any) -> None:
         match item:
@@ -139,6 +142,8 @@ class Pump:
                 self._roster.seen(states, when)
             case Explained(name, status):
                 self._explained(name, status)
+            case Kill(call):
+                self._kills.ask(call)
             case Stop(kill):
                 self._stop(kill)
 

@@ -85,7 +85,8 @@ class Reruns:
         """Where a failed call runs again; its history says from then on that it does."""
         work = state.item(index)
         retries, history = work.retries, work.history(index)
-        paid_by = retries.charge(history, failure.cause) if retries is not None and not work.withdrawn else None
+        wanted = not (work.withdrawn or work.doomed)
+        paid_by = retries.charge(history, failure.cause) if retries is not None and wanted else None
         if retries is None or paid_by is None:
             return None
         attempt = Attempt(paid_by, failure.how)

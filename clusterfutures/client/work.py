@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from clusterfutures.client import outcomes
 from clusterfutures.client.outcomes import Place
+from clusterfutures.errors import CallKilled
 from clusterfutures.futures import ClusterFuture, Usage
 from clusterfutures.retries import Attempt, Retries, told
 from clusterfutures.store.bins import CALLS, CHUNK, CallHead, Extras
@@ -54,12 +55,13 @@ class Call:
 
     ``file`` and ``withdrawn`` say where it is; both are read and written under the
     inbox's lock, everything else belongs to the pump: ``queued`` while it is in its
-    pool's row of pending work, ``counted`` while it is so and known to be withdrawn.
+    pool's row of pending work, ``counted`` while it is so and known to be withdrawn,
+    ``doomed`` when it is to be ended (``kills.py``).
     """
 
     __slots__ = (
-        "_history", "callable", "counted", "data", "extras", "file", "function", "future", "pool", "queued", "retries",
-        "withdrawn",
+        "_history", "callable", "counted", "data", "doomed", "extras", "file", "function", "future", "pool", "queued",
+        "retries", "withdrawn",
     )  # fmt: skip
 
     kind = CALLS
@@ -84,6 +86,7 @@ class Call:
         self.withdrawn = False
         self.queued = False
         self.counted = False
+        self.doomed = False
         self.retries: Retries | None = None
         self._history: list[Attempt] = []
 
@@ -131,13 +134,19 @@ class Call:
 
     def fail(self, _first: int, _count: int, error: BaseException) -> None:
         """It will have no result."""
+        if self.doomed:
+            error = self._killed(str(error).partition("\n")[0])
         self.future._complete(None, outcomes.tried(error, told(self._history)))
+
+    def _killed(self, reason: str) -> CallKilled:
+        return CallKilled(call=self.name, host=self.future.host, job_id=self.future.job_id, reason=reason)
 
     def cancel(self) -> None:
         """It has been taken out of the queue for good."""
         self.future._owner = self.future._call = None
         if not self.future._cancelled():  # begun before, and waiting to run again
-            self.future._complete(None, CancelledError(told(self._history)))
+            tries = told(self._history)
+            self.future._complete(None, self._killed(tries) if self.doomed else CancelledError(tries))
 
 
 class Sink(Protocol):
@@ -162,6 +171,7 @@ class Chunk:
     )  # fmt: skip
 
     kind = CHUNK
+    doomed = False
 
     def __init__(
         self,

@@ -7,6 +7,7 @@
     lookout.py     when to look at the queue, and which bin to try for
     outbox.py      what is to be reported, gathered into segments
     ending.py      the reasons of a worker to end, the obituary of a process
+    kills.py       ending calls that nobody wants any more
     signals.py     signals as something to wait for
     kin.py         who dies with whom
     slot.py        the supervisor's side of one process: fork, pipes, judge of its death

@@ -1,7 +1,7 @@
 """The books of a worker: which slot works on which bin, and what the client is told of it.
 
     bin claimed --open--> Claim --record, judge, last_reply--> records for the outbox
-                            |                                   VALUE ... DIED, RETURNED
+                            |                                   VALUE ... DIED, KILLED, RETURNED
                             +--close_if_finished, return_rest--> the claim is forgotten
 
 The supervisor decides who works on what and when; here is written down what came of it:
@@ -11,8 +11,10 @@ back.  A claimed bin is forgotten after the segment with its last result is out 
 
 from __future__ import annotations
 
+import signal
+
 from clusterfutures.node.claim import Claim
-from clusterfutures.node.ending import obituary
+from clusterfutures.node.ending import killed, obituary
 from clusterfutures.node.lookout import DamagedBin
 from clusterfutures.node.outbox import Outbox
 from clusterfutures.node.slot import Death, Reply, Slot
@@ -67,8 +69,13 @@ class Books:
         return claim
 
     def close_if_finished(self, slot: Slot) -> bool:
-        """Forget the claim of a slot when all of it is done; False when it is not."""
+        """Forget the claim of a slot when all of it is done; False when it is not.
+
+        Calls that nobody wants any more, and that are next, are done with that.
+        """
         claim = self.claims[slot.number]
+        for call in claim.leave_out_doomed():
+            self._outbox.add(records.pack(records.KILLED, claim.bin_id, call, 1))
         if claim.finished:
             del self.claims[slot.number]
             self._outbox.finish(claim.name)
@@ -103,7 +110,10 @@ class Books:
         else:
             victim = death.current
         stop = claim.stop if death.loading else victim + 1
-        self._outbox.add(obituary(self._run, slot, death, claim.bin_id, victim, stop))
+        if victim in claim.doomed and death.signal == signal.SIGKILL:
+            self._outbox.add(killed(slot, death, claim.bin_id, victim))
+        else:
+            self._outbox.add(obituary(self._run, slot, death, claim.bin_id, victim, stop))
         claim.strikes = 0
         claim.process_lost(stop)
         self.close_if_finished(slot)

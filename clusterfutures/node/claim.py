@@ -9,6 +9,9 @@ Pure: no file, no process, no clock.  A claim moves forward over its calls:
 *Reported* is how far the client has been told: that may be more than the process has
 said, because the supervisor looks into its arena when it is silent for long.
 
+A call may be *doomed*: nobody wants it any more.  One that has not been handed over is left out, and
+a group ends before it; what becomes of a running one is not decided here.
+
 A process stops by itself when a group turns out to take much longer than was thought
 (``process.py``); what it has not run is handed over anew, or given back.
 
@@ -54,6 +57,7 @@ class Claim:
         self.noted = content.first + content.begun
         self.seconds_per_call: float | None = None
         self.strikes = 0
+        self.doomed: set[int] = set()
         self.reported = content.first
         self._content = content
         self._loaded = False
@@ -81,7 +85,16 @@ class Claim:
             size = noted
         else:  # they took longer than it was thought when they were noted
             size = group_size(noted, self.seconds_per_call, processes)
-        return self.handed, self.handed + (size if most is None else min(size, most))
+        stop = self.handed + (size if most is None else min(size, most))
+        return self.handed, min([stop, *(call for call in self.doomed if call > self.handed)])
+
+    def leave_out_doomed(self) -> list[int]:
+        """Doomed calls that would be handed over next; they count as done.  Only between two groups."""
+        left_out = []
+        while self.handed in self.doomed and self.handed < self.stop:
+            left_out.append(self.handed)
+            self.process_lost(self.handed + 1)
+        return left_out
 
     def commands(self, first: int, stop: int) -> list[tuple[Any, ...]]:
         """What to send to a process so that it runs these calls; marks them handed over."""

@@ -14,7 +14,7 @@ from clusterfutures.node.slot import Death, Slot
 from clusterfutures.store import records
 from clusterfutures.store.run import RunDirectory
 
-__all__ = ["Ending", "last_words", "obituary"]
+__all__ = ["Ending", "killed", "last_words", "obituary"]
 
 
 class Ending(enum.Enum):
@@ -40,6 +40,12 @@ def last_words(ending: Ending | None, signals: Iterable[int], text: str, segment
     }
 
 
+def killed(slot: Slot, death: Death, bin_id: int, call: int) -> bytes:
+    """The record of a call that was ended because nobody wanted it any more."""
+    body = _what_it_wrote(slot, death) + output.tail(slot.log, death.output).encode()
+    return records.pack(records.KILLED, bin_id, call, 1, body, records.INFO)
+
+
 def obituary(run: RunDirectory, slot: Slot, death: Death, bin_id: int, first: int, stop: int) -> bytes:
     """The record of calls ``first`` up to ``stop``, which killed their process."""
     body = {
@@ -50,7 +56,11 @@ def obituary(run: RunDirectory, slot: Slot, death: Death, bin_id: int, first: in
         "tail": output.tail(slot.log, death.output),
         "loading": death.loading,
     }
-    end = os.fstat(slot.log).st_size
-    info = records.CallInfo(0.0, -1.0, 0.0, 0, slot.number, death.output, end, b"")
-    packed = records.pack_info(info) + pickle.dumps(body, 5)
+    packed = _what_it_wrote(slot, death) + pickle.dumps(body, 5)
     return records.pack(records.DIED, bin_id, first, stop - first, packed, records.INFO)
+
+
+def _what_it_wrote(slot: Slot, death: Death) -> bytes:
+    """Where the output of a call stands that ended with its process: all that is known of it."""
+    end = os.fstat(slot.log).st_size
+    return records.pack_info(records.CallInfo(0.0, -1.0, 0.0, 0, slot.number, death.output, end, b""))

@@ -14,17 +14,21 @@ import enum
 import os
 import pickle
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Container
 from typing import Any, NamedTuple
 
 from clusterfutures.node import kin
-from clusterfutures.node.arena import CURRENT, LOADING, NOBODY, OUTPUT, Arena
+from clusterfutures.node.arena import BIN, CURRENT, LOADING, NOBODY, OUTPUT, Arena
 from clusterfutures.node.notice import NOTICE
 from clusterfutures.node.process import LENGTH, REPLY, Process
 from clusterfutures.node.share import take_share
 from clusterfutures.store.run import RunDirectory
 
 __all__ = ["Death", "Reply", "Slot", "SlotState"]
+
+#: how long a process may take to stop when it is told to
+STOPPING_SECONDS = 0.05
 
 
 class SlotState(enum.Enum):
@@ -191,6 +195,29 @@ class Slot:
             os.kill(self.pid, NOTICE)  # not reaped before its slot is DEAD: nobody else's id
 
     # -- the end ----------------------------------------------------------------
+
+    def end_call(self, bin_id: int, calls: Container[int]) -> None:
+        """Kill the process if it is running one of these calls of a bin.
+
+        It is stopped first: a process that goes on to its next call meanwhile would be killed in that one.
+        """
+        words = self._arena.words
+        if words[BIN] != bin_id or words[CURRENT] not in calls:
+            return
+        was_stopped = self._is_stopped()
+        os.kill(self.pid, signal.SIGSTOP)
+        deadline = time.monotonic() + STOPPING_SECONDS
+        while not self._is_stopped() and time.monotonic() < deadline:
+            time.sleep(0.0005)
+        if self._is_stopped() and words[BIN] == bin_id and words[CURRENT] in calls:
+            self.kill()
+        elif not was_stopped:
+            os.kill(self.pid, signal.SIGCONT)
+
+    def _is_stopped(self) -> bool:
+        """True while the process is stopped by a signal; also when it is over, and will do nothing more."""
+        options = os.WSTOPPED | os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self.pid, options) is not None
 
     def has_died(self) -> tuple[int | None, int | None] | None:
         """Exit code and signal of a process that has ended; None while it lives."""

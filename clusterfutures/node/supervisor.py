@@ -28,6 +28,7 @@ from typing import Any
 from clusterfutures.node.books import STRIKES, Books
 from clusterfutures.node.claim import Claim
 from clusterfutures.node.ending import Ending, last_words
+from clusterfutures.node.kills import Kills
 from clusterfutures.node.limit import remaining_time
 from clusterfutures.node.lookout import LONGEST_LOOK_SECONDS, DamagedBin, Lookout
 from clusterfutures.node.notice import Notices
@@ -56,6 +57,7 @@ class Supervisor:
         self._outbox = outbox
         self._books = Books(run, outbox)
         self._lookout = Lookout(run, pool, worker)
+        self._kills = Kills(run, worker, self._slots, self._books)
         self._pace = Pace()
         self._notices = Notices(context)
         self._retiring = False
@@ -87,6 +89,7 @@ class Supervisor:
         now = time.monotonic()
         self._look(now)
         self._glance(now)
+        self._kills.carry_out(now)
         self._notices.give(self._slots)
         due = self._outbox.due(self._busy())
         if due is not None and now >= due:
@@ -110,7 +113,7 @@ class Supervisor:
             self._handle_signals(self._signals.take())
 
     def _next_due(self, now: float) -> float:
-        due = now + LONGEST_LOOK_SECONDS
+        due = min(now + LONGEST_LOOK_SECONDS, self._kills.due(now))
         flush_due = self._outbox.due(self._busy())
         if flush_due is not None:
             due = min(due, flush_due)

@@ -9,7 +9,10 @@ and hold only characters that every file system and every shell leaves alone.
     object    <blake2b of the content>
 
 A name that starts with a dot is a file being written; one that starts with ``~`` is a
-sign from the client to the workers.
+sign from the client to the workers:
+
+    ~closed, ~hungry          in a queue: to all of its workers
+    ~kill.<bin id>.<call>     in claimed/<worker>/: to this one
 """
 
 from __future__ import annotations
@@ -22,7 +25,9 @@ __all__ = [
     "BinName",
     "SegmentName",
     "bin_name",
+    "kill_sign",
     "parse_bin",
+    "parse_kill_sign",
     "parse_segment",
     "parse_worker",
     "segment_name",
@@ -44,6 +49,7 @@ SCRIPTS = "scripts"
 
 CLOSED = "~closed"
 HUNGRY = "~hungry"
+KILL = "~kill"
 TEMPORARY = "."
 SIGN = "~"
 
@@ -88,6 +94,20 @@ def parse_bin(name: str) -> BinName | None:
     first, _, stop = span.partition("-")
     if _is_number(bin_id) and _is_number(first) and _is_number(stop):
         return BinName(int(bin_id), int(first), int(stop))
+    return None
+
+
+def kill_sign(bin_id: int, call: int) -> str:
+    """Name of the sign that asks for the end of one call of a bin."""
+    return f"{KILL}.{bin_id}.{call}"
+
+
+def parse_kill_sign(name: str) -> tuple[int, int] | None:
+    """Bin and call of such a sign; None when it is not one."""
+    kind, _, rest = name.partition(".")
+    bin_id, _, call = rest.partition(".")
+    if kind == KILL and _is_number(bin_id) and _is_number(call):
+        return int(bin_id), int(call)
     return None
 
 

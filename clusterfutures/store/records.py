@@ -18,9 +18,11 @@ Pure functions of bytes.  A record says something about calls ``first`` up to
     RETURNED  these calls have not begun and are given back
     PACE      calls of a function take so long; body: seconds per call (a double), its key
     ENDED     the worker's last word; body: pickled dict (why, signal, ...)
+    KILLED    this call was ended, or not begun, because its program asked for that; body: its last
+              lines of output
     RETIRING  the worker takes no more; it ends when its processes have finished
 
-With the flag INFO the body of VALUE, ERROR, LARGE or DIED starts with a ``CallInfo``:
+With the flag INFO the body of VALUE, ERROR, LARGE, DIED or KILLED starts with a ``CallInfo``:
 when, how long, how much memory, and the call's own output, or where it stands.
 """
 
@@ -36,7 +38,7 @@ __all__ = [
     "records", "split_info", "unpack_pace",
 ]  # fmt: skip
 
-STARTED, BEGUN, VALUE, VALUES, ERROR, LARGE, LARGE_ERROR, DIED, RETURNED, ENDED, RETIRING, PACE = range(1, 13)
+STARTED, BEGUN, VALUE, VALUES, ERROR, LARGE, LARGE_ERROR, DIED, RETURNED, ENDED, RETIRING, PACE, KILLED = range(1, 14)
 INFO, PLAIN = 1, 2
 
 #: What may stand in a row of plain values: whole in itself, and the same on both sides.

@@ -13,6 +13,7 @@
     claimed/<worker>/         job, or client  client     client, with the directory
     queue/<pool>/~closed      client          workers    client, with the directory
     queue/<pool>/~hungry      client          workers    client, when workers have work again
+    claimed/<worker>/~kill... client          worker     worker, when it has read it
     results/<segment>         worker          client     nobody: the client moves it to
     read/<segment>            (the rename)    attach     client, with the directory
     large/<file>              process         client     client, when it has read it
@@ -225,6 +226,10 @@ class RunDirectory:
             return []
         return [parsed for name in found if (parsed := names.parse_bin(name))]
 
+    def ask_to_kill(self, worker: str, bin_id: int, call: int) -> None:
+        """Ask ``worker`` to end a call of a bin that it has claimed."""
+        self.files.publish(f"{self.path}/{names.CLAIMED}/{worker}", names.kill_sign(bin_id, call), [])
+
     def new_segments(self) -> list[str]:
         """The names of segments that have not been set aside."""
         return self.files.listing(f"{self.path}/{names.RESULTS}")
@@ -318,6 +323,16 @@ class RunDirectory:
     def finish(self, worker: str, name: str) -> None:
         """Forget a claimed bin whose results are all published."""
         self.files.discard(f"{self.path}/{names.CLAIMED}/{worker}/{name}")
+
+    def asked_to_kill(self, worker: str) -> list[tuple[int, int]]:
+        """(bin, call) of the calls that ``worker`` is asked to end; they are told once."""
+        directory = f"{self.path}/{names.CLAIMED}/{worker}"
+        asked = []
+        for name in self.files.listing(directory):
+            if (parsed := names.parse_kill_sign(name)) is not None:
+                self._removed(f"{directory}/{name}")
+                asked.append(parsed)
+        return asked
 
     def publish_segment(self, name: str, body: Bytes) -> None:
         """Publish a worker's records."""

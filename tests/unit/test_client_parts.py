@@ -816,7 +816,7 @@ def test_a_routine_answer_of_the_scheduler_does_not_wake_an_idle_pump(item: Any,
     inbox.post(item)
     pump: Any = SimpleNamespace(
         _ledger=SimpleNamespace(advance=lambda now: now), _inbox=inbox, _items=deque(), _active=-10.0,
-        _roster=SimpleNamespace(workers=[]), _handle=lambda _item: None,
+        _roster=SimpleNamespace(workers=[]), _kills=SimpleNamespace(advance=lambda: None), _handle=lambda _item: None,
         _reader=SimpleNamespace(due=0.0, stir=stirred.append),
     )  # fmt: skip
     Pump._turn(pump)
@@ -833,6 +833,7 @@ MADE: list[BaseException] = [
     errors.WorkerDied(
         call="f", signal="SIGSEGV", exit_code=None, host="n1", job_id="12", pid=7, log="/l", tail="t", advice="less"
     ),
+    errors.CallKilled(call="m.f", host="c1", job_id="12", reason="job 12 TIMEOUT", tail="said"),
     errors.InitializerFailed(message="it failed"),
     errors.SubmitError(message="bad partition", command="sbatch x", advice="choose another"),
     errors.SubmitLimitReached(message="too many", command="sbatch x"),

@@ -1,0 +1,134 @@
+"""``future.kill()``: one call ends, whatever it does and wherever it is, and no other call with it."""
+
+from __future__ import annotations
+
+import concurrent.futures as cf
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import contract_tasks as tasks
+import pytest
+from conftest import Ground, SlurmGround
+from contract_tasks import wait_until
+
+from clusterfutures.errors import CallKilled
+from clusterfutures.futures import ClusterFuture
+
+
+def _stubborn(started: str, how: str) -> None:
+    """A call that does not end by itself, and does not mind signals."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    print("it was here")
+    tasks.touch(started, str(os.getppid()))
+    if how == "stopped":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    while True:
+        os.getpid()
+
+
+def _running(future: ClusterFuture[None], started: Path) -> int:
+    """The call is running, and known to; the process id of its supervisor."""
+    supervisor = int(tasks.await_file(started))
+    wait_until(lambda: future.job_id, "the future knows its job")
+    return supervisor
+
+
+@pytest.mark.on("local", "slurm")
+def test_a_running_call_ends_and_no_other(ground: Ground, tmp_path: Path) -> None:
+    with ground.executor(max_workers=1, retries=5) as ex:
+        finished = ex.submit(tasks.double, 1)
+        for how in ("busy", "stopped") if ground.name == "local" else ("stopped",):
+            call = ex.submit(_stubborn, f"{tmp_path}/{how}", how)
+            behind, unwanted = ex.submit(tasks.double, 2), ex.submit(tasks.double, 3)
+            _running(call, tmp_path / how)
+            assert call.kill()
+            assert call.kill(), "it may be said twice"
+            assert unwanted.kill()
+            error = call.exception(10)
+            assert isinstance(error, CallKilled)
+            for text in ("_stubborn", "kill()", error.host, error.job_id, "it was here"):
+                assert text
+                assert text in str(error)
+            assert error.job_id == call.job_id
+            assert call.output() == "it was here\n"
+            assert call.attempts == 1
+            assert behind.result(10) == 4
+            assert unwanted.cancelled()
+            assert not call.kill()
+        assert not finished.kill()
+        assert finished.result(0) == 2
+
+
+def _wait_at(directory: str, number: int, bad: int) -> int:
+    """Leaves a file for each call that came to run; one of them waits."""
+    tasks.touch(f"{directory}/{number}")
+    if number == bad:
+        tasks.await_file(f"{directory}/release")
+    return number
+
+
+@pytest.mark.on("local")
+def test_calls_of_a_bin(ground: Ground, tmp_path: Path) -> None:
+    """One is running, one comes after it in the same bin: they end, the others of the bin do not."""
+    with ground.executor(max_workers=1) as ex:
+        for future in [ex.submit(_wait_at, str(tmp_path), -1, 0) for _ in range(50)]:
+            future.result(30)
+        futures = [ex.submit(_wait_at, str(tmp_path), n, 57) for n in range(100)]
+        wait_until(lambda: (tmp_path / "57").exists(), "the call runs")
+        (claimed,) = [path.name for path in ground.run_directory().glob("claimed/*/0*")]
+        wait_until(futures[57].running, "the client knows")
+        assert futures[57].kill()
+        assert futures[59].kill()
+        assert isinstance(futures[57].exception(10), CallKilled)
+        cf.wait(futures, 10)
+        left = [n for n in range(100) if n not in (57, 59)]
+        assert [futures[n].result(0) for n in left] == left
+        assert futures[59].cancelled() or isinstance(futures[59].exception(0), CallKilled)
+        assert not (tmp_path / "59").exists(), f"it never ran; it was in {claimed}"
+
+
+@contextmanager
+def _suspended(ground: Ground, job_id: str, supervisor: int) -> Iterator[None]:
+    if isinstance(ground, SlurmGround):
+        assert ground.slurm.run("scontrol", "suspend", job_id).returncode == 0
+    else:
+        os.kill(supervisor, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        if isinstance(ground, SlurmGround):
+            ground.slurm.run("scontrol", "resume", job_id)
+        else:
+            os.kill(supervisor, signal.SIGCONT)
+
+
+@pytest.mark.on("local", "slurm")
+def test_in_a_job_that_is_suspended(ground: Ground, tmp_path: Path) -> None:
+    """It is carried out when the job goes on."""
+    with ground.executor(max_workers=1) as ex:
+        first = ex.submit(_stubborn, f"{tmp_path}/first", "busy")
+        supervisor = _running(first, tmp_path / "first")
+        with _suspended(ground, first.job_id, supervisor):
+            assert first.kill()
+            assert not cf.wait([first], 1.5).done
+        assert isinstance(first.exception(10), CallKilled)
+
+
+@pytest.mark.on("local")
+def test_in_a_job_that_is_lost(ground: Ground, tmp_path: Path) -> None:
+    """That is the end of the call too, whatever may be retried."""
+    with ground.executor(max_workers=1, retries=5) as ex:
+        call = ex.submit(_stubborn, f"{tmp_path}/call", "busy")
+        supervisor = _running(call, tmp_path / "call")
+        os.kill(supervisor, signal.SIGSTOP)
+        assert call.kill()
+        os.kill(supervisor, signal.SIGKILL)
+        error = call.exception(40)
+        assert isinstance(error, CallKilled)
+        assert f"at the same time: job {call.job_id}" in str(error)
+        assert call.attempts == 1
+        assert ex.submit(tasks.double, 1).result(30) == 2
