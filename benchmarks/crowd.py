@@ -121,7 +121,7 @@ def _crowd(run: RunDirectory, workers: int, count: int) -> list[simulate.Worker]
     for name in (names.QUEUE, names.CLAIMED, names.RESULTS):
         os.mkdir(f"{run.path}/{name}")
     os.mkdir(f"{run.path}/{names.QUEUE}/{POOL}")
-    crowd = [simulate.Worker(run, POOL, names.worker_name("0001", number, 0)) for number in range(workers)]
+    crowd = [simulate.Worker(run, POOL, names.worker_name("0001", number, 0), workers) for number in range(workers)]
     for worker in crowd:
         worker.worked = -1000.0
         os.mkdir(run.check_in_path(worker.name), 0o700)

@@ -29,9 +29,9 @@ __all__ = ["Worker"]
 class Worker:
     """A worker without processes.  ``turn`` does what is due; True when it had work."""
 
-    def __init__(self, run: RunDirectory, pool: str, name: str) -> None:
+    def __init__(self, run: RunDirectory, pool: str, name: str, workers: int) -> None:
         self.name = name
-        self.lookout = Lookout(run, pool, name)
+        self.lookout = Lookout(run, pool, name, workers)
         self.outbox = Outbox(run, name)
         self.claimed: list[str] = []
         self.worked = time.monotonic()
@@ -80,7 +80,7 @@ def serve(path: str, pool: str, batch: str, count: int) -> None:
     """Be ``count`` workers of a run until it is closed."""
     run = RunDirectory.open(path)
     threads = [
-        threading.Thread(target=_serve_one, args=(run, pool, names.worker_name(batch, number, 0)))
+        threading.Thread(target=_serve_one, args=(run, pool, names.worker_name(batch, number, 0), count))
         for number in range(count)
     ]
     for thread in threads:
@@ -89,11 +89,11 @@ def serve(path: str, pool: str, batch: str, count: int) -> None:
         thread.join()
 
 
-def _serve_one(run: RunDirectory, pool: str, name: str) -> None:
+def _serve_one(run: RunDirectory, pool: str, name: str, count: int) -> None:
     try:
         if not run.revoke(name):
             return  # the client was first: this worker is not wanted
-        worker = Worker(run, pool, name)
+        worker = Worker(run, pool, name, count)
         worker.report_start()
         while not worker.lookout.closed:
             busy = worker.turn()

@@ -53,6 +53,7 @@ def context(settings: Settings, pickler: Pickler) -> dict[str, Any]:
         "on_timeout": on_timeout,
         "timeout_notice": settings.timeout_notice,
         "processes": settings.processes,
+        "max_workers": settings.max_workers,
         "idle_timeout": settings.idle_timeout,
         "bins_per_job": settings.bins_per_job,
         "max_tasks_per_child": settings.max_tasks_per_child,

@@ -4,7 +4,9 @@ Looking: every ``LOOK_SECONDS`` (or ten times what a look costs) while there was
 moment ago, ever more rarely when there was none, up to a second.
 
 Trying: the oldest bin first.  Workers that look at the same moment would all try the same
-one; so after a loss a worker tries further down, the further the more it has lost.
+one; so after a loss a worker tries further down, the further the more it has lost.  Where
+bins appear in an empty queue and the workers are many, others have been waiting for them as
+well: then it begins somewhere among the first.
 """
 
 from __future__ import annotations
@@ -21,6 +23,10 @@ __all__ = ["LONGEST_LOOK_SECONDS", "DamagedBin", "Lookout"]
 LOOK_SECONDS = 0.0005
 LONGEST_LOOK_SECONDS = 1.0
 _MOST_LOSSES = 1024
+#: a worker that has waited with others begins among the oldest bins: one for so many workers,
+_WORKERS_A_BIN = 16
+#: at most so many
+_MOST_REACH = 16
 
 
 class DamagedBin(Exception):
@@ -33,9 +39,9 @@ class DamagedBin(Exception):
 
 
 class Lookout:
-    """One worker's eye on its pool's queue."""
+    """One worker's eye on its pool's queue.  workers: how many there may be."""
 
-    def __init__(self, run: RunDirectory, pool: str, worker: str) -> None:
+    def __init__(self, run: RunDirectory, pool: str, worker: str, workers: int = 1) -> None:
         self.closed = False
         self._run = run
         self._pool = pool
@@ -43,6 +49,9 @@ class Lookout:
         self._looked = time.monotonic()
         self._pause = LOOK_SECONDS
         self._losses = 0
+        self._first_reach = min(_MOST_REACH, max(1, workers // _WORKERS_A_BIN))
+        self._found = False  # there were bins at the last look
+        self._crowded = False  # ... and none at the look before
         self._waiting: list[str] = []
 
     @property
@@ -59,7 +68,9 @@ class Lookout:
         before = time.monotonic()
         found = self._run.queued(self._pool)
         self._looked = time.monotonic()
+        self._crowded = not self._found
         self._waiting = [name for name in found if name[0] != names.SIGN]
+        self._found = bool(self._waiting)
         self.closed = not self._waiting and names.CLOSED in found
         resting = (self._looked - worked) / 20
         self._pause = min(LONGEST_LOOK_SECONDS, max(LOOK_SECONDS, 10 * (self._looked - before), resting))
@@ -70,7 +81,7 @@ class Lookout:
         Raises DamagedBin for one that was claimed and cannot be read.
         """
         while self._waiting:
-            reach = min(len(self._waiting), 2 * self._losses + 1)
+            reach = min(len(self._waiting), 2 * self._losses + (self._first_reach if self._crowded else 1))
             name = self._waiting.pop(hash((self._worker, self._losses, self._waiting[0])) % reach)
             try:
                 content = self._run.claim(self._pool, name, self._worker)

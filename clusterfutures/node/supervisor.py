@@ -56,7 +56,7 @@ class Supervisor:
         self._slots = [Slot(i, run, worker, context["told"]) for i in range(context["processes"])]
         self._outbox = outbox
         self._books = Books(run, outbox)
-        self._lookout = Lookout(run, pool, worker)
+        self._lookout = Lookout(run, pool, worker, context["max_workers"])
         self._kills = Kills(run, worker, self._slots, self._books)
         self._pace = Pace()
         self._notices = Notices(context)

@@ -477,8 +477,8 @@ class Queue:
         return None if name in self.lost else f"content of {name}"
 
 
-def a_lookout(queue: Queue, worker: str = WORKER) -> Lookout:
-    return Lookout(queue, "0", worker)  # type: ignore[arg-type]
+def a_lookout(queue: Queue, worker: str = WORKER, workers: int = 8) -> Lookout:
+    return Lookout(queue, "0", worker, workers)  # type: ignore[arg-type]
 
 
 def test_the_oldest_bin_first(clock: Clock) -> None:
@@ -510,6 +510,26 @@ def test_losers_spread(clock: Clock) -> None:
         assert lookout.claim() is None
         third.add(queue.tried[4])
     assert len(third) > 3
+
+
+def test_a_crowd_that_has_waited_does_not_go_for_the_same_bin(clock: Clock) -> None:
+    made = [names.bin_name(i, 0, 1) for i in range(50)]
+    first = set()
+    for number in range(40):
+        queue = Queue([])
+        lookout = a_lookout(queue, names.worker_name("0001", number, 0), workers=1000)
+        lookout.look(clock.now)
+        queue.waiting = made
+        lookout.look(clock.now)
+        assert lookout.claim() is not None
+        first.add(queue.tried[0])
+        lookout.look(clock.now)
+        queue.waiting = queue.waiting[1:]
+        lookout.look(clock.now)
+        lookout.claim()
+        assert queue.tried[1] == made[1], "no crowd: it comes back from its work"
+    assert len(first) > 5
+    assert max(first) < made[16]
 
 
 def test_looking_slows_down_while_nothing_happens(clock: Clock) -> None:
@@ -662,8 +682,8 @@ def test_a_glance_after_a_death_in_the_middle_of_a_change(run: RunDirectory) -> 
 
 def _context(**others: Any) -> dict[str, Any]:
     return {
-        "processes": 1, "job_cores": 0, "visibility_timeout": 1.0, "max_tasks_per_child": None, "initializer": None,
-        "told": [], "bins_per_job": None, "idle_timeout": 30.0,
+        "max_workers": 1, "processes": 1, "job_cores": 0, "visibility_timeout": 1.0, "max_tasks_per_child": None,
+        "initializer": None, "told": [], "bins_per_job": None, "idle_timeout": 30.0,
         "on_timeout": None, "timeout_notice": 30.0,
     } | others  # fmt: skip
 
