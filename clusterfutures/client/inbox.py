@@ -39,6 +39,7 @@ class Inbox:
         self._items: list[Any] = []
         self._arrived = threading.Condition(self.lock)
         self._asleep = False
+        self._advanced = False  # the phase has changed, and the reader has not looked since
 
     def submit(self, item: Any) -> bool:
         """Append a new piece of work; False when none is accepted any more."""
@@ -55,6 +56,9 @@ class Inbox:
 
     def _append(self, item: Any) -> None:
         self._items.append(item)
+        self._wake()
+
+    def _wake(self) -> None:
         if self._asleep:
             self._asleep = False
             self._arrived.notify()
@@ -66,9 +70,8 @@ class Inbox:
             if order.index(phase) > order.index(self.phase):
                 self.phase = phase
             self.cause = self.cause or cause
-            if self._asleep:
-                self._asleep = False
-                self._arrived.notify()
+            self._advanced = True
+            self._wake()
 
     @property
     def empty(self) -> bool:
@@ -77,11 +80,16 @@ class Inbox:
             return not self._items
 
     def take(self, timeout: float | None) -> list[Any]:
-        """All items, waiting up to ``timeout`` seconds for a first one."""
+        """All items, waiting up to ``timeout`` seconds for a first one, or for another phase.
+
+        A phase that has changed since the last time is no reason to wait: the reader may have
+        looked at it just before.
+        """
         with self.lock:
-            if not self._items and (timeout is None or timeout > 0):
+            if not self._items and not self._advanced and (timeout is None or timeout > 0):
                 self._asleep = True
                 self._arrived.wait(timeout)
                 self._asleep = False
+            self._advanced = False
             items, self._items = self._items, []
             return items

@@ -461,6 +461,15 @@ def test_a_sleeping_reader_is_woken(wake: Callable[[Inbox], None]) -> None:
     assert len(taken) == 1
 
 
+def test_a_phase_that_changes_before_the_reader_sleeps_keeps_it_awake() -> None:
+    inbox = Inbox()
+    inbox.advance(Phase.DRAINING)
+    reader = threading.Thread(target=inbox.take, args=[LIMIT])
+    reader.start()
+    reader.join(LIMIT / 2)
+    assert not reader.is_alive()
+
+
 # -- map ------------------------------------------------------------------------------
 
 
