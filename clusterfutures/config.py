@@ -110,6 +110,7 @@ SETTINGS: dict[str, _Row] = {
     "bins_per_job": _COUNTED,
     "max_tasks_per_child": _COUNTED,
     "max_jobs": _COUNTED,
+    "local_cores": _COUNTED,
     "idle_timeout": _Row(_seconds, "seconds, for example 60"),
     "timeout_notice": _Row(_seconds, "seconds, for example 30"),
     "directory": _Row(_text, "a path that the nodes see too"),

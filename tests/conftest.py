@@ -26,6 +26,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -304,6 +305,7 @@ def _make_flaky(ground: Ground, seed: int, monkeypatch: pytest.MonkeyPatch) -> N
 def pytest_configure(config: pytest.Config) -> None:
     for variable in ("CLUSTERFUTURES_CONFIG", "CLUSTERFUTURES_SITE_CONFIG"):  # nobody's own settings
         os.environ[variable] = str(Path(tempfile.gettempdir(), f"no-configuration-{uuid.uuid4().hex}", "config.toml"))
+    os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="clusterfutures-tests-")  # nobody's own queue
     config.addinivalue_line("markers", "flaky_scheduler: the scheduler's commands fail one time in three")
     config.addinivalue_line("markers", "steady(reason): makes no sense where they do")
     config.addinivalue_line("markers", "on(*grounds): the grounds that a test is generated for")
@@ -368,6 +370,7 @@ def ground(
     with contextlib.ExitStack() as stack:
         made = _made(request, tmp_path, monkeypatch, stack)
         monkeypatch.setenv(MARK, made.mark)
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
         seed = _seed(request)
         if seed is not None:
             _make_flaky(made, seed, monkeypatch)
@@ -411,6 +414,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(os.environ["XDG_STATE_HOME"], ignore_errors=True)
     if _threads_reported & set(_threads()):
         sys.stdout.flush()
         sys.stderr.flush()

@@ -70,7 +70,7 @@ MAY_IMPORT = {
 }
 
 #: the only ones of the product that start processes
-MAY_START_PROCESSES = {"schedulers/command.py", "schedulers/local.py"}
+MAY_START_PROCESSES = {"schedulers/command.py", "schedulers/local.py", "schedulers/local_queue/minder.py"}
 
 #: in store/, the only ones to touch files; run.py creates, removes and reads logs
 MAY_TOUCH_FILES = {"store/files.py", "store/run.py"}

@@ -46,15 +46,10 @@ def _ended(directory: str) -> Iterator[Job]:
             continue
         try:
             job = Job.attach(entry.path)
-            if job.id and _is_over(job):
+            if job.id and (job.ended is not None or job.update().state.is_final):
                 yield job
         except (StoreError, SchedulerUnavailable, ValueError, KeyError, TypeError) as error:
             log.warning("%s is left alone: %s", entry.path, error)
-
-
-def _is_over(job: Job) -> bool:
-    """A job of another program on this machine is known by its own word alone."""
-    return job.ended is not None or (job.scheduler != "local" and job.update().state.is_final)
 
 
 def _agreed(jobs: list[Job]) -> bool:

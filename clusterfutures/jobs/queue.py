@@ -4,7 +4,7 @@
         .running .queued .completed .failed, [id], len, for ... in; wait; wait_to_submit
 
 However many Queues a program has, one command every few seconds answers for all of them.
-On this machine (``local``) the queue is that of this program.
+On this machine (``local``) they are the jobs of this user on this host, whichever program submitted them.
 """
 
 from __future__ import annotations

@@ -44,10 +44,13 @@ class Request:
         settings = config.load().options(profile)
         below = options.normalise({key: value for key, value in settings.items() if key not in config.SETTINGS})
         own = getattr(self._command, "__name__", "") if callable(self._command) else "job"
+        where = scheduler or settings.get("scheduler") or find_scheduler().name
+        if where == "local" and "local_cores" in settings:
+            below["local_cores"] = settings["local_cores"]
         return {
             "id": "",
             "name": name or own,
-            "scheduler": scheduler or settings.get("scheduler") or find_scheduler().name,
+            "scheduler": where,
             "resources": below | options.normalise(resources),
             "function": callable(self._command),
             "submitted": None,

@@ -42,12 +42,12 @@ _PAUSES = (0.05, 1.0)
 
 def adapter(name: str) -> Scheduler:
     """The one adapter of this program for the cluster that its environment names now."""
-    return _kept(name, by_name(name)().question_key())
+    return _kept(name, by_name(name, for_jobs=True)().question_key())
 
 
 @functools.cache
 def _kept(name: str, cluster: str) -> Scheduler:
-    return by_name(name)()
+    return by_name(name, for_jobs=True)()
 
 
 def oldest(scheduler: Scheduler, waited: float) -> float:
@@ -127,6 +127,8 @@ class Watch:
 
     def may_still_tell(self) -> bool:
         """True while the job is over for the scheduler and its last words may be under way."""
+        if adapter(self._scheduler).shows_files_at_once:
+            return False
         now = self._clock()
         if self._over_at is None:
             self._over_at = now

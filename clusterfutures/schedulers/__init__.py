@@ -23,13 +23,19 @@ _ADAPTERS = {
     "local": ("clusterfutures.schedulers.local", "LocalScheduler"),
 }
 
+#: where jobs that outlive the program go elsewhere than the workers of its executors
+_FOR_JOBS = {"local": ("clusterfutures.schedulers.local_queue.adapter", "LocalQueue")}
+
 NAMES = tuple(_ADAPTERS)
 
 
-def by_name(name: str) -> type[Scheduler]:
-    """The adapter called ``name``; OptionError when there is none."""
+def by_name(name: str, *, for_jobs: bool = False) -> type[Scheduler]:
+    """The adapter called ``name``, for workers of an executor or for jobs that outlive the program.
+
+    OptionError when there is none.
+    """
     try:
-        module, attribute = _ADAPTERS[name]
+        module, attribute = (_ADAPTERS | _FOR_JOBS if for_jobs else _ADAPTERS)[name]
     except KeyError:
         raise OptionError(f"there is no scheduler {name!r}: choose from {', '.join(NAMES)}") from None
     adapter: type[Scheduler] = getattr(importlib.import_module(module), attribute)

@@ -194,6 +194,8 @@ class Scheduler(ABC):
     #: True when a job sees the environment of the program that submitted it; where it does
     #: not, ``JobSpec.environment_file`` brings it there
     exports_environment: ClassVar[bool] = True
+    #: True when what a job has written is seen here by the time the scheduler says that it has ended
+    shows_files_at_once: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod

@@ -1,4 +1,4 @@
-"""The scheduler of one machine: jobs are subprocesses of this program.
+"""The scheduler of one machine for the workers of an executor: jobs are subprocesses of this program.
 
     submit() -> waiting --a place is free--> running (sh script) --exit--> ended
 
@@ -8,7 +8,8 @@ takes ``cores=`` (1 when it does not say) of the machine's.  A program that name
 ``max_workers`` gets them even beyond the cores, as from ``ProcessPoolExecutor``.
 
 It runs no commands and asks nobody, so ``states`` may be called often; places that have
-become free are filled by the same look.
+become free are filled by the same look.  Jobs that outlive the program, and may depend on each
+other, are those of ``local_queue``.
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ from clusterfutures.schedulers import script as scripts
 from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, QueuedJob, Scheduler
 from clusterfutures.schedulers.command import scrubbed_environment
 
-__all__ = ["LocalScheduler", "cores_here"]
+__all__ = ["PROLOGUE", "LocalScheduler", "cores_here"]
 
 #: between telling a job to end and making it, in seconds
 KILL_DELAY_SECONDS = 2.0
 
-_PROLOGUE = (
+#: what a script on this machine says first: what its environment says, or as run by hand
+PROLOGUE = (
     'export CLUSTERFUTURES_INDEX="${CLUSTERFUTURES_INDEX:-0}"',
     'export CLUSTERFUTURES_JOB_ID="${CLUSTERFUTURES_JOB_ID:-$$}"',
     "export CLUSTERFUTURES_ATTEMPT=0",
@@ -57,7 +59,6 @@ class _Job:
         self.process: subprocess.Popen[bytes] | None = None
         self.cancelled_at: float | None = None
         self.deadline: float | None = None
-        self.reason = ""
 
     def start(self) -> None:
         limit = self.spec.resources.get("time")
@@ -87,7 +88,7 @@ class _Job:
         host = os.uname().nodename
         if self.process is None:
             state = JobState.PENDING if self.cancelled_at is None else JobState.CANCELLED
-            return JobStatus(self.job_id, state, state.name, reason=self.reason)
+            return JobStatus(self.job_id, state, state.name)
         code = self.process.poll()
         if code is None:
             return JobStatus(self.job_id, JobState.RUNNING, "RUNNING", host=host)
@@ -126,9 +127,13 @@ class LocalScheduler(Scheduler):
         return True
 
     def script(self, spec: JobSpec, count: int) -> str:
-        return scripts.build(spec, directives=[], prologue=_PROLOGUE)
+        return scripts.build(spec, directives=[], prologue=PROLOGUE)
 
     def submit(self, spec: JobSpec, path: str, count: int) -> list[str]:
+        if spec.dependencies:
+            raise SubmitError(
+                message="a worker of an executor cannot depend on jobs", advice="submit() a job that does"
+            )
         cores = int(spec.resources.get("cores", 1))
         if cores > self._capacity:
             raise SubmitError(
@@ -214,28 +219,10 @@ class LocalScheduler(Scheduler):
                 job.signal(signal.SIGKILL)
         for job in self._jobs.values():
             if job.process is None and job.cancelled_at is None:
-                verdict = self._may_start(job)
-                if verdict is False:
-                    job.cancelled_at, job.reason = now, "a job that it depends on did not end as it had to"
-                if not verdict:
-                    continue
                 if job.cores > free:
                     return
                 job.start()
                 free -= job.cores
-
-    def _may_start(self, job: _Job) -> bool | None:
-        """True when its dependencies have come true, False when they cannot, None for not yet."""
-        verdicts: list[bool | None] = []
-        for wanted in job.spec.dependencies:
-            other = self._jobs.get(wanted.job_id)
-            state = JobState.GONE if other is None else other.status().state
-            if not state.is_final:
-                verdicts.append(None)
-            else:
-                ok = state is JobState.COMPLETED
-                verdicts.append({"ok": ok, "notok": not ok, "any": True}[wanted.kind])
-        return False if False in verdicts else None if None in verdicts else True
 
 
 def _private(path: str, flags: int) -> int:

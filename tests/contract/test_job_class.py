@@ -75,8 +75,8 @@ def test_what_cannot_be_run_is_refused(ground: Ground) -> None:
             Job(**given, **where(ground))
     with pytest.raises(OptionError, match="no id to depend on"):
         Job("true", dependencies=Job("true", **where(ground)), **where(ground))
-    job = Job("true", cores=10_000, **where(ground))
-    with pytest.raises(SubmitError, match="10000 cores"):
+    job = Job("true", dependencies="10000", **where(ground))
+    with pytest.raises(SubmitError, match="job 10000 is not in the queue of this machine"):
         job.submit()
     assert list((ground.work / "jobs").iterdir()) == []
     job.write()

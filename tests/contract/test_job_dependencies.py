@@ -15,7 +15,7 @@ from tests.conftest import Ground
 
 @pytest.fixture
 def scheduler(ground: Ground) -> Iterator[Scheduler]:
-    made = by_name({"torque": "pbs"}.get(ground.name, ground.name))()
+    made = by_name({"torque": "pbs"}.get(ground.name, ground.name), for_jobs=True)()
     yield made
     made.cancel([job.status.job_id for job in made.queue() if not job.status.state.is_final])
     made.close()

@@ -59,7 +59,6 @@ def test_cancel(start: Callable[..., Job]) -> None:
     assert job.wait(40).state in (JobState.CANCELLED, JobState.GONE)
 
 
-@pytest.mark.on("slurm", "pbs", "torque")
 def test_another_program_attaches(start: Callable[..., Job]) -> None:
     first = start(pow, [2, 10])
     second = start("echo done", dependencies=[first])

@@ -9,7 +9,6 @@ import pytest
 
 from clusterfutures import clean, clean_dir, submit
 from clusterfutures.jobs.job import Job
-from clusterfutures.schedulers.local import LocalScheduler
 
 
 @pytest.fixture
@@ -46,17 +45,6 @@ def test_only_jobs_of_ours_that_have_ended(base: Path, caplog: pytest.LogCapture
     finally:
         running.cancel()
         running.wait(30)
-
-
-def test_another_programs_running_job_is_left(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = submit("sleep 30", scheduler="local", directory=str(base))
-    try:
-        with monkeypatch.context() as other:
-            other.setattr("clusterfutures.jobs.watch.adapter", lambda name: LocalScheduler())
-            assert clean_dir(str(base), confirm=False) == []
-    finally:
-        job.cancel()
-        job.wait(30)
 
 
 def test_it_lists_and_asks(base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,158 @@
+"""The queue of this machine as one of the schedulers: what ``jobs/`` submits to.
+
+    submit() --> table, then the keeper is woken, or started
+    states(), queue() <-- table; where jobs are open and no keeper is awake, one is started
+
+Nothing is kept in the program: every question opens the table anew, so it may be asked from
+any thread, after a fork, and by any number of programs.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+from clusterfutures.errors import SubmitError
+from clusterfutures.schedulers import script as scripts
+from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, QueuedJob, Scheduler
+from clusterfutures.schedulers.command import scrubbed_environment
+from clusterfutures.schedulers.local import PROLOGUE, cores_here
+from clusterfutures.schedulers.local_queue.keeper import summon
+from clusterfutures.schedulers.local_queue.place import state_directory
+from clusterfutures.schedulers.local_queue.table import Row, Table
+
+__all__ = ["LocalQueue"]
+
+log = logging.getLogger("clusterfutures")
+
+
+class LocalQueue(Scheduler):
+    """Jobs of this machine that outlive the program.
+
+    The cores that it gives away are those of the machine, or what a job's ``local_cores`` says; the
+    last one to say so is right.  A job that asks for more gets all there are.
+    """
+
+    name: ClassVar[str] = "local"
+    poll_seconds: ClassVar[tuple[float, float]] = (0.05, 0.5)
+    gather_seconds: ClassVar[float] = 0.0
+    shows_files_at_once: ClassVar[bool] = True
+
+    @classmethod
+    def is_here(cls) -> bool:
+        return True
+
+    def script(self, spec: JobSpec, count: int) -> str:
+        return scripts.build(spec, directives=[], prologue=PROLOGUE)
+
+    def submit(self, spec: JobSpec, path: str, count: int) -> list[str]:
+        asked = int(spec.resources.get("cores", 1))
+        directory = state_directory()
+        with Table(directory) as table:
+            if (cores := spec.resources.get("local_cores")) is not None:
+                table.declare(cores)
+            there = table.declared() or cores_here()
+            if asked > there:
+                log.warning(
+                    "job %s asks for %d cores and gets %d: this machine gives away no more", spec.name, asked, there
+                )
+            try:
+                ids = table.add([_columns(spec, path, place, asked) for place in range(count)], spec.dependencies)
+            except KeyError as error:
+                raise SubmitError(
+                    message=f"job {error.args[0]} is not in the queue of this machine, so nothing can depend on it",
+                    advice="was it submitted to another scheduler or host, or did it end more than a week ago?",
+                ) from None
+        summon(directory)
+        return [str(job_id) for job_id in ids]
+
+    def find(self, name: str, count: int) -> list[str] | None:
+        return [str(row.id) for row in self._jobs("name = ?", [name])] or None
+
+    def states(self, job_ids: Iterable[str]) -> dict[str, JobStatus]:
+        wanted = list(job_ids)
+        numbers = json.dumps([int(job_id) for job_id in wanted if job_id.isdecimal()])
+        found = {str(row.id): _status(row) for row in self._jobs("id in (select value from json_each(?))", [numbers])}
+        return {job_id: found.get(job_id) or JobStatus(job_id, JobState.GONE) for job_id in wanted}
+
+    def queue(self) -> list[QueuedJob]:
+        host, owner = os.uname().nodename, str(os.getuid())
+        there = cores_here()
+        return [
+            QueuedJob(
+                _status(row),
+                name=row.name,
+                owner=owner,
+                nodes=(host,) if row.started is not None else (),
+                cores=row.given or min(row.cores, there),
+                memory=row.memory,
+                submitted=row.submitted,
+                started=row.started,
+                ended=row.ended,
+            )
+            for row in self._jobs()
+        ]
+
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        self._end(job_ids, "cancel")
+
+    def kill(self, job_ids: Sequence[str]) -> None:
+        self._end(job_ids, "kill")
+
+    def _end(self, job_ids: Sequence[str], how: str) -> None:
+        directory = state_directory()
+        with Table(directory) as table:
+            any_open = table.ask_to_end([int(job_id) for job_id in job_ids if job_id.isdecimal()], how)
+        if any_open:
+            summon(directory)
+
+    def _jobs(self, where: str = "1", values: Sequence[Any] = ()) -> list[Row]:
+        directory = state_directory()
+        with Table(directory) as table:
+            rows = table.jobs(where, values)
+            open_ones = table.has_open_jobs()
+        if open_ones:
+            summon(directory)
+        return rows
+
+
+def _columns(spec: JobSpec, path: str, place: int, cores: int) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "cores": cores,
+        "memory": spec.resources.get("memory"),
+        "time": spec.resources.get("time"),
+        "script": path,
+        "shell": scripts.interpreter(spec),
+        "log": spec.log_of(place),
+        "place": place,
+        "umask": _umask(),
+        "environment": json.dumps(scrubbed_environment()),
+        "submitted": time.time(),
+    }
+
+
+def _umask() -> int:
+    with open("/proc/self/status") as file:
+        found = re.search(r"^Umask:\s*([0-7]+)$", file.read(), re.MULTILINE)
+    return int(found[1], 8) if found else 0o077
+
+
+def _status(row: Row) -> JobStatus:
+    state = JobState.CANCELLED if row.state is JobState.PENDING and row.ending else row.state
+    host = os.uname().nodename if row.started is not None else ""
+    fewer = f"on {row.given} cores of the {row.cores} that it asked for" if row.given and row.given < row.cores else ""
+    return JobStatus(
+        str(row.id),
+        state,
+        state.name,
+        reason=row.reason or fewer,
+        exit_code=row.exit_code,
+        signal=row.signal,
+        host=host,
+    )
