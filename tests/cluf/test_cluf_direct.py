@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -116,3 +118,12 @@ def test_help_is_one_screen_and_completion_is_shell(user: User) -> None:
         assert "--resume" in (out := user.cluf(f"--completion={shell}")[0]) or "-l resume" in out
     done = subprocess.run(["bash", "-n"], input=user.cluf("--completion", "bash")[0], text=True, timeout=10)
     assert done.returncode == 0
+
+
+def test_memory_does_not_grow_with_the_arguments() -> None:
+    """Also that the benchmark works."""
+    script = Path(__file__).parents[2] / "benchmarks" / "cluf_direct.py"
+    done = subprocess.run([sys.executable, script, "200000", "1"], check=True, capture_output=True, text=True)
+    assert "200000 calls, 2 processes: " in done.stdout
+    small, large = map(float, re.findall(r"([0-9.]+) MB", done.stdout))
+    assert large < small + 5
