@@ -34,7 +34,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +224,9 @@ class StandInGround(Ground):
         return [*left, f"a defect of the stand-in: {defects}"] if defects else left
 
 
+#: starts a cluster for one test
+OwnSlurm = Callable[..., SlurmGround]
+
 _PREAMBLE = """\
 import os
 import clusterfutures
@@ -383,6 +386,35 @@ def ground(
             raise
         if left:
             made.raze()
+            pytest.fail("left behind:\n" + "\n".join(left), pytrace=False)
+
+
+@pytest.fixture
+def own_slurm(time_limit: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnSlurm]:
+    """Starts a cluster for one test, as a ground; looks for what is left, as ``ground`` does."""
+    if real_slurm.missing():
+        pytest.fail(real_slurm.INSTALL_HINT)
+    with contextlib.ExitStack() as clusters:
+        made: list[SlurmGround] = []
+
+        def start(**options: Any) -> SlurmGround:
+            cluster = clusters.enter_context(RealSlurm(**options))
+            made.append(SlurmGround(tmp_path, cluster, None))
+            for variable, value in {**cluster.environment, MARK: made[-1].mark}.items():
+                monkeypatch.setenv(variable, value)
+            monkeypatch.chdir(made[-1].work)
+            return made[-1]
+
+        try:
+            yield start
+            left = [line for ground in made for line in ground.close()]
+        except BaseException:
+            for ground in made:
+                ground.raze()
+            raise
+        if left:
+            for ground in made:
+                ground.raze()
             pytest.fail("left behind:\n" + "\n".join(left), pytrace=False)
 
 

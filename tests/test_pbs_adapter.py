@@ -9,6 +9,9 @@ import json
 import re
 import shlex
 import subprocess
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -351,6 +354,34 @@ def test_no_qsub_on_this_node(spec: JobSpec, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("PATH", "/not/here")
     with pytest.raises(SubmitError, match=r"no program 'qsub'.*may be submitted"):
         speaking(Pro()).submit(spec, "/d/x.sh", 1)
+
+
+@pytest.mark.parametrize(
+    ("program", "ask"),
+    [
+        ("qsub", lambda adapter, spec: adapter.submit(spec, "/d/x.sh", 1)),
+        ("qstat", lambda adapter, _spec: adapter.states(["1"])),
+        ("qselect", lambda adapter, _spec: adapter.find("run-1", 1)),
+        ("qdel", lambda adapter, _spec: adapter.cancel(["1"])),
+    ],
+)
+def test_when_it_has_to_hurry_no_command_takes_long(
+    spec: JobSpec, programs: Programs, program: str, ask: Callable[[PBSScheduler, JobSpec], object]
+) -> None:
+    """A command that hangs is given up, and not tried again; also one that was begun before."""
+    programs.answer(program, first="sleep 60")
+    adapter = speaking(Pro())
+    threading.Timer(0.1, adapter.hurry, [0.3]).start()
+    began = time.monotonic()
+    with pytest.raises(SchedulerUnavailable, match="did not answer within"):
+        ask(adapter, spec)
+    assert time.monotonic() - began < 3
+    assert len(programs.calls(program)) == 1
+
+
+def test_what_to_type_in_order_to_cancel() -> None:
+    assert speaking(Pro()).cancel_command(["7[0]", "8"]) == "qdel '7[0]' 8"
+    assert speaking(Pro()).cancel_by_name_command("run-1") == "qselect -N run-1 | xargs -r qdel"
 
 
 def test_a_submission_that_hangs(spec: JobSpec, programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:

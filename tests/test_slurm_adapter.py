@@ -6,6 +6,8 @@ import dataclasses
 import os
 import shlex
 import subprocess
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -266,6 +268,42 @@ def test_a_full_controller_may_let_us_in_at_the_last_moment(
     programs.answer("sbatch", first=SLEEPING)
     programs.answer("squeue", "9|0|9|PENDING|run-1\n9|1|9|PENDING|run-1\n")
     assert SlurmScheduler().submit(spec, "/d/x.sh", 2) == ["9_0", "9_1"]
+
+
+# --------------------------------------------------------------------- no patience left
+
+
+@pytest.mark.parametrize(
+    ("program", "ask"),
+    [
+        ("sbatch", lambda adapter, spec: adapter.submit(spec, "/d/x.sh", 1)),
+        ("squeue", lambda adapter, _spec: adapter.states(["1"])),
+        ("squeue", lambda adapter, _spec: adapter.find("run-1", 1)),
+        ("scontrol", lambda adapter, _spec: adapter.explain("1")),
+        ("scancel", lambda adapter, _spec: adapter.cancel(["1"])),
+    ],
+)
+def test_when_it_has_to_hurry_no_command_takes_long(
+    spec: JobSpec, programs: Programs, program: str, ask: Callable[[SlurmScheduler, JobSpec], object]
+) -> None:
+    """A command that hangs is given up, and not tried again; also one that was begun before."""
+    programs.answer(program, first="sleep 60")
+    adapter = SlurmScheduler()
+    threading.Timer(0.1, adapter.hurry, [0.3]).start()
+    began = time.monotonic()
+    with pytest.raises(SchedulerUnavailable, match="did not answer within"):
+        ask(adapter, spec)
+    assert time.monotonic() - began < 3
+    assert len(programs.calls(program)) == 1
+
+
+def test_what_to_type_in_order_to_cancel(programs: Programs) -> None:
+    adapter = SlurmScheduler()
+    assert adapter.cancel_command(["7_0", "7_1", "8"]) == "scancel 8 '7_[0-1]'"
+    assert adapter.cancel_by_name_command("run-1") == "scancel --name=run-1"
+    programs.answer("sbatch", "9;far\n")
+    adapter.submit(JobSpec("run-1", ["true"], "/d/log", "/d"), "/d/x.sh", 1)
+    assert adapter.cancel_command(["9"]) == "scancel -M far 9"
 
 
 # ---------------------------------------------------------------------------- finding

@@ -12,6 +12,7 @@ provision.py  which jobs are submitted for which resources
 surroundings.py  what those jobs find again of the program's surroundings
 kills.py      calls that are to be ended
 clerk.py      the thread that runs the scheduler's commands
+debts.py      jobs that the scheduler has still to cancel, and to find
 outcomes.py   records back to values and exceptions
 reruns.py     the ledger's calls that failed, for good or not  (pure)
 mapping.py    ``map``: chunks out, values in, in order

@@ -9,17 +9,23 @@ other programs (``Scheduler.recent_states``), at first after a second, then ever
 rarely (``schedulers/rhythm.py``); what a job wrote itself makes most of them unnecessary.  A
 submission without an answer is looked up by its unique name before it is tried again, or
 it would run twice.
+
+A scheduler that does not answer is asked again for minutes, for as long as somebody waits
+for what it would do.  When nobody does (``hurry``, ``stop``) it gets ``END_SECONDS`` more;
+jobs that could not be cancelled by then are named in the log (``debts.py``).
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
+from clusterfutures.client.debts import Debts
 from clusterfutures.client.inbox import Inbox
 from clusterfutures.errors import ArrayTooLarge, ClusterError, SchedulerUnavailable, SubmitError, SubmitLimitReached
 from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, Scheduler
@@ -35,6 +41,8 @@ FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 30.0
 #: how long an unreachable scheduler is asked again to cancel jobs, and how a job ended
 CANCEL_PATIENCE_SECONDS = 60.0
+#: and how long, once nobody waits for anything but the end
+END_SECONDS = 10.0
 EXPLAIN_PATIENCE_SECONDS = 15.0
 #: how long a job that says it is over may take to reach a final state
 SETTLE_SECONDS = 5.0
@@ -87,7 +95,9 @@ class Clerk:
         self._prepare = prepare
         self._watched: Callable[[], Sequence[str]] = list
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._stopping = threading.Event()
+        self._hurried = threading.Event()
+        self._ends_at = math.inf
+        self._debts = Debts(scheduler)
         self._kills = False
         self._array_limit: int | None = None
         self._warned = False
@@ -124,12 +134,19 @@ class Clerk:
         self._tasks.put(lambda: self._explain(worker, job_id))
 
     def stop(self) -> None:
-        """Carry out what has been asked for, then end the thread."""
+        """Carry out what has been asked for, but for submissions, then end the thread."""
+        self._hurry()
         self._tasks.put(None)
 
     def hurry(self) -> None:
-        """Stop waiting for a scheduler that does not answer."""
-        self._stopping.set()
+        """Nobody waits for jobs any more: submit none, and wait no longer for a scheduler that does not answer."""
+        if not self._hurried.is_set():
+            self._hurry()
+
+    def _hurry(self) -> None:
+        self._ends_at = time.monotonic() + END_SECONDS
+        self._scheduler.hurry(END_SECONDS)
+        self._hurried.set()
 
     # -- the thread -------------------------------------------------------------
 
@@ -138,6 +155,7 @@ class Clerk:
             while True:
                 task = self._next_task()
                 if task is None:
+                    self._carry_out(self._settle_debts)
                     return
                 self._carry_out(task)
         finally:
@@ -176,6 +194,8 @@ class Clerk:
             states, asked_at = self._scheduler.recent_states(job_ids, self._rhythm.max_age)
             complete = len(states) == len(set(job_ids))
             self._inbox.post(Seen(states, asked_at))
+            if self._debts.are_due(time.monotonic()):
+                self._cancel([])
         except ClusterError as error:
             logger.info("clusterfutures: the scheduler does not answer: %s", error)
         self._rhythm.answered(asked_at, time.monotonic(), complete)
@@ -190,21 +210,41 @@ class Clerk:
                 status = self._insist(lambda: self._scheduler.explain(job_id), patience)
             except ClusterError as error:
                 logger.info("clusterfutures: the scheduler cannot say how job %s ended: %s", job_id, error)
+                reason = f"and the scheduler gave no answer when it was asked how: {error}"
+                status = JobStatus(job_id, JobState.UNKNOWN, word="ended", reason=reason)
                 break
             if status is None or status.state.is_final or time.monotonic() > deadline:
                 break
             if status.state is JobState.PENDING:  # it had begun, so it has been requeued
                 break
-            if self._stopping.wait(0.25):
+            if self._hurried.wait(0.25):
                 break
         self._inbox.post(Explained(worker, status))
 
     def _cancel(self, job_ids: Sequence[str]) -> None:
+        """End jobs, and those that could not be ended before."""
+        self._debts.add(job_ids)
+        end = self._scheduler.kill if self._kills else self._scheduler.cancel
         try:
-            end = self._scheduler.kill if self._kills else self._scheduler.cancel
-            self._insist(lambda: end(job_ids), time.monotonic() + CANCEL_PATIENCE_SECONDS)
+            self._insist(lambda: end(self._debts.job_ids), time.monotonic() + CANCEL_PATIENCE_SECONDS)
         except ClusterError as error:
-            logger.warning("clusterfutures: could not cancel jobs %s: %s", ", ".join(job_ids), error)
+            self._debts.not_paid(error, time.monotonic())
+        else:
+            self._debts.paid()
+
+    def _settle_debts(self) -> None:
+        """At the end: what the scheduler would not do before."""
+        for name, count in list(self._debts.unanswered.items()):
+            try:
+                found = self._look_up(name, count, math.inf)
+            except ClusterError as error:
+                logger.info("clusterfutures: no answer about the jobs called %s: %s", name, error)
+                break
+            self._debts.answered(name)
+            self._debts.add(found or [])
+        if self._debts.job_ids:
+            self._cancel([])
+        self._debts.tell()
 
     # -- submitting -------------------------------------------------------------
 
@@ -212,7 +252,7 @@ class Clerk:
         """Submit ``count`` jobs in as few arrays as the site allows."""
         left = count
         try:
-            while left:
+            while left and not self._hurried.is_set():
                 taken = self._submit_some(pool, left)
                 if not taken:
                     break
@@ -267,12 +307,30 @@ class Clerk:
                 return self._scheduler.submit(spec, path, count)
             except SchedulerUnavailable as error:
                 logger.warning("clusterfutures: no answer to a submission, trying again: %s", error)
-                found = self._look_up(spec.name, count, deadline)
+                self._debts.unanswered[spec.name] = count
+                try:
+                    found = self._look_up(spec.name, count, deadline)
+                except SchedulerUnavailable as silence:
+                    raise self._gave_up(spec.name, silence) from error
+                self._debts.answered(spec.name)
                 if found is not None:
                     return found
-                if time.monotonic() > deadline or self._stopping.wait(pause):
-                    raise
+                if time.monotonic() > deadline or self._hurried.is_set():
+                    raise self._gave_up("", error) from error
+                self._rest(pause)
                 pause = min(LONGEST_RETRY_SECONDS, 2 * pause)
+
+    def _gave_up(self, name: str, error: SchedulerUnavailable) -> SchedulerUnavailable:
+        """What is said of calls that have no job; ``name``: of jobs that may be there all the same."""
+        perhaps = ""
+        if name:
+            command = self._scheduler.cancel_by_name_command(name)
+            perhaps = f"Nobody knows whether jobs called {name} were submitted; this ends them: {command}\n"
+        return SchedulerUnavailable(
+            message=f"no answer from the scheduler, though it was asked again for minutes: {error}\n{perhaps}"
+            "The call did not run: submit it again when the scheduler answers",
+            command=error.command,
+        )
 
     def _look_up(self, name: str, count: int, deadline: float) -> list[str] | None:
         """The jobs of a submission whose answer was lost; None when it did not happen."""
@@ -285,10 +343,18 @@ class Clerk:
     def _insist(self, ask: Callable[[], T], deadline: float) -> T:
         """Carry out what may be done twice, again and again until there is an answer."""
         pause = FIRST_RETRY_SECONDS
+        first: SchedulerUnavailable | None = None
         while True:
             try:
                 return ask()
-            except SchedulerUnavailable:
-                if time.monotonic() > deadline or self._stopping.wait(pause):
-                    raise
+            except SchedulerUnavailable as error:
+                first = first or error  # a later one may say no more than that there was no time left
+                if time.monotonic() + pause > min(deadline, self._ends_at):
+                    raise first from None
+                self._rest(pause)
                 pause = min(LONGEST_RETRY_SECONDS, 2 * pause)
+
+    def _rest(self, seconds: float) -> None:
+        """Before the next attempt; when somebody has said to hurry, not for long."""
+        if self._hurried.wait(seconds):
+            time.sleep(min(seconds, FIRST_RETRY_SECONDS))

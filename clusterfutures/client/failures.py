@@ -34,7 +34,8 @@ _ADVICE = {
     JobState.CANCELLED: "it was cancelled from outside (scancel, qdel, an administrator)",
     JobState.NODE_FAIL: "its node failed: submit the call again",
     JobState.PREEMPTED: "it was preempted: submit the call again, or choose another partition= or qos=",
-    JobState.GONE: "the scheduler does not know it any more, and it left no result",
+    JobState.GONE: "the scheduler does not know it any more, and it left no result: it may have been cancelled",
+    JobState.UNKNOWN: "ask the scheduler about it when it answers again, and submit the call again",
 }
 
 

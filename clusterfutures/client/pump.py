@@ -100,6 +100,8 @@ class Pump:
 
     def _something_comes(self) -> bool:
         """True while accepted work waits in the inbox, or a submission has no answer."""
+        if self._inbox.empty:
+            self._clerk.hurry()  # nobody waits for the jobs that are being asked for
         return not self._inbox.empty or any(pool.requested for pool in self._ledger.pools.values())
 
     def _turn(self) -> None:

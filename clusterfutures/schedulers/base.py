@@ -20,6 +20,7 @@ command answers all programs of a user on a host (``shared.py``).
 from __future__ import annotations
 
 import enum
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -196,6 +197,8 @@ class Scheduler(ABC):
     exports_environment: ClassVar[bool] = True
     #: True when what a job has written is seen here by the time the scheduler says that it has ended
     shows_files_at_once: ClassVar[bool] = False
+    #: when commands are given up, the one that runs now too (monotonic); see ``hurry``
+    gives_up_at: float = math.inf
 
     @classmethod
     @abstractmethod
@@ -276,6 +279,18 @@ class Scheduler(ABC):
     def kill(self, job_ids: Sequence[str]) -> None:
         """As ``cancel``, without the time to end by themselves, where the scheduler can do that."""
         self.cancel(job_ids)
+
+    def cancel_command(self, job_ids: Sequence[str]) -> str:
+        """What to type in order to end these jobs."""
+        return f"end jobs {' '.join(job_ids)}"
+
+    def cancel_by_name_command(self, name: str) -> str:
+        """What to type in order to end the jobs that were submitted as ``name``."""
+        return f"end the jobs called {name}"
+
+    def hurry(self, seconds: float) -> None:
+        """From now on answer within ``seconds``, or not at all.  May be called by any thread."""
+        self.gives_up_at = time.monotonic() + seconds
 
     def array_limit(self) -> int:
         """The most elements that one array may have here."""

@@ -8,6 +8,7 @@ other.  It raises ``SchedulerUnavailable`` when there is no result at all, becau
 program is not there or did not answer in time; in the latter case nobody knows whether
 the request was carried out (a controller that hangs does what it was asked when it wakes
 up).  So a question or a cancellation may be tried again here, a submission never is.
+Whoever waits for a command may run out of patience meanwhile: ``give_up_at``.
 
 ``scrubbed_environment`` is what those commands see of the caller's environment.  A
 program that runs inside a job carries that job's SLURM_*, PBS_* ... variables, which
@@ -17,6 +18,7 @@ would reach into the jobs it submits.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import shlex
@@ -24,7 +26,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from clusterfutures.errors import SchedulerUnavailable
@@ -36,6 +38,12 @@ log = logging.getLogger("clusterfutures")
 #: how long a killed process has to give back its pipes, in seconds
 _REAP_SECONDS = 5.0
 _FIRST_PAUSE = 0.5
+#: how often somebody who waits for a command looks whether to go on waiting, in seconds
+_GLANCE_SECONDS = 0.25
+
+
+def _never() -> float:
+    return math.inf
 
 
 class Result(NamedTuple):
@@ -66,6 +74,7 @@ def run(
     attempts: int = 1,
     transient: str | None = None,
     within: float = 60.0,
+    give_up_at: Callable[[], float] = _never,
 ) -> Result:
     """Run ``argv`` to its end and return what it answered.
 
@@ -74,40 +83,50 @@ def run(
     attempts: how often to try in all; more than 1 only for what may be done twice.
     transient: pattern of what a failure that may pass says; only such a one is tried again.
     within: seconds after which no further attempt is begun.
+    give_up_at: when there is to be an end (monotonic); asked again and again, for another
+        thread may bring it forward while the command runs.
     """
     environment = dict(scrubbed_environment() if env is None else env)
     last_start = time.monotonic() + within
     pause = _FIRST_PAUSE
-    for attempt in range(1, attempts + 1):
-        may_retry = attempt < attempts and time.monotonic() + pause < last_start
+    left = attempts
+
+    def may_retry() -> bool:
+        return left > 0 and time.monotonic() + pause < min(last_start, give_up_at())
+
+    while True:
+        left -= 1
         try:
-            result = _once(argv, timeout, environment, cwd)
+            result = _once(argv, timeout, environment, cwd, give_up_at)
         except subprocess.TimeoutExpired as late:
-            if not may_retry:
-                raise _no_answer(argv, timeout, late) from None
-            log.info("%s did not answer within %g s, trying again", argv[0], timeout)
+            if not may_retry():
+                raise _no_answer(argv, late) from None
+            log.info("%s did not answer within %.3g s, trying again", argv[0], late.timeout)
         else:
             passing = result.returncode != 0 and transient is not None and re.search(transient, result.said)
-            if not (passing and may_retry):
+            if not (passing and may_retry()):
                 return result
             log.info("%s failed, trying again in %g s: %s", argv[0], pause, result.said)
         time.sleep(pause)
         pause *= 2
-    raise AssertionError("attempts must be at least 1")
 
 
-def _no_answer(argv: Sequence[str], timeout: float, late: subprocess.TimeoutExpired) -> SchedulerUnavailable:
+def _no_answer(argv: Sequence[str], late: subprocess.TimeoutExpired) -> SchedulerUnavailable:
     said = "\n".join(_text(part).strip() for part in (late.stderr, late.output) if part)
     so_far = f"; until then it said: {said}" if said else ""
     return SchedulerUnavailable(
-        message=f"{argv[0]} did not answer within {timeout:g} s{so_far}",
+        message=f"{argv[0]} did not answer within {round(late.timeout, 1):g} s{so_far}",
         command=shlex.join(argv),
     )
 
 
-def _once(argv: Sequence[str], timeout: float, env: Mapping[str, str], cwd: str | None) -> Result:
+def _once(
+    argv: Sequence[str], timeout: float, env: Mapping[str, str], cwd: str | None, give_up_at: Callable[[], float]
+) -> Result:
     """Run once.  Raises TimeoutExpired (with the output so far) or SchedulerUnavailable."""
     began = time.monotonic()
+    if began >= give_up_at():
+        raise SchedulerUnavailable(message=f"{argv[0]} was not run: there is no time left", command=shlex.join(argv))
     try:
         # A process group of its own: a Ctrl-C at the terminal must not cut a submission in
         # two, and a time-out must reach the children of a site's wrapper script as well.
@@ -120,10 +139,11 @@ def _once(argv: Sequence[str], timeout: float, env: Mapping[str, str], cwd: str 
     except OSError as error:
         raise SchedulerUnavailable(message=f"{argv[0]} cannot be started: {error}", command=shlex.join(argv)) from None
     try:
-        out, err = process.communicate(timeout=timeout)
+        out, err = _await(process, lambda: min(began + timeout, give_up_at()))
     except subprocess.TimeoutExpired:
+        seconds = time.monotonic() - began
         out, err = _kill(process)
-        raise subprocess.TimeoutExpired(list(argv), timeout, output=out, stderr=err) from None
+        raise subprocess.TimeoutExpired(list(argv), seconds, output=out, stderr=err) from None
     except BaseException:
         _kill(process)
         raise
@@ -131,6 +151,17 @@ def _once(argv: Sequence[str], timeout: float, env: Mapping[str, str], cwd: str 
     seconds = time.monotonic() - began
     log.debug("%s -> %d in %.3f s %s", result.command, result.returncode, seconds, result.stderr.strip())
     return result
+
+
+def _await(process: subprocess.Popen[bytes], until: Callable[[], float]) -> tuple[bytes, bytes]:
+    """All that it prints; TimeoutExpired when it has not ended in time."""
+    while True:
+        left = max(0.0, until() - time.monotonic())
+        try:
+            return process.communicate(timeout=min(left, _GLANCE_SECONDS))
+        except subprocess.TimeoutExpired:
+            if left <= _GLANCE_SECONDS:
+                raise
 
 
 def _missing(program: str, env: Mapping[str, str], cwd: str | None, error: FileNotFoundError) -> str:

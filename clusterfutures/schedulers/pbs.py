@@ -73,7 +73,7 @@ class PBSScheduler(Scheduler):
         if self._dialect is None:
             said = []
             for program in ("qstat", "qsub"):
-                result = _ask([program, "--version"])
+                result = self._ask([program, "--version"])
                 self._dialect = dialect_of(result.said, os.environ)
                 if self._dialect is not None:
                     return self._dialect
@@ -141,7 +141,7 @@ class PBSScheduler(Scheduler):
         arguments = [word for words in self._directives(spec, count) for word in words]
         argv = ["qsub", *arguments, path]
         try:
-            result = run(argv, timeout=_SUBMIT_SECONDS, env=scrubbed_environment())
+            result = run(argv, timeout=_SUBMIT_SECONDS, env=scrubbed_environment(), give_up_at=lambda: self.gives_up_at)
         except SchedulerUnavailable as error:
             if shutil.which("qsub") is None:
                 raise SubmitError(message=error.message, command=shlex.join(argv)) from None
@@ -157,10 +157,10 @@ class PBSScheduler(Scheduler):
 
     def find(self, name: str, count: int) -> list[str] | None:
         wanted = self.dialect.job_name(name)
-        result = _ask(self.dialect.search(wanted, history=self._history))
+        result = self._ask(self.dialect.search(wanted, history=self._history))
         if parse.HISTORY_IS_OFF in result.said and self._history:
             self._history = False
-            result = _ask(self.dialect.search(wanted, history=False))
+            result = self._ask(self.dialect.search(wanted, history=False))
         if result.returncode != 0:
             raise SchedulerUnavailable(message=result.said or f"{result.argv[0]} failed", command=result.command)
         found = self.dialect.found(result.stdout, wanted)
@@ -206,12 +206,12 @@ class PBSScheduler(Scheduler):
     def _qstat(self, job_ids: Sequence[str], *, plain: bool = False) -> Result:
         """One qstat.  Its exit code is that of the last error: jobs that are known are
         printed all the same."""
-        result = _ask(self.dialect.question(job_ids, history=self._history, plain=plain))
+        result = self._ask(self.dialect.question(job_ids, history=self._history, plain=plain))
         if self._history and parse.HISTORY_IS_OFF in result.said:
             # with -x such a site answers nothing, not even for jobs that run, and status 0
             log.info("this PBS keeps no history: a job that has ended is known by what it wrote alone")
             self._history = False
-            result = _ask(self.dialect.question(job_ids, history=False, plain=plain))
+            result = self._ask(self.dialect.question(job_ids, history=False, plain=plain))
         if result.returncode not in (0, _UNKNOWN_JOB, _FINISHED):
             raise SchedulerUnavailable(message=result.said or "qstat failed", command=result.command)
         return result
@@ -224,7 +224,7 @@ class PBSScheduler(Scheduler):
     def _ask_array_limit(self) -> int:
         for argv in self.dialect.limit_commands:
             try:
-                result = _ask(argv)
+                result = self._ask(argv)
             except SchedulerUnavailable as error:
                 log.debug("no limit of arrays from %s: %s", argv[0], error)
                 continue
@@ -239,14 +239,22 @@ class PBSScheduler(Scheduler):
     def cancel(self, job_ids: Sequence[str]) -> None:
         # Never a whole array as "25[]", nor -x: both lose how its elements have ended.
         for start in range(0, len(job_ids), _IDS_PER_COMMAND):
-            result = _ask(["qdel", *job_ids[start : start + _IDS_PER_COMMAND]])
+            result = self._ask(["qdel", *job_ids[start : start + _IDS_PER_COMMAND]])
             if result.returncode not in _NOTHING_TO_DELETE:
                 raise SchedulerUnavailable(message=result.said or "qdel failed", command=result.command)
 
+    def cancel_command(self, job_ids: Sequence[str]) -> str:
+        return shlex.join(["qdel", *job_ids])
 
-def _ask(argv: Sequence[str]) -> Result:
-    """Run a command that may be run twice."""
-    return run(argv, timeout=_ASK_SECONDS, env=scrubbed_environment(), attempts=3, transient=parse.TRANSIENT)
+    def cancel_by_name_command(self, name: str) -> str:
+        return f"qselect -N {shlex.quote(self.dialect.job_name(name))} | xargs -r qdel"
+
+    def _ask(self, argv: Sequence[str]) -> Result:
+        """Run a command that may be run twice."""
+        return run(
+            argv, timeout=_ASK_SECONDS, env=scrubbed_environment(), attempts=3, transient=parse.TRANSIENT,
+            give_up_at=lambda: self.gives_up_at,
+        )  # fmt: skip
 
 
 def _in_directive(word: str) -> str:

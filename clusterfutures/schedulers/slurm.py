@@ -84,7 +84,7 @@ class SlurmScheduler(Scheduler):
         arguments = [word for words in _directives(spec, count) for word in words]
         argv = ["sbatch", "--parsable", *arguments, path]
         try:
-            result = run(argv, timeout=_SUBMIT_SECONDS, env=scrubbed_environment())
+            result = run(argv, timeout=_SUBMIT_SECONDS, env=scrubbed_environment(), give_up_at=lambda: self.gives_up_at)
         except SchedulerUnavailable as error:
             if shutil.which("sbatch") is None:
                 raise SubmitError(message=error.message, command=shlex.join(argv)) from None
@@ -169,7 +169,7 @@ class SlurmScheduler(Scheduler):
             return None
         argv = ["sacct", "-n", "-P", "-j", job_id, "-o", "JobID,State,ExitCode,NodeList"]
         try:
-            result = run(argv, timeout=_ASK_SECONDS, env=self._environment())
+            result = run(argv, timeout=_ASK_SECONDS, env=self._environment(), give_up_at=lambda: self.gives_up_at)
         except SchedulerUnavailable as error:
             log.info("sacct is of no use: %s", error)
             self._has_accounting = shutil.which("sacct") is not None
@@ -199,6 +199,15 @@ class SlurmScheduler(Scheduler):
         self._scancel(["scancel", "--signal=KILL", "--full"], job_ids)  # concerns running jobs only
         self.cancel(job_ids)
 
+    def cancel_command(self, job_ids: Sequence[str]) -> str:
+        return shlex.join(["scancel", *self._where(), *parse.compress(job_ids)])
+
+    def cancel_by_name_command(self, name: str) -> str:
+        return shlex.join(["scancel", *self._where(), f"--name={name}"])
+
+    def _where(self) -> list[str]:
+        return ["-M", self._cluster] if self._cluster else []
+
     def _scancel(self, command: Sequence[str], job_ids: Sequence[str]) -> None:
         words = parse.compress(job_ids)
         for start in range(0, len(words), _IDS_PER_COMMAND):
@@ -211,7 +220,10 @@ class SlurmScheduler(Scheduler):
 
     def _ask(self, argv: Sequence[str]) -> Result:
         """Run a command that may be run twice."""
-        return run(argv, timeout=_ASK_SECONDS, env=self._environment(), attempts=3, transient=parse.TRANSIENT)
+        return run(
+            argv, timeout=_ASK_SECONDS, env=self._environment(), attempts=3, transient=parse.TRANSIENT,
+            give_up_at=lambda: self.gives_up_at,
+        )  # fmt: skip
 
     def _environment(self) -> dict[str, str]:
         """For questions; a submission hands its environment on to the job."""

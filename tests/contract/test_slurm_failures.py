@@ -1,4 +1,4 @@
-"""What only a real Slurm does to jobs: limits, lost nodes, requeues, a controller that is away.
+"""What only a real Slurm does to jobs: limits, lost nodes, requeues.
 
 Tests that stop daemons or need another configuration have a cluster of their own
 (``own_slurm``), the others share the session's.  Slow deaths share one test, in which
@@ -8,27 +8,21 @@ they happen at the same time.
 from __future__ import annotations
 
 import concurrent.futures as cf
-import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import contract_tasks as tasks
 import pytest
-from conftest import MARK, SlurmGround
+from conftest import OwnSlurm, SlurmGround
 from contract_tasks import wait_until
 
 from clusterfutures.errors import JobFailed, WorkerDied
 from clusterfutures.executors import ClusterExecutor
 from clusterfutures.futures import ClusterFuture
 from clusterfutures.schedulers.slurm import SlurmScheduler
-from clusterfutures.testing import real_slurm
-from clusterfutures.testing.real_slurm import RealSlurm
-
-OwnSlurm = Callable[..., SlurmGround]
 
 #: memory is given out, and looked at each second; a node that is silent is given up soon
 WATCHFUL = """\
@@ -36,39 +30,8 @@ SelectTypeParameters=CR_Core_Memory
 JobAcctGatherParams=OverMemoryKill
 JobAcctGatherFrequency=1
 SlurmdTimeout=5"""
-#: how long the controller is away
-AWAY = 10.0
 #: how often the controller looks at time limits, with some room
 TIME_LIMIT_LOOK = 45.0
-
-
-@pytest.fixture
-def own_slurm(time_limit: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnSlurm]:
-    """Starts a cluster for one test, as a ground; looks for what is left, as ``ground`` does."""
-    if real_slurm.missing():
-        pytest.fail(real_slurm.INSTALL_HINT)
-    with contextlib.ExitStack() as clusters:
-        made: list[SlurmGround] = []
-
-        def start(**options: Any) -> SlurmGround:
-            cluster = clusters.enter_context(RealSlurm(**options))
-            made.append(SlurmGround(tmp_path, cluster, None))
-            for variable, value in {**cluster.environment, MARK: made[-1].mark}.items():
-                monkeypatch.setenv(variable, value)
-            monkeypatch.chdir(made[-1].work)
-            return made[-1]
-
-        try:
-            yield start
-            left = [line for ground in made for line in ground.close()]
-        except BaseException:
-            for ground in made:
-                ground.raze()
-            raise
-        if left:
-            for ground in made:
-                ground.raze()
-            pytest.fail("left behind:\n" + "\n".join(left), pytrace=False)
 
 
 def _blocked(ex: ClusterExecutor, path: Path) -> tuple[ClusterFuture[Any], str]:
@@ -167,45 +130,6 @@ def test_a_requeued_job_that_is_back_at_once(ground: SlurmGround) -> None:
             time.sleep(1)  # and looks for work
         assert ex.submit(tasks.double, 1).result(20) == 2
     wait_until(lambda: not ground.jobs(), "nothing is left in the queue", 5)
-
-
-# -- a controller that is away ----------------------------------------------------------
-
-
-def _once(directory: str, number: int) -> int:
-    """Raises when it is run a second time."""
-    with open(f"{directory}/ran-{number}", "x"):
-        time.sleep(0.05)
-    return number
-
-
-@contextlib.contextmanager
-def _without_controller(ground: SlurmGround) -> Iterator[None]:
-    """The controller is away while the block runs, and for ``AWAY`` seconds at least."""
-    ground.slurm.stop_controller()
-    back = time.monotonic() + AWAY
-    try:
-        yield
-        time.sleep(max(0.0, back - time.monotonic()))
-    finally:
-        ground.slurm.start_controller()
-
-
-def test_the_controller_is_away(own_slurm: OwnSlurm, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Running work goes on, a submission is tried again, and nothing runs twice."""
-    ground = own_slurm()
-    caplog.set_level(logging.WARNING, "clusterfutures")
-    with ground.executor(idle_timeout=40.0) as ex, ground.executor() as fresh:
-        future, _ = _blocked(ex, tmp_path / "call")
-        with _without_controller(ground):
-            elsewhere = [fresh.submit(_once, str(tmp_path), number) for number in range(20)]
-            tasks.touch(f"{tmp_path}/call-release")
-            assert future.result(5) == "call"
-            assert list(ex.map(_once, [str(tmp_path)] * 20, range(20, 40), timeout=5)) == list(range(20, 40))
-            wait_until(lambda: "trying again" in caplog.text, "the submission is given no answer", 15)
-            assert not any(other.done() for other in elsewhere)
-        assert [other.result(30) for other in elsewhere] == list(range(20))
-        assert list(ex.map(_once, [str(tmp_path)] * 5, range(40, 45), timeout=5)) == list(range(40, 45))
 
 
 # -- limits of the site -----------------------------------------------------------------

@@ -1,0 +1,270 @@
+"""The clerk and a scheduler that does not answer: what is tried again, for how long, and what is told at the end."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from clusterfutures.client import clerk as clerks
+from clusterfutures.client.clerk import Clerk, Explained, Refused, Submitted
+from clusterfutures.client.inbox import Inbox
+from clusterfutures.errors import SchedulerUnavailable, SubmitLimitReached
+from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, QueuedJob, Scheduler
+
+SPEC = JobSpec("name", ["true"], "/log", "/")
+
+
+class Scripted(Scheduler):
+    """Answers, says nothing (``silent`` names the commands), or takes until it is given up."""
+
+    name = "scripted"
+
+    def __init__(self) -> None:
+        self.silent: set[str] = set()
+        self.hanging: set[str] = set()
+        self.called: list[str] = []
+        self.cancelled: list[str] = []
+        self.submitted: list[str] = []
+        self.full = False
+
+    def _answer(self, command: str) -> None:
+        self.called.append(command)
+        while command in self.hanging and time.monotonic() < self.gives_up_at:
+            time.sleep(0.01)
+        if command in self.silent | self.hanging:
+            raise SchedulerUnavailable(message=f"{command}: connection refused", command=command)
+
+    @classmethod
+    def is_here(cls) -> bool:
+        return True
+
+    def script(self, spec: JobSpec, count: int) -> str:
+        raise NotImplementedError
+
+    def submit(self, spec: JobSpec, path: str, count: int) -> list[str]:
+        if self.full:
+            raise SubmitLimitReached(message="no more", command="submit", advice="later")
+        self._answer("submit")
+        self.submitted = [f"1_{index}" for index in range(count)]
+        return self.submitted
+
+    def find(self, name: str, count: int) -> list[str] | None:
+        self._answer("find")
+        return self.submitted or None
+
+    def states(self, job_ids: Iterable[str]) -> dict[str, JobStatus]:
+        self._answer("states")
+        return {job_id: JobStatus(job_id, JobState.RUNNING) for job_id in job_ids}
+
+    def explain(self, job_id: str) -> JobStatus | None:
+        self._answer("explain")
+        return None
+
+    def queue(self) -> list[QueuedJob]:
+        raise NotImplementedError
+
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        self._answer("cancel")
+        self.cancelled += job_ids
+
+
+class Desk:
+    """A clerk at work, and what it told."""
+
+    def __init__(self, scheduler: Scripted) -> None:
+        self.scheduler = scheduler
+        self.inbox = Inbox()
+        self.told: list[Any] = []
+        self.clerk = Clerk(scheduler, self.inbox, lambda _pool, _count: ("0001", SPEC, "/script"))
+        self.clerk.thread.start()
+
+    def answer(self, kind: type, limit: float = 5.0) -> Any:
+        """The next thing of this kind that the clerk tells."""
+        deadline = time.monotonic() + limit
+        while time.monotonic() < deadline:
+            self.told += self.inbox.take(0.05)
+            for item in self.told:
+                if isinstance(item, kind):
+                    self.told.remove(item)
+                    return item
+        raise AssertionError(f"no {kind.__name__} within {limit} s, but {self.told}")
+
+    def until(self, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 5.0
+        while not condition():
+            assert time.monotonic() < deadline, "not within 5 s"
+            time.sleep(0.005)
+
+    def end(self, limit: float) -> float:
+        """Stop it; how long that took."""
+        began = time.monotonic()
+        self.clerk.stop()
+        self.clerk.thread.join(limit)
+        assert not self.clerk.thread.is_alive(), f"not over after {limit} s"
+        return time.monotonic() - began
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Desk]:
+    for name, seconds in {"FIRST_RETRY_SECONDS": 0.02, "LONGEST_RETRY_SECONDS": 0.05, "END_SECONDS": 0.3}.items():
+        monkeypatch.setattr(clerks, name, seconds)
+    caplog.set_level(logging.INFO, "clusterfutures")
+    desk = Desk(Scripted())
+    yield desk
+    desk.scheduler.silent.clear()
+    desk.scheduler.hanging.clear()
+    desk.end(5)
+
+
+def farewells(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if "before the end" in record.getMessage()]
+
+
+# -- the end, while nobody answers -------------------------------------------------------
+
+
+def test_jobs_that_cannot_be_cancelled_are_named_in_one_line(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    desk.scheduler.silent = {"cancel"}
+    desk.clerk.cancel(["1_0", "1_1"])
+    desk.clerk.cancel(["7"])
+    assert desk.end(2) < 1
+    (line,) = farewells(caplog)
+    for text in ("1_0, 1_1, 7", "could not be cancelled", "end jobs 1_0 1_1 7", "connection refused"):
+        assert text in line
+    assert [record.levelname for record in caplog.records].count("WARNING") == 1
+
+
+def test_a_submission_without_an_answer_is_named_too(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    desk.scheduler.silent = {"submit", "find"}
+    desk.clerk.submit("0", 1)
+    desk.until(lambda: "find" in desk.scheduler.called)
+    assert desk.end(2) < 1
+    (line,) = farewells(caplog)
+    assert "whether jobs called name were submitted" in line
+    assert "end the jobs called name" in line
+
+
+def test_one_whose_jobs_are_found_at_the_end_is_cancelled(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    desk.scheduler.silent = {"submit", "find"}
+    desk.clerk.submit("0", 2)
+    desk.until(lambda: "find" in desk.scheduler.called)
+    desk.scheduler.submitted = ["1_0", "1_1"]
+    desk.clerk.hurry()
+    assert isinstance(desk.answer(Refused).error, SchedulerUnavailable)
+    desk.scheduler.silent.clear()
+    desk.end(2)
+    assert desk.scheduler.cancelled == ["1_0", "1_1"]
+    assert not farewells(caplog)
+
+
+@pytest.mark.parametrize("command", ["submit", "find", "states", "explain", "cancel"])
+def test_a_command_that_hangs_does_not_hold_up_the_end(desk: Desk, command: str) -> None:
+    desk.scheduler.hanging = {command}
+    desk.scheduler.silent = {"submit"} if command == "find" else set()
+    for act in (
+        lambda: desk.clerk.submit("0", 1),
+        lambda: desk.clerk.explain("worker", "1"),
+        lambda: desk.clerk.cancel(["1"]),
+        desk.clerk.look_soon,
+    ):
+        act()
+    desk.clerk.watch(lambda: ["1"])
+    desk.until(lambda: command in desk.scheduler.called)
+    assert desk.end(2) < 1
+
+
+def test_what_is_asked_for_before_the_end_is_done_when_the_scheduler_answers(desk: Desk) -> None:
+    desk.scheduler.silent = {"cancel"}
+    desk.clerk.cancel(["1"])
+    desk.until(lambda: "cancel" in desk.scheduler.called)
+    desk.clerk.stop()
+    desk.scheduler.silent.clear()
+    desk.clerk.thread.join(5)
+    assert desk.scheduler.cancelled == ["1"]
+
+
+def test_no_jobs_are_submitted_when_nobody_waits_for_them(desk: Desk) -> None:
+    desk.clerk.hurry()
+    desk.clerk.submit("0", 3)
+    assert desk.answer(Refused) == Refused("0", 3, None)
+    assert "submit" not in desk.scheduler.called
+
+
+# -- while somebody waits ----------------------------------------------------------------
+
+
+def test_a_cancellation_that_failed_is_repeated_when_the_scheduler_answers(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clerks, "CANCEL_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("clusterfutures.client.debts.AGAIN_SECONDS", 0.0)
+    desk.scheduler.silent = {"cancel"}
+    desk.clerk.cancel(["1"])
+    desk.until(lambda: "cancel" in desk.scheduler.called)
+    desk.scheduler.silent.clear()
+    desk.clerk.watch(lambda: ["2"])
+    desk.clerk.look_soon()
+    desk.until(lambda: desk.scheduler.cancelled == ["1"])
+    desk.clerk.look_soon()
+    desk.end(5)
+    assert desk.scheduler.cancelled == ["1"], "once"
+
+
+def test_a_submission_is_tried_until_there_is_an_answer(desk: Desk) -> None:
+    desk.scheduler.silent = {"submit", "find"}
+    desk.clerk.submit("0", 1)
+    desk.until(lambda: desk.scheduler.called.count("find") > 3)
+    assert desk.scheduler.called.count("submit") == 1, "not again before it is known that there are no jobs"
+    desk.scheduler.silent = {"submit"}
+    desk.until(lambda: desk.scheduler.called.count("submit") > 3)
+    desk.scheduler.silent = set()
+    assert desk.answer(Submitted).job_ids == ["1_0"]
+
+
+@pytest.mark.parametrize("silent", [{"submit"}, {"submit", "find"}])
+def test_after_minutes_it_is_given_up_and_the_error_says_all(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, silent: set[str]
+) -> None:
+    monkeypatch.setattr(clerks, "PATIENCE_SECONDS", 0.1)
+    desk.scheduler.silent = silent
+    desk.clerk.submit("0", 1)
+    error = desk.answer(Refused).error
+    assert isinstance(error, SchedulerUnavailable)
+    for text in ("connection refused", "asked again for minutes", "submit it again"):
+        assert text in str(error)
+    assert ("end the jobs called name" in str(error)) == ("find" in silent)
+
+
+def test_how_a_job_ended_when_the_scheduler_does_not_answer(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clerks, "EXPLAIN_PATIENCE_SECONDS", 0.1)
+    desk.scheduler.silent = {"explain"}
+    desk.clerk.explain("worker", "1")
+    status = desk.answer(Explained).status
+    assert status.state is JobState.UNKNOWN
+    assert "connection refused" in status.reason
+
+
+def test_a_submit_limit_is_told_once(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    desk.scheduler.full = True
+    for _ in range(3):
+        desk.clerk.submit("0", 4)
+        assert desk.answer(Refused) == Refused("0", 4, None)
+    desk.scheduler.full = False
+    desk.clerk.submit("0", 4)
+    assert len(desk.answer(Submitted).job_ids) == 4
+    assert sum("submit limit" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_hurry_reaches_a_clerk_that_rests(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clerks, "FIRST_RETRY_SECONDS", 30.0)
+    desk.scheduler.silent = {"submit"}
+    desk.clerk.submit("0", 1)
+    desk.until(lambda: "find" in desk.scheduler.called)
+    monkeypatch.setattr(clerks, "FIRST_RETRY_SECONDS", 0.02)
+    threading.Timer(0.05, desk.clerk.hurry).start()
+    assert isinstance(desk.answer(Refused, 2).error, SchedulerUnavailable)
