@@ -43,10 +43,13 @@ _HOME = {
     "Queue": "jobs.queue",
     "clean": "jobs.cleaning",
     "clean_dir": "jobs.cleaning",
-    "option_help": "schedulers.options",
-    "option_table": "schedulers.options",
+    "option_help": "keywords",
+    "option_table": "keywords",
     "remaining_time": "node.limit",
+    "make_job_file": "jobs.scripts",
     "submit": "jobs.job",
+    "submit_array": "jobs.array",
+    "submit_file": "jobs.scripts",
     "RunInfo": "left_runs",
     "remove_run": "left_runs",
     "runs": "left_runs",
@@ -80,10 +83,13 @@ __all__ = [
     "WorkerDied",
     "clean",
     "clean_dir",
+    "make_job_file",
     "option_help",
     "option_table",
     "remaining_time",
     "submit",
+    "submit_array",
+    "submit_file",
     "remove_run",
     "runs",
 ]
@@ -108,13 +114,15 @@ if TYPE_CHECKING:
     from clusterfutures.executors import ClusterExecutor, LocalExecutor, PBSExecutor, SlurmExecutor
     from clusterfutures.futures import ClusterFuture, Usage
     from clusterfutures.iterable_queue import IterableQueue
+    from clusterfutures.jobs.array import submit_array
     from clusterfutures.jobs.cleaning import clean, clean_dir
     from clusterfutures.jobs.job import Job, submit
     from clusterfutures.jobs.queue import Queue
+    from clusterfutures.jobs.scripts import make_job_file, submit_file
+    from clusterfutures.keywords import option_help, option_table
     from clusterfutures.left_runs import RunInfo, remove_run, runs
     from clusterfutures.node.limit import remaining_time
     from clusterfutures.schedulers.base import JobState
-    from clusterfutures.schedulers.options import option_help, option_table
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,7 @@
     inherits = "other"         # instead of default
 
 The keys are those of an executor and its resources, with the same synonyms, types and units
-(``SETTINGS``, ``schedulers.options.OPTIONS``).  A key or value that is wrong raises
+(``keywords.KEYWORDS``, ``schedulers.options.OPTIONS``).  A key or value that is wrong raises
 OptionError, with file, line and the nearest right name.
 
 For whoever builds on it: ``load()`` reads all layers once; ``Configuration.options(profile)``
@@ -26,13 +26,13 @@ is what an executor, job or command starts from, before what it was told itself;
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from clusterfutures import config_file, retries
+from clusterfutures import config_file, keywords
 from clusterfutures.errors import OptionError
-from clusterfutures.schedulers import NAMES, options
+from clusterfutures.schedulers import options
 
 __all__ = [
     "SETTINGS", "Configuration", "Setting", "delete_profile", "get_option", "get_profile", "get_profiles", "load",
@@ -45,93 +45,16 @@ _NO_SETTINGS = frozenset({"INDEX", "JOB_ID", "JOB_END", "ATTEMPT", "PROFILE", "C
 _INHERITS = "inherits"
 
 
-# --------------------------------------------------------------- settings of executors
-
-
-def _count(value: Any) -> int:
-    return int(options.COUNT.read(value))
-
-
-def _seconds(value: Any) -> float:
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        raise ValueError("it is no number of seconds") from None
-    if isinstance(value, bool) or not 0 <= seconds < float("inf"):
-        raise ValueError("it is no number of seconds")
-    return seconds
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip() or "\0" in value or "\n" in value:
-        raise ValueError("it is not one line of text")
-    return value
-
-
-def _texts(value: Any) -> str | list[str]:
-    if isinstance(value, str):
-        return value
-    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise ValueError("it is neither text nor a list of texts")
-    return list(value)
-
-
-def _truth(value: Any) -> bool:
-    return bool(options.FLAG.read(value))
-
-
-def _scheduler(value: Any) -> str:
-    if value not in NAMES:
-        raise ValueError("there is no such scheduler")
-    return str(value)
-
-
-def _variables(value: Any) -> dict[str, str]:
-    if not isinstance(value, Mapping) or not all(isinstance(item, str) for item in value.values()):
-        raise ValueError("it is no table of texts")
-    return dict(value)
-
-
-class _Row(NamedTuple):
-    """A setting that is no resource: how its value is read, and what that expects."""
-
-    read: Callable[[Any], Any]
-    expects: str
-
-
-_COUNTED = _Row(_count, "a whole number from 1 on, for example 4")
-_LINES = _Row(_texts, "text, or a list of texts")
-
-#: settings that an executor has besides its resources, one line each
-SETTINGS: dict[str, _Row] = {
-    "scheduler": _Row(_scheduler, f"one of {', '.join(NAMES)}"),
-    "max_workers": _COUNTED,
-    "processes": _COUNTED,
-    "bins_per_job": _COUNTED,
-    "max_tasks_per_child": _COUNTED,
-    "max_jobs": _COUNTED,
-    "local_cores": _COUNTED,
-    "idle_timeout": _Row(_seconds, "seconds, for example 60"),
-    "timeout_notice": _Row(_seconds, "seconds, for example 30"),
-    "directory": _Row(_text, "a path that the nodes see too"),
-    "name": _Row(_text, "a name for jobs, for example 'fit'"),
-    "python": _Row(_text, "the path of an interpreter"),
-    "modules": _LINES,
-    "setup": _LINES,
-    "teardown": _LINES,
-    "launcher": _LINES,
-    "env": _Row(_variables, 'a table of texts, for example {OMP_NUM_THREADS = "4"}'),
-    "retries": _Row(retries.check, "a number, or a table of causes (oom, timeout, crash, exception, lost)"),
-    "keep": _Row(_truth, "true or false"),
-}
-#: other names for settings, as options have synonyms; CLUSTERFUTURES_DIR is older than this module
-_SYNONYMS = {"dir": "directory"}
+#: what may be set besides resources
+SETTINGS: dict[str, keywords.Keyword] = {row.name: row for row in keywords.KEYWORDS if row.name != "dependencies"}
+#: a variable that is older than this module
+_OLD_VARIABLES = {"dir": "directory"}
 
 
 def _canonical(key: str) -> str | None:
-    name = _SYNONYMS.get(key, key)
-    if name in SETTINGS:
-        return name
+    word = keywords.find(key)
+    if word is not None and word.name in SETTINGS:
+        return word.name
     row = options.find(key)
     return row.name if row is not None else None
 
@@ -143,19 +66,15 @@ def _checked(key: str, value: Any, where: str) -> tuple[str, Any]:
         raise OptionError(f"{where}: there is no setting {key!r}. {_nearest(key, _known())}")
     try:
         if name in SETTINGS:
-            return name, SETTINGS[name].read(value)
+            return name, keywords.read(SETTINGS[name], key, value)
         options.normalise({key: value})
     except OptionError as error:
         raise OptionError(f"{where}: {error}") from None
-    except ValueError as error:
-        raise OptionError(
-            f"{where}: {key} = {value!r} cannot be used: {error}. Expected {SETTINGS[name].expects}."
-        ) from None
     return name, value  # a resource keeps the user's words: its units are read once, with the call's
 
 
 def _known() -> list[str]:
-    return [*SETTINGS, *_SYNONYMS, *options.names(), _INHERITS]
+    return [*SETTINGS, *(name for row in SETTINGS.values() for name in row.synonyms), *options.names(), _INHERITS]
 
 
 def _nearest(name: str, known: list[str]) -> str:
@@ -320,8 +239,10 @@ def _from_environment(environ: Mapping[str, str], wrong: list[OptionError]) -> d
         if not variable.startswith(_PREFIX) or not text:
             continue
         word = variable.removeprefix(_PREFIX)
-        key = word.lower()
-        if word in _NO_SETTINGS or (in_a_job and word == "CORES") or _canonical(key) is None or key == "env":
+        key = _OLD_VARIABLES.get(word.lower(), word.lower())
+        row = keywords.find(key)
+        is_known = key in SETTINGS if row is not None else _canonical(key) is not None
+        if word in _NO_SETTINGS or (in_a_job and word == "CORES") or not is_known or key == "env":
             continue
         try:
             name, value = _checked(key, text, f"${variable}")
@@ -348,7 +269,17 @@ def set_option(name: str, value: Any, *, profile: str | None = None) -> None:
     table = ("profile", profile) if profile else ()
     if value is not None and not (profile and name == _INHERITS):
         name, _ = _checked(name, value, "not written")
-    config_file.change(user_file(), table, name, value)
+    config_file.change(user_file(), table, _spelt_there(table, name), value)
+
+
+def _spelt_there(table: tuple[str, ...], name: str) -> str:
+    """The setting as it is called in the user's file already, or ``name``."""
+    inner, _ = config_file.read(user_file())
+    for part in table:
+        inner = inner.get(part, {}) if isinstance(inner, dict) else {}
+    there = inner if isinstance(inner, dict) else {}
+    meant = _canonical(name) or name
+    return next((key for key in there if key == name or _canonical(key) == meant), name)
 
 
 def get_profiles() -> dict[str, dict[str, Any]]:

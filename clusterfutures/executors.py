@@ -24,9 +24,10 @@ from typing import Any, ClassVar, TypeVar
 from clusterfutures import config
 from clusterfutures.client.client import Client, Target
 from clusterfutures.client.mapping import Plan
-from clusterfutures.client.settings import MOST_WORKERS, Settings, lines, run_directory_base, words
+from clusterfutures.client.settings import MOST_WORKERS, Settings, run_directory_base
 from clusterfutures.errors import OptionError
 from clusterfutures.futures import ClusterFuture
+from clusterfutures.keywords import script_parts
 from clusterfutures.schedulers import by_name, find_scheduler, options
 from clusterfutures.schedulers.base import Scheduler
 
@@ -307,7 +308,6 @@ def _settings(
     adapter: type[Scheduler], given: Mapping[str, Any], initializer: Callable[..., Any] | None, initargs: Iterable[Any]
 ) -> Settings:
     processes = given.get("processes", 1)
-    modules = given.get("modules")
     return Settings(
         max_workers=given["max_workers"] if "max_workers" in given else _default_workers(adapter, processes),
         processes=processes,
@@ -321,11 +321,7 @@ def _settings(
         directory=run_directory_base(given.get("directory")),
         name=given.get("name", "clusterfutures"),
         python=given.get("python") or sys.executable,
-        setup=lines("setup", given.get("setup")),
-        teardown=lines("teardown", given.get("teardown")),
-        modules=tuple(modules.split()) if isinstance(modules, str) else lines("modules", modules),
-        env=dict(given.get("env") or {}),
-        launcher=words("launcher", given.get("launcher")),
+        **script_parts(given),
         keep=given.get("keep", False),
     )
 

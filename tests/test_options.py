@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from clusterfutures.errors import OptionError
+from clusterfutures.keywords import KEYWORDS, option_help, option_table
 from clusterfutures.schedulers import by_name, options
-from clusterfutures.schedulers.options import OPTIONS, normalise, option_help, option_table, spell
+from clusterfutures.schedulers.options import OPTIONS, normalise, spell
 
 
 def words(dialect: str, **given: Any) -> list[str]:
@@ -248,7 +249,14 @@ def test_unknown_scheduler() -> None:
 def test_the_table_has_what_the_text_has() -> None:
     head, *rows = option_table()
     assert head == ("option", "also", "Slurm", "PBS Pro", "Torque", "meaning")
-    assert [row[0] for row in rows] == [row.name for row in OPTIONS]
+    assert [row[0] for row in rows] == [row.name for row in (*OPTIONS, *KEYWORDS)]
+    assert ("dependencies", "--dependency=afterok:...", "-W depend=afterok:...", "-W depend=afterok:...") in [
+        (row[0], *row[2:5]) for row in rows
+    ]
+    assert ("memory", "-l mem=...mb") in [(row[0], row[2]) for row in option_table("torque")]
+    assert "partition" not in {row[0] for row in option_table("local")}
+    with pytest.raises(OptionError, match="no scheduler 'lsf'"):
+        option_table("lsf")
     assert ("partition", "queue", "--partition=...", "-q ...", "-q ...") in [row[:5] for row in rows]
     text = option_help()
     assert all(cell in text for row in rows for cell in row)

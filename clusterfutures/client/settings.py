@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -85,29 +84,3 @@ def run_directory_base(directory: str | os.PathLike[str] | None) -> str:
     if configured:
         return os.path.abspath(os.path.expanduser(configured))
     return os.path.expanduser("~/.clusterfutures/runs")
-
-
-def lines(name: str, value: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Shell lines, given as one text or as a list."""
-    if value is None:
-        return ()
-    if isinstance(value, str):
-        return tuple(value.splitlines())
-    return tuple(_texts(name, value))
-
-
-def words(name: str, value: str | Sequence[str] | None) -> tuple[str, ...]:
-    """The words of a command, given as one text (divided as a shell does) or as a list."""
-    if value is None:
-        return ()
-    if isinstance(value, str):
-        return tuple(shlex.split(value))
-    return tuple(_texts(name, value))
-
-
-def _texts(name: str, value: Sequence[str]) -> list[str]:
-    texts = list(value)
-    for text in texts:
-        if not isinstance(text, str):
-            raise OptionError(f"{name}={value!r}: expected text or a list of texts, not {type(text).__name__}")
-    return texts

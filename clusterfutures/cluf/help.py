@@ -1,10 +1,11 @@
-"""What ``cluf --help`` prints, and the completion for shells; both from the table."""
+"""What ``cluf --help`` prints, from the table."""
 
 from __future__ import annotations
 
-from clusterfutures.cluf.table import GROUPS, ROWS, Row
+from clusterfutures.cli.words import Row
+from clusterfutures.cluf.table import GROUPS, ROWS
 
-__all__ = ["completion", "help_text"]
+__all__ = ["help_text"]
 
 _HEAD = """\
 cluf runs a function of a script once for each of many arguments.
@@ -34,37 +35,3 @@ def help_text() -> str:
                 lines.append(f"  {_spelt(row):31} {row.text}")
     only = ", ".join(row.key for row in ROWS if row.where == "file")
     return "\n".join(lines) + "\n" + _TAIL + f"{only}.\n"
-
-
-def completion(shell: str, program: str = "cluf") -> str:
-    """A script for ``shell`` that completes the options of ``program``."""
-    rows = [row for row in ROWS if row.where != "file"]
-    if shell == "fish":
-        lines = []
-        for row in rows:
-            short = f" -s {row.short}" if row.short else ""
-            takes = " -r" if row.value else ""
-            values = f" -f -a '{' '.join(row.choices)}'" if row.choices else ""
-            text = row.text.replace("'", "")
-            lines.append(f"complete -c {program} -l {row.name}{short}{takes}{values} -d '{text}'")
-        return "\n".join(lines) + "\n"
-    words = " ".join(f"--{row.name}{'=' * bool(row.value)}" for row in rows)
-    cases = "".join(
-        f"        --{row.name}) COMPREPLY=($(compgen -W '{' '.join(row.choices)}' -- \"$word\")); return ;;\n"
-        for row in rows
-        if row.choices
-    )
-    body = f"""\
-_{program}() {{
-    local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}}
-    if [ "$word" = "=" ]; then word=; elif [ "$before" = "=" ]; then before=${{COMP_WORDS[COMP_CWORD-2]}}; fi
-    case $before in
-{cases}    esac
-    case $word in
-        -*) COMPREPLY=($(compgen -W '{words}' -- "$word")); [[ ${{COMPREPLY-}} == *= ]] && compopt -o nospace ;;
-        *) COMPREPLY=($(compgen -f -- "$word")) ;;
-    esac
-}}
-complete -o filenames -F _{program} {program}
-"""
-    return ("autoload -U +X bashcompinit && bashcompinit\n" if shell == "zsh" else "") + body

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from types import FrameType, ModuleType, SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
+from clusterfutures.cli.completion import completion
+from clusterfutures.cli.guard import guarded
 from clusterfutures.cluf import direct, loading, rcfile
-from clusterfutures.cluf.help import completion, help_text
+from clusterfutures.cluf.help import help_text
 from clusterfutures.cluf.reading import Given, merge, parse
-from clusterfutures.errors import ClusterError, OptionError
+from clusterfutures.cluf.table import ROWS
+from clusterfutures.errors import OptionError
 
 __all__ = ["clum", "main"]
 
 _COMMAND_LINE = "the command line"
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: to be handled as a Ctrl-C is."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -35,23 +33,7 @@ def clum(words: Sequence[str] | None = None) -> int:
 
 
 def _guarded(program: str, words: Sequence[str] | None) -> int:
-    before = signal.signal(signal.SIGTERM, _terminated)
-    try:
-        return _run(program, parse(sys.argv[1:] if words is None else words))
-    except (OptionError, ClusterError) as error:
-        print(f"{program}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"{program}: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        return 1
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _terminated(_number: int, _frame: FrameType | None) -> None:
-    raise Terminated
+    return guarded(program, lambda: _run(program, parse(sys.argv[1:] if words is None else words)))
 
 
 def _run(program: str, given: Given) -> int:
@@ -59,7 +41,7 @@ def _run(program: str, given: Given) -> int:
         print(help_text(), end="")
         return 0
     if given.options.get("completion"):
-        print(completion(merge([(_COMMAND_LINE, given.options)]).completion, program), end="")
+        print(completion(merge([(_COMMAND_LINE, given.options)]).completion, program, {"": ROWS}), end="")
         return 0
     if not given.script:
         raise OptionError("which script? Try: cluf script.py, or cluf --help")

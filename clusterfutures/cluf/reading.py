@@ -9,7 +9,6 @@ Every mistake is an ``OptionError`` of one line that says where it is.
 
 from __future__ import annotations
 
-import difflib
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -17,11 +16,14 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from clusterfutures.binning import ranges
+from clusterfutures.cli.words import near, take
 from clusterfutures.cluf.table import EXCLUSIVE, ROWS, Row, by_name
 from clusterfutures.errors import OptionError
 
 __all__ = ["Given", "merge", "parse"]
 
+#: how older versions spelt it
+_NO_QUEUE = ("--no-q", "-no-q")
 _YES = ("1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off", "")
 
@@ -37,56 +39,15 @@ class Given(NamedTuple):
 
 def parse(words: Sequence[str]) -> Given:
     """Take the command line apart; what follows ``--`` is the script's own."""
-    words = list(words)
-    rest: list[str] = []
-    if "--" in words:
-        cut = words.index("--")
-        words, rest = words[:cut], words[cut + 1 :]
-    script = ""
-    options: dict[str, Any] = {}
-    while words:
-        word = words.pop(0)
-        if word in ("-h", "--help"):
-            return Given(script, rest, {}, True)
-        if not word.startswith("-") or word == "-":
-            if script:
-                raise OptionError(
-                    f"the command line has a second script, {word!r}, after {script!r}: "
-                    "what the script itself is to see goes after --"
-                )
-            script = word
-            continue
-        if word in ("--no-q", "-no-q", "--no-queue"):
-            options["queue"] = False
-            continue
-        row, value = _option(word)
-        if row.kind == "flag":
-            options[row.key] = value if value is not None else True
-            continue
-        if value is None and not words:
-            raise OptionError(f"the command line: {word} needs a value, {row.value}")
-        options[row.key] = words.pop(0) if value is None else value
-    return Given(script, rest, options, False)
-
-
-def _option(word: str) -> tuple[Row, str | None]:
-    """``--name``, ``--name=value``, ``-n``, ``-nvalue``; also ``-name=value``, as the old pages write."""
-    name, equals, value = word.lstrip("-").partition("=")
-    long = word.startswith("--") or (bool(equals) and len(name) > 1)
-    row = by_name(name) if long else None
-    if not word.startswith("--") and row is None:
-        row = next((row for row in ROWS if row.short and row.short == word[1]), None)
-        name, value = word[1:2], word[2:].removeprefix("=")
-        equals = value
-    if row is None or row.where == "file":
-        where = "is set in cluf_options or ~/.clufrc only" if row else "is no option" + _near(name)
-        raise OptionError(f"the command line: {word.partition('=')[0]} {where} (cluf --help lists them)")
-    return row, value if equals else None
-
-
-def _near(name: str) -> str:
-    near = difflib.get_close_matches(name, [row.name for row in ROWS], n=1)
-    return f", did you mean --{near[0]}?" if near else ""
+    cut = words.index("--") if "--" in words else len(words)
+    modern = ["--no-queue" if word in _NO_QUEUE else word for word in words[:cut]]
+    taken = take([*modern, *words[cut:]], ROWS, "cluf")
+    if len(taken.positional) > 1:
+        raise OptionError(
+            f"the command line has a second script, {taken.positional[1]!r}, after {taken.positional[0]!r}: "
+            "what the script itself is to see goes after --"
+        )
+    return Given("".join(taken.positional), taken.rest, taken.options, taken.help)
 
 
 def merge(places: Sequence[tuple[str, Mapping[str, Any]]]) -> SimpleNamespace:
@@ -112,7 +73,7 @@ def _read_place(place: str, options: Any) -> dict[str, Any]:
     for name, value in options.items():
         row = by_name(str(name))
         if row is None:
-            raise OptionError(f"{place}: {name!r} is no option{_near(str(name))}")
+            raise OptionError(f"{place}: {name!r} is no option{near(str(name), ROWS)}")
         if row.where == "cli" and place != "the command line":
             raise OptionError(f"{place}: {name!r} can be given on the command line only")
         if value is None:

@@ -6,28 +6,9 @@ command line ("cli"), in the script and ~/.clufrc ("file"), or in all of them ("
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from clusterfutures.cli.words import Row
 
 __all__ = ["EXCLUSIVE", "GROUPS", "ROWS", "Row", "by_name"]
-
-
-class Row(NamedTuple):
-    """One option: long name, short letter, placeholder of its value, meaning."""
-
-    name: str
-    short: str
-    value: str
-    kind: str
-    group: str
-    text: str
-    where: str = ""
-    choices: tuple[str, ...] = ()
-    aliases: tuple[str, ...] = ()
-
-    @property
-    def key(self) -> str:
-        """The name as an identifier."""
-        return self.name.replace("-", "_")
 
 
 GROUPS = ("what", "results", "bins", "jobs", "other")
@@ -70,5 +51,4 @@ EXCLUSIVE = (("nodes", "iterations"), ("hash", "key"))
 
 def by_name(name: str) -> Row | None:
     """The option called ``name``, as it is written in any of the places."""
-    wanted = name.replace("_", "-")
-    return next((row for row in ROWS if wanted == row.name or wanted in row.aliases), None)
+    return next((row for row in ROWS if row.is_called(name)), None)

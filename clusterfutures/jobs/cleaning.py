@@ -7,49 +7,58 @@ it stay, and the directory with them.
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from clusterfutures.errors import SchedulerUnavailable, StoreError
+from clusterfutures.jobs.finding import jobs_directory, jobs_in
 from clusterfutures.jobs.job import Job
-from clusterfutures.jobs.request import DIRECTORY
 
-__all__ = ["clean", "clean_dir"]
+__all__ = ["clean", "clean_dir", "ended_in"]
 
 log = logging.getLogger("clusterfutures")
 
 
-def clean(jobs: Job | Iterable[Job]) -> None:
-    """Remove the files of these jobs.  Raises RuntimeError at the first that has not ended."""
+def clean(jobs: Job | Iterable[Job], delete_outputs: bool = False) -> None:
+    """Remove the files of these jobs.  Raises RuntimeError at the first that has not ended.
+
+    delete_outputs: also what they wrote to ``outfile`` and ``errfile``.
+    """
     for job in [jobs] if isinstance(jobs, Job) else jobs:
-        job.clean()
+        job.clean(delete_outputs)
 
 
-def clean_dir(directory: str = DIRECTORY, *, confirm: bool = True) -> list[str]:
+def clean_dir(
+    directory: str | None = None, *, suffix: str = "", scheduler: str | None = None, confirm: bool = True,
+    delete_outputs: bool = False,
+) -> list[str]:  # fmt: skip
     """Remove the files, output included, of all jobs in ``directory`` that have ended.
 
+    directory: default the configured one, else ``~/.clusterfutures/jobs``.
+    suffix, scheduler: only jobs that were made with this ``suffix=``, or on this scheduler.
     confirm: list the jobs and ask before anything is removed; no answer is a no.
+    delete_outputs: also what they wrote to ``outfile`` and ``errfile``.
 
     Returns the directories of the jobs that were removed.
     """
-    jobs = list(_ended(os.path.abspath(os.path.expanduser(directory))))
+    jobs = ended_in(jobs_directory(directory), suffix, scheduler)
     if confirm and jobs and not _agreed(jobs):
         return []
-    for job in jobs:
-        job.clean()
+    clean(jobs, delete_outputs)
     return [job.path for job in jobs]
 
 
-def _ended(directory: str) -> Iterator[Job]:
-    for entry in sorted(os.scandir(directory), key=lambda one: one.name) if os.path.isdir(directory) else ():
-        if not entry.is_dir(follow_symlinks=False) or not os.path.isfile(os.path.join(entry.path, "job.json")):
+def ended_in(directory: str, suffix: str = "", scheduler: str | None = None) -> list[Job]:
+    """The jobs in ``directory`` that have ended."""
+    found = []
+    for job in jobs_in(directory):
+        if scheduler not in (None, job.scheduler) or not (not suffix or job.record.get("suffix") == suffix):
             continue
         try:
-            job = Job.attach(entry.path)
-            if job.id and (job.ended is not None or job.update().state.is_final):
-                yield job
+            if (job.id and (job.ended is not None or job.update().state.is_final)) or job.record.get("never"):
+                found.append(job)
         except (StoreError, SchedulerUnavailable, ValueError, KeyError, TypeError) as error:
-            log.warning("%s is left alone: %s", entry.path, error)
+            log.warning("%s is left alone: %s", job.path, error)
+    return found
 
 
 def _agreed(jobs: list[Job]) -> bool:

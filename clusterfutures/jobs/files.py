@@ -4,34 +4,40 @@
     script, run.sh      ... : what the scheduler runs, and what that runs
     command | call      ... : the user's command, or the pickled function with its arguments
     started, exit       run.sh: host and time of the start; exit code and time of the end
-    out, err, result    the user's command or function
+    out, err, result    the user's command or function (unless out and err are told to go elsewhere)
     cancelled           whoever cancelled it
 
-``exit`` and ``result`` are renamed into place: they are whole, or not there.
+``exit`` and ``result`` are renamed into place: they are whole, or not there.  The jobs of an
+array have directories 0, 1, ... in that of the array, which has ``array.json`` and ``script``.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from clusterfutures.errors import StoreError
 
-__all__ = ["JobFiles"]
+__all__ = ["ID_FIELD", "JobFiles"]
 
 _RUN = """\
 #!/bin/sh
+umask 077
 cd {directory} || exit 71
 echo "$(date +%s) $(uname -n)" >started
-(cd {cwd} && exec {command}) >out 2>err </dev/null
+(umask {umask:04o}; cd {cwd} && {{ exec {command}{redirected}; }}) >out 2>err </dev/null
 code=$?
 echo "$code $(date +%s)" >exit.new && mv exit.new exit
 exit $code
 """
+
+#: in the name of a file for output: the job's id
+ID_FIELD = "%j"
 
 
 class JobFiles:
@@ -41,10 +47,10 @@ class JobFiles:
         self.path = os.path.abspath(path)
 
     @classmethod
-    def make(cls, base: str, name: str) -> JobFiles:
-        """A new directory for a job called ``name``, ours alone."""
+    def make(cls, base: str, name: str, suffix: str = "") -> JobFiles:
+        """A new directory for a job called ``name``, ours alone; ``suffix`` ends its name."""
         os.makedirs(base, mode=0o700, exist_ok=True)
-        path = os.path.join(base, f"{name}-{secrets.token_hex(4)}")
+        path = os.path.join(base, f"{name}-{secrets.token_hex(4)}" + (f".{suffix}" if suffix else ""))
         os.mkdir(path, 0o700)
         return cls(path)
 
@@ -76,10 +82,16 @@ class JobFiles:
         """A file as text, "" when it is not there."""
         return (self.read(name) or b"").decode("utf-8", "replace")
 
-    def write_run(self, command: Sequence[str], cwd: str) -> None:
+    def write_run(self, command: Sequence[str], cwd: str, outfile: str = "", errfile: str = "") -> None:
         """Write what the job's script runs."""
-        text = _RUN.format(directory=shlex.quote(self.path), cwd=shlex.quote(cwd), command=shlex.join(command))
-        self.write("run.sh", f"umask 077\n{text}".encode("utf-8", "surrogateescape"))
+        redirected = f" >{_with_id(outfile)}" if outfile else ""
+        if errfile:
+            redirected += " 2>&1" if errfile == outfile else f" 2>{_with_id(errfile)}"
+        text = _RUN.format(
+            directory=shlex.quote(self.path), cwd=shlex.quote(cwd), command=shlex.join(command), redirected=redirected,
+            umask=_umask(),
+        )  # fmt: skip
+        self.write("run.sh", text.encode("utf-8", "surrogateescape"))
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Write what another program needs to know of the job."""
@@ -104,8 +116,17 @@ class JobFiles:
                 os.unlink(self.file(name))
 
     def remove(self) -> None:
-        """Remove the directory with what jobs of ours write there; other files stay."""
-        for name in _OURS:
+        """Remove the directory with what jobs of ours write there; other files stay.
+
+        With the last job of an array the array's own directory goes.
+        """
+        self._remove(_OURS)
+        above = JobFiles(os.path.dirname(self.path))
+        if os.path.isfile(above.file("array.json")) and not any(entry.is_dir() for entry in os.scandir(above.path)):
+            above._remove([name for name in os.listdir(above.path) if re.fullmatch(_OURS_OF_ARRAYS, name)])
+
+    def _remove(self, names: Iterable[str]) -> None:
+        for name in names:
             for path in (self.file(name), self.file(f"{name}.new")):
                 if os.path.lexists(path):
                     os.unlink(path)
@@ -117,3 +138,16 @@ _OURS = (
     "job.json", "script", "run.sh", "command", "call", "started", "exit", "out", "err", "result", "cancelled",
     "log-0.log", "log-0.log.attempt",
 )  # fmt: skip
+_OURS_OF_ARRAYS = r"array\.json|script|log-\d+\.log(\.attempt)?"
+
+
+def _with_id(path: str) -> str:
+    """The path as a word for the shell."""
+    return '"$CLUSTERFUTURES_JOB_ID"'.join(shlex.quote(part) if part else "" for part in path.split(ID_FIELD))
+
+
+def _umask() -> int:
+    """That of this program, which its jobs have, too."""
+    with open("/proc/self/status") as status:  # os.umask can only ask by setting it, for all threads
+        found = re.search(r"^Umask:\s*([0-7]+)", status.read(), re.MULTILINE)
+    return int(found[1], 8) if found else 0o077

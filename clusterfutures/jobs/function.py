@@ -1,6 +1,7 @@
 """What a job runs that is a function: ``python -m clusterfutures.jobs.function DIRECTORY``.
 
-call: (sys.path, pickle of (function, args, kwargs))  ->  result: (worked, value or exception, traceback)
+call: (directories in front, sys.path, imports, pickle of (function, args, kwargs))
+      ->  result: (worked, value or exception, traceback)
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import pickle
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 import cloudpickle
@@ -17,16 +19,20 @@ from clusterfutures.jobs.files import JobFiles
 __all__ = ["packed"]
 
 
-def packed(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+def packed(
+    function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], imports: Sequence[str] = (), paths: Sequence[str] = ()
+) -> bytes:
     """The content of ``call``."""
-    return pickle.dumps((sys.path, cloudpickle.dumps((function, args, kwargs))))
+    return pickle.dumps((list(paths), sys.path, list(imports), cloudpickle.dumps((function, args, kwargs))))
 
 
 def _outcome(content: bytes) -> tuple[bool, Any, str]:
     try:
-        path, call = pickle.loads(content)
-        sys.path[:] = [*sys.path, *(entry for entry in path if entry not in sys.path)]
+        front, path, imports, call = pickle.loads(content)
+        sys.path[:] = [*front, *sys.path, *(entry for entry in path if entry not in sys.path)]
         function, args, kwargs = pickle.loads(call)
+        for words in imports:
+            exec(words if " " in words.strip() else f"import {words}", getattr(function, "__globals__", {}))
         return True, function(*args, **kwargs), ""
     except BaseException as error:  # SystemExit too: the program that asked is told
         return False, error, traceback.format_exc()

@@ -16,11 +16,13 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
-from clusterfutures.errors import JobFailed, OptionError, RemoteTraceback, SchedulerUnavailable, SubmitError
-from clusterfutures.jobs.files import JobFiles
-from clusterfutures.jobs.request import DIRECTORY, Request, spec_of
-from clusterfutures.jobs.watch import ONE_AT_A_TIME, Watch, adapter, note_submission, pauses
-from clusterfutures.schedulers.base import AFTER, Dependency, JobSpec, JobState, JobStatus, Scheduler
+from clusterfutures.errors import JobFailed, RemoteTraceback, SchedulerUnavailable
+from clusterfutures.jobs.files import ID_FIELD, JobFiles
+from clusterfutures.jobs.request import Request, label, spec_of
+from clusterfutures.jobs.story import story
+from clusterfutures.jobs.submission import submitted
+from clusterfutures.jobs.watch import ONE_AT_A_TIME, Watch, adapter, pauses
+from clusterfutures.schedulers.base import Dependency, JobState, JobStatus
 
 __all__ = ["Job", "submit"]
 
@@ -37,10 +39,12 @@ class Job:
 
     command: shell text (bash; a ``#!`` line names another), or a function.
     args, kwargs: arguments; those of a command are put behind it, quoted.
-    dependencies: a Job or an id, or several: they have to end with exit code 0.  A table
-        says how: ``{"ok": [a], "any": b, "notok": c}``.
-    scheduler, profile, resources: as for executors.  directory: where job directories are
-        made; default ``~/.clusterfutures/jobs``.
+    dependencies: a Job, an id or a future, or several: they have to end well (exit code 0).
+        A table says how: ``{"ok": [a], "any": b, "notok": c}``.
+    scheduler, profile: as for executors.  directory: where job directories are made;
+        default ``~/.clusterfutures/jobs``.
+    options: resources (``cores``, ``memory``, ``time`` ...) and keywords of jobs (``modules``,
+        ``cwd``, ``outfile``, ``export``, ``imports`` ...): ``option_help()`` lists them.
 
     Attributes: id ("" before it is submitted), name, scheduler (its name), submitted
     (seconds since the epoch, or None).  ``print(job)`` tells how it is doing.
@@ -55,28 +59,30 @@ class Job:
         kwargs: Mapping[str, Any] | None = None,
         *,
         name: str = "",
-        dependencies: Any = (),
+        dependencies: Any = None,
         scheduler: str | None = None,
         profile: str | None = None,
         directory: str | None = None,
-        **resources: Any,
+        **options: Any,
     ) -> None:
-        after = _dependencies(dependencies)
-        self._request = Request(command, args, kwargs or {})
-        self._directory = directory or DIRECTORY
-        self._set(None, self._request.record(name, scheduler, profile, resources) | {"after": after})
+        explicit = {"name": name or None, "scheduler": scheduler, "jobs_directory": directory}
+        explicit["dependencies"] = dependencies
+        given = options | {key: value for key, value in explicit.items() if value is not None}
+        self._request: Request | None = Request(command, args, kwargs or {}, given, profile)
+        self._set(None, self._request.record())
 
     @classmethod
     def attach(cls, path: str) -> Job:
         """The job whose directory is ``path``, whoever submitted it.  Raises StoreError."""
         files = JobFiles(path)
         job = cls.__new__(cls)
+        job._request = None
         job._set(files, files.record())
         return job
 
     def _set(self, files: JobFiles | None, record: dict[str, Any]) -> None:
         self._here = files
-        self._record = record
+        self.record = record
         self.id = str(record["id"])
         self.name = str(record["name"])
         self.scheduler = str(record["scheduler"])
@@ -86,24 +92,46 @@ class Job:
             after = [Dependency(*pair) for pair in record["after"]]
             self._watched = Watch(files, self.id, self.scheduler, after)
 
+    def _keep(self, **changes: Any) -> None:
+        """Change what is known of the job, for other programs as well."""
+        self.record = self.record | changes
+        self._files.write_record(self.record)
+        self._set(self._here, self.record)
+
+    @property
+    def request(self) -> Request:
+        """What was asked for, by this program."""
+        assert self._request is not None
+        return self._request
+
+    @property
+    def array_size(self) -> int:
+        """How many jobs were submitted together as one array with this one; 0 when it is alone."""
+        return int(self.record.get("array", 0))
+
     # -------------------------------------------------------------------- submitting
 
     def write(self) -> Job:
         """Write the job's directory and its script, without submitting it; once."""
         if self._here is None:
-            files = self._request.write(self.name, self._directory)
+            request = self.request
+            files = JobFiles.make(request.directory, label(self.name), request.suffix)
             try:
-                spec = spec_of(files, self._record)
+                request.write(files, self.record)
+                spec = spec_of(files, self.record)
                 files.write("script", adapter(self.scheduler).script(spec, 1).encode("utf-8", "surrogateescape"))
-                files.write_record(self._record)
+                files.write_record(self.record)
             except BaseException:
                 files.remove()
                 raise
-            self._set(files, self._record)
+            self._set(files, self.record)
         return self
 
-    def submit(self) -> Job:
+    def submit(self, max_jobs: int | None = None) -> Job:
         """Submit the job.  One that is refused leaves nothing behind, unless ``write`` was called.
+
+        Futures among its dependencies are waited for first.  max_jobs: wait until fewer of
+        your jobs wait or run; default: as configured, else not at all.
 
         Raises SubmitError when refused, SchedulerUnavailable when nobody knows, RuntimeError
         when it was submitted before.
@@ -113,6 +141,11 @@ class Job:
         was_written = self._here is not None
         self.write()
         try:
+            refusal = self.refusal()
+            if refusal:
+                self.never(refusal)
+                return self
+            self.wait_for_room(max_jobs)
             self._submit()
         except SchedulerUnavailable as error:
             log.warning("nobody knows whether the job in %s was submitted: %s", self.path, error)
@@ -120,9 +153,29 @@ class Job:
         except BaseException:
             if not was_written:
                 self._files.remove()
-                self._set(None, self._record)
+                self._set(None, self.record)
             raise
         return self
+
+    def refusal(self) -> str:
+        """Wait for the futures that it depends on; why it may not start, "" when it may."""
+        return "" if self._request is None else self._request.awaited.refusal()
+
+    def wait_for_room(self, max_jobs: int | None = None) -> None:
+        """Wait until the queue takes another job of yours; see ``submit``."""
+        limit = self.record.get("max_jobs") if max_jobs is None else max_jobs
+        if limit:
+            from clusterfutures.jobs.queue import Queue
+
+            Queue(scheduler=self.scheduler).wait_to_submit(limit)
+
+    def never(self, reason: str) -> None:
+        """It will not be submitted: it has failed, with this reason."""
+        self._keep(never=reason)
+
+    def was_submitted(self, job_id: str, at: float, array: int = 0) -> None:
+        """Note its id; array: how many jobs have been submitted together."""
+        self._keep(id=job_id, submitted=at, array=array)
 
     def resubmit(self) -> Job:
         """Submit a job that has ended once more, under a new id; its dependencies are not waited for again.
@@ -131,30 +184,33 @@ class Job:
         """
         self._must_have_ended()
         self._files.forget()
-        self._record |= {"id": "", "after": [], "tries": self._record["tries"] + 1}
+        self._keep(id="", after=[], tries=self.record["tries"] + 1, never="")
         self._submit()
         return self
 
     def _submit(self) -> None:
-        with ONE_AT_A_TIME:
-            job_id = _submitted(adapter(self.scheduler), spec_of(self._files, self._record), self._files)
-        note_submission(self.scheduler)
-        record = self._record | {"id": job_id, "submitted": time.time()}
-        self._files.write_record(record)
-        self._set(self._files, record)
+        (job_id,) = submitted(adapter(self.scheduler), spec_of(self._files, self.record), self._files)
+        self.was_submitted(job_id, time.time())
 
     def cancel(self) -> None:
         """End the job, waiting or running; one that has ended is left alone."""
-        if self._watch.ended() is None:
+        if not self.record.get("never") and self._watch.ended() is None:
             self._files.write("cancelled", b"")
             with ONE_AT_A_TIME:
                 adapter(self.scheduler).cancel([self.id])
 
-    def clean(self) -> None:
-        """Remove the job's files.  Raises RuntimeError while it has not ended."""
+    def clean(self, delete_outputs: bool = False) -> None:
+        """Remove the job's directory.  Raises RuntimeError while it has not ended.
+
+        delete_outputs: remove ``outfile`` and ``errfile`` as well, where it has them.
+        """
         if self.id:
             self._must_have_ended()
+        outputs = [self._output(name) for name in ("out", "err") if self.record.get(f"{name}file")]
         self._files.remove()
+        for path in outputs if delete_outputs else ():
+            if os.path.isfile(path):
+                os.unlink(path)
 
     def _must_have_ended(self) -> None:
         if not self.update().state.is_final:
@@ -181,6 +237,8 @@ class Job:
 
     def update(self) -> JobStatus:
         """What the job is doing now, as its files say, or the scheduler a few seconds ago."""
+        if never := self._never():
+            return never
         while (status := self._watch.look()).state is JobState.ENDING and self._watch.may_still_tell():
             time.sleep(0.05)
         return status
@@ -188,7 +246,11 @@ class Job:
     def look(self, waited: float = 0.0) -> JobStatus:
         """As ``update``, at once and for somebody who looks again: ENDING while last words may come,
         UNKNOWN without an answer.  waited: how long he has waited, in seconds."""
-        return self._watch.look_patiently(waited)
+        return self._never() or self._watch.look_patiently(waited)
+
+    def _never(self) -> JobStatus | None:
+        reason = self.record.get("never")
+        return JobStatus("", JobState.FAILED, reason=reason) if reason else None
 
     @property
     def state(self) -> JobState:
@@ -203,17 +265,43 @@ class Job:
     @property
     def stdout(self) -> str:
         """What it has printed so far."""
-        return self._files.text("out")
+        return self._printed("out")
 
     @property
     def stderr(self) -> str:
         """What it has written to stderr so far."""
-        return self._files.text("err")
+        return self._printed("err")
+
+    def _printed(self, name: str) -> str:
+        path = self._output(name)
+        if os.path.dirname(path) == self._files.path:
+            return self._files.text(name)
+        return self.printed_after(name, 0)[0]
+
+    def printed_after(self, name: str, seen: int) -> tuple[str, int]:
+        """What it wrote to "out" or "err" behind the first ``seen`` bytes, and how many there are now."""
+        os.listdir(self.path)  # a file system that remembers "not there" looks again
+        try:
+            with open(self._output(name), "rb") as file:
+                file.seek(seen)
+                content = file.read()
+        except FileNotFoundError:
+            return "", seen
+        return content.decode("utf-8", "replace"), seen + len(content)
+
+    def command_text(self) -> str:
+        """What it runs, as shell text; of a function its name."""
+        return self._files.text("command") or self.name
+
+    def _output(self, name: str) -> str:
+        """The file that it prints to, or writes its stderr to."""
+        told = str(self.record.get(f"{name}file") or "")
+        return told.replace(ID_FIELD, self.id) if told else self._files.file(name)
 
     @property
     def out(self) -> Any:
         """What a function returned, None until it has; of a command what it has printed so far."""
-        if not self._record["function"]:
+        if not self.record["function"]:
             return self.stdout
         content = self._files.read("result")
         worked, value, _ = pickle.loads(content) if content is not None else (False, None, "")
@@ -268,7 +356,7 @@ class Job:
 
         Raises JobFailed when the job ended without either, TimeoutError after ``timeout`` seconds.
         """
-        return self._outcome(self.wait(timeout))
+        return self._told(self.wait(timeout))
 
     def __await__(self) -> Generator[Any, None, Any]:
         """``await job``: as ``get()``, and the event loop goes on meanwhile."""
@@ -280,18 +368,26 @@ class Job:
         for pause in pauses(None, self):
             status = await asyncio.to_thread(self.look, pause.waited)
             if status.state.is_final:
-                return self._outcome(status)
+                return self._told(status)
             await asyncio.sleep(pause.seconds)
 
+    def _told(self, status: JobStatus) -> Any:
+        try:
+            return self._outcome(status)
+        finally:
+            if self.record.get("clean_files") or self.record.get("clean_outputs"):
+                self.clean(bool(self.record.get("clean_outputs")))
+
     def _outcome(self, status: JobStatus) -> Any:
-        is_function = self._record["function"]
+        is_function = self.record["function"]
         if not is_function and status.exit_code is not None:
             return status.exit_code, self.stdout, self.stderr
         content = self._files.read("result") if is_function else None
         if content is None:
             raise JobFailed(
                 job_id=self.id, state=status.state.value, exit_code=status.exit_code, signal=status.signal,
-                reason=status.reason, host=status.host, tail=self.stderr[-2000:], call=self.name,
+                reason=status.reason, host=status.host, call=self.name,
+                tail=(self.stderr or self._files.text("log-0.log"))[-2000:],
                 advice=f"its files: {self.path}",
             )  # fmt: skip
         worked, value, text = pickle.loads(content)
@@ -307,43 +403,4 @@ class Job:
 
     def __str__(self) -> str:
         """The job's story so far."""
-        head = f"job {self.id or '(not submitted)'} {self.name!r} on {self.scheduler}"
-        if not self.id:
-            return head
-        status = self.look()
-        how = status.state.value if not status.exit_code else f"{status.state.value}, exit code {status.exit_code}"
-        lines = [f"{head}: {how}" + (f" ({status.reason})" if status.reason else "")]
-        for what, at in (("submitted", self.submitted), ("started", self.started), ("ended", self.ended)):
-            if at is not None:
-                where = f" on {', '.join(self.nodes)}" if what == "started" else ""
-                lines.append(f"  {what:9} {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(at))}{where}")
-        lines.append(f"  files     {self.path}")
-        return "\n".join([*lines, *(f"  stderr    {line}" for line in self.stderr.splitlines()[-5:])])
-
-
-def _submitted(scheduler: Scheduler, spec: JobSpec, files: JobFiles) -> str:
-    """Submit the job; its id.  Without an answer it is looked for by its name."""
-    files.write("script", scheduler.script(spec, 1).encode("utf-8", "surrogateescape"))
-    try:
-        (job_id,) = scheduler.submit(spec, files.file("script"), 1)
-    except SchedulerUnavailable as error:
-        found = scheduler.find(spec.name, 1)
-        if found is None:
-            raise SubmitError(message=str(error), advice="it was not submitted: try again") from error
-        (job_id,) = found
-    return job_id
-
-
-def _dependencies(given: Any) -> list[Dependency]:
-    table = given if isinstance(given, Mapping) else {"ok": given}
-    found = []
-    for kind, jobs in table.items():
-        if kind not in AFTER:
-            raise OptionError(f"a dependency is one of {', '.join(AFTER)}, not {kind!r}")
-        for one in [jobs] if isinstance(jobs, Job | str | int) else jobs:
-            if not isinstance(one, Job | str | int) or isinstance(one, bool):
-                raise OptionError(f"{one!r} is no job: give a Job or the id of one")
-            if isinstance(one, Job) and not one.id:
-                raise OptionError(f"{one!r} has no id to depend on: submit() it first")
-            found.append(Dependency(one.id if isinstance(one, Job) else str(one), kind))
-    return found
+        return story(self)

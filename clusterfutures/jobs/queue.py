@@ -29,6 +29,12 @@ __all__ = ["Queue"]
 log = logging.getLogger("clusterfutures")
 
 _RUNNING = frozenset({JobState.RUNNING, JobState.SUSPENDED, JobState.ENDING})
+_KINDS: dict[str, Callable[[JobState], bool]] = {
+    "running": _RUNNING.__contains__,
+    "queued": lambda state: state is JobState.PENDING,
+    "completed": lambda state: state is JobState.COMPLETED,
+    "failed": lambda state: state.is_final and state is not JobState.COMPLETED,
+}
 
 
 class _Listing:
@@ -89,25 +95,30 @@ class Queue:
         """All of them, in the scheduler's order."""
         return self._chosen(self._listing.jobs())
 
+    def those(self, *kinds: str) -> list[QueuedJob]:
+        """The jobs that are of one of these kinds ("running", "queued", "completed", "failed"), at one moment."""
+        tests = [_KINDS[kind] for kind in kinds]
+        return self._chosen(self._listing.jobs(), lambda state: any(test(state) for test in tests))
+
     @property
     def running(self) -> list[QueuedJob]:
         """Those that hold nodes: running, suspended, or just ending."""
-        return self._chosen(self._listing.jobs(), _RUNNING.__contains__)
+        return self.those("running")
 
     @property
     def queued(self) -> list[QueuedJob]:
         """Those that have not started."""
-        return self._chosen(self._listing.jobs(), lambda state: state is JobState.PENDING)
+        return self.those("queued")
 
     @property
     def completed(self) -> list[QueuedJob]:
         """Those that have ended well."""
-        return self._chosen(self._listing.jobs(), lambda state: state is JobState.COMPLETED)
+        return self.those("completed")
 
     @property
     def failed(self) -> list[QueuedJob]:
         """Those that have ended in any other way."""
-        return self._chosen(self._listing.jobs(), lambda state: state.is_final and state is not JobState.COMPLETED)
+        return self.those("failed")
 
     def _chosen(
         self, jobs: Iterable[QueuedJob], fits: Callable[[JobState], bool] = lambda state: True

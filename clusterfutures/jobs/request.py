@@ -1,6 +1,8 @@
 """What somebody wants to run as a job: read, checked, and written into the job's directory.
 
-command or function, arguments, options --Request--> JobFiles: payload, run.sh, script
+command or function, arguments  ─┐
+keywords, over the profile's     ├─ Request ─> record (job.json); JobFiles: payload, run.sh
+resources, over the profile's   ─┘
 """
 
 from __future__ import annotations
@@ -11,74 +13,155 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from clusterfutures import config
+from clusterfutures import config, keywords
 from clusterfutures.errors import OptionError
+from clusterfutures.jobs.dependencies import Awaited, awaited
 from clusterfutures.jobs.files import JobFiles
+from clusterfutures.jobs.template import filled, has_field
 from clusterfutures.schedulers import find_scheduler, options
 from clusterfutures.schedulers.base import Dependency, JobSpec
 
-__all__ = ["DIRECTORY", "Request", "spec_of"]
+__all__ = ["DIRECTORY", "Request", "label", "spec_of"]
 
 #: where the directories of jobs are made
 DIRECTORY = "~/.clusterfutures/jobs"
+#: stands for the name of a job's directory until there is one
+_DIRECTORY_NAME = "\0"
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 class Request:
-    """A command or function with its arguments.  Raises OptionError for what cannot be run."""
+    """A command or function with its arguments and options.  Raises OptionError for what cannot be run."""
 
-    def __init__(self, command: str | Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    def __init__(
+        self, command: str | Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any],
+        given: Mapping[str, Any], profile: str | None,
+    ) -> None:  # fmt: skip
         if not callable(command) and (not isinstance(command, str) or not command.strip()):
             raise OptionError(f"command={command!r}: expected shell text or a function")
         if kwargs and not callable(command):
             raise OptionError(f"kwargs={kwargs!r}: a command has none, a function has")
-        self._command = command
-        self._args = tuple(args)
-        self._kwargs = dict(kwargs)
-        self._cwd = os.getcwd()
+        self.command = command
+        self.args = tuple(args)
+        self.kwargs = dict(kwargs)
+        self._settings, self._resources = _layered(given, profile)
+        self.awaited: Awaited = awaited(self._settings.get("dependencies", ()))
 
-    def record(
-        self, name: str, scheduler: str | None, profile: str | None, resources: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    @property
+    def directory(self) -> str:
+        """Where the job's directory is made."""
+        return os.path.abspath(os.path.expanduser(self._settings.get("jobs_directory") or DIRECTORY))
+
+    def record(self) -> dict[str, Any]:
         """What is kept of the job in ``job.json``, all settings and options resolved."""
-        settings = config.load().options(profile)
-        below = options.normalise({key: value for key, value in settings.items() if key not in config.SETTINGS})
-        own = getattr(self._command, "__name__", "") if callable(self._command) else "job"
-        where = scheduler or settings.get("scheduler") or find_scheduler().name
-        if where == "local" and "local_cores" in settings:
-            below["local_cores"] = settings["local_cores"]
+        settings = self._settings
+        own = getattr(self.command, "__name__", "") if callable(self.command) else "job"
+        cwd = os.path.abspath(os.path.expanduser(settings.get("cwd") or "."))
+        scheduler = settings.get("scheduler") or find_scheduler().name
+        local = {"local_cores": settings["local_cores"]} if scheduler == "local" and "local_cores" in settings else {}
         return {
             "id": "",
-            "name": name or own,
-            "scheduler": where,
-            "resources": below | options.normalise(resources),
-            "function": callable(self._command),
+            "name": settings.get("name") or own,
+            "scheduler": scheduler,
+            "resources": self._resources | local,
+            "function": callable(self.command),
             "submitted": None,
             "tries": 0,
+            "after": self.awaited.jobs,
+            "script": _script(settings),
+            "cwd": cwd,
+            **{name: _output(settings, name, cwd) for name in ("outfile", "errfile")},
+            **{name: bool(settings.get(name)) for name in ("clean_files", "clean_outputs")},
+            "max_jobs": settings.get("max_jobs"),
+            "suffix": self.suffix,
         }
 
-    def write(self, name: str, directory: str) -> JobFiles:
-        """Make the job's directory and write there what is to be run; what fails leaves nothing."""
-        label = re.sub(r"[^A-Za-z0-9_.+-]", "_", name)[:60] or "job"
-        files = JobFiles.make(os.path.abspath(os.path.expanduser(directory)), label)
-        try:
-            files.write_run(self._payload(files), self._cwd)
-        except BaseException:
-            files.remove()
-            raise
-        return files
+    def item(self, item: Any, number: int) -> Request:
+        """The same for one of many inputs: put into the command, or behind it; an argument of a function."""
+        other = object.__new__(Request)
+        other.__dict__.update(self.__dict__)
+        if callable(self.command):
+            other.args = (*self.args, *(item if type(item) is tuple else (item,)))
+        elif has_field(self.command):
+            other.command = filled(self.command, str(item), number)
+        else:
+            other.args = (*self.args, *map(str, item if type(item) is tuple else (item,)))
+        return other
+
+    def write(self, files: JobFiles, record: dict[str, Any]) -> None:
+        """Write into the job's directory what is to be run."""
+        for name in ("outfile", "errfile"):
+            record[name] = record[name].replace(_DIRECTORY_NAME, os.path.basename(files.path))
+        files.write_run(self._payload(files), record["cwd"], record["outfile"], record["errfile"])
+
+    @property
+    def suffix(self) -> str:
+        """The end of the directory's name."""
+        return str(self._settings.get("suffix") or "")
 
     def _payload(self, files: JobFiles) -> list[str]:
         """Write the user's part; returns the words that run it."""
-        if callable(self._command):
+        if callable(self.command):
             from clusterfutures.jobs.function import packed
 
-            files.write("call", packed(self._command, self._args, self._kwargs))
+            settings = self._settings
+            paths = [os.path.abspath(path) for path in settings.get("syspaths", ())]
+            files.write("call", packed(self.command, self.args, self.kwargs, settings.get("imports", ()), paths))
             path = os.pathsep.join(filter(None, [_PACKAGE, os.environ.get("PYTHONPATH", "")]))
-            return ["env", f"PYTHONPATH={path}", sys.executable, "-m", "clusterfutures.jobs.function", files.path]
-        text = self._command if self._command.startswith("#!") else f"#!/bin/bash\n{self._command}\n"
+            python = settings.get("python") or sys.executable
+            return ["env", f"PYTHONPATH={path}", python, "-m", "clusterfutures.jobs.function", files.path]
+        text = self.command if self.command.startswith("#!") else f"#!/bin/bash\n{self.command}\n"
         files.write("command", text.encode("utf-8", "surrogateescape"), 0o700)
-        return [files.file("command"), *map(str, self._args)]
+        return [files.file("command"), *map(str, self.args)]
+
+
+def label(name: str) -> str:
+    """``name`` as the beginning of a file's name."""
+    return re.sub(r"[^A-Za-z0-9_.+-]", "_", name)[:60].lstrip(".") or "job"
+
+
+def _layered(given: Mapping[str, Any], profile: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Keywords and normalised resources: the configuration's, and over them the call's own."""
+    settings: dict[str, Any] = {}
+    resources: dict[str, Any] = {}
+    for name, value in given.items():
+        row = keywords.find(name)
+        if row is None or row.of == "executors":
+            resources[name] = value
+        elif row.name in settings:
+            raise OptionError(f"{row.name}= is given twice, also as {name}=: give it once")
+        else:
+            settings[row.name] = keywords.read(row, name, value) if value is not None else None
+    try:
+        own = options.normalise(resources)
+    except OptionError as error:
+        known = ", ".join(row.name for row in keywords.KEYWORDS if row.of != "executors")
+        more = f" Keywords of the job itself: {known}." if "no option" in str(error) else ""
+        raise OptionError(f"{error}{more}") from None
+    configured = config.load().options(profile)
+    named = {option.name for name in resources if (option := options.find(name)) is not None}
+    below = options.normalise({name: value for name, value in configured.items() if name not in config.SETTINGS})
+    merged = {name: value for name, value in below.items() if name not in named} | own
+    kept = {name: value for name, value in configured.items() if name in config.SETTINGS and name not in settings}
+    return kept | settings, merged
+
+
+def _script(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the job's script is not the command."""
+    parts = keywords.script_parts(settings)
+    for name, value in (settings.get("export") or {}).items():
+        if value is None and name not in os.environ:
+            raise OptionError(f"export: this program has no variable {name}: write {name}=VALUE, or leave it out")
+        parts["env"][name] = os.environ[name] if value is None else value
+    return parts
+
+
+def _output(settings: Mapping[str, Any], name: str, cwd: str) -> str:
+    """Where output goes that does not stay in the job's directory; {} is the name of that."""
+    given = settings.get(name)
+    if given is None and settings.get("outpath"):
+        given = os.path.join(settings["outpath"], f"{_DIRECTORY_NAME}.{name[:3]}")
+    return os.path.join(cwd, os.path.expanduser(given)) if given else ""
 
 
 def spec_of(files: JobFiles, record: Mapping[str, Any]) -> JobSpec:
@@ -91,4 +174,5 @@ def spec_of(files: JobFiles, record: Mapping[str, Any]) -> JobSpec:
         files.path,
         resources=record["resources"],
         dependencies=[Dependency(*pair) for pair in record["after"]],
+        **record["script"],
     )

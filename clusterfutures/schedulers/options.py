@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from clusterfutures.errors import OptionError
 
-__all__ = ["OPTIONS", "Option", "find", "names", "normalise", "option_help", "option_table", "spell"]
+__all__ = ["OPTIONS", "Option", "find", "names", "normalise", "spell"]
 
 
 # ------------------------------------------------------------------ kinds of values
@@ -357,23 +357,3 @@ def spell(resources: Mapping[str, Any], dialect: str) -> list[tuple[Option, str]
         except _Unusable as error:
             raise OptionError(f"{row.name}={resources[row.name]!r}: {label} {error}") from None
     return words
-
-
-def option_table() -> list[tuple[str, ...]]:
-    """The options as rows, the head first: name, synonyms, the spelling of each scheduler, meaning."""
-    rows: list[tuple[str, ...]] = [("option", "also", "Slurm", "PBS Pro", "Torque", "meaning")]
-    for row in OPTIONS:
-        spelt = (s.replace("{}", "...") or "-" for s in (row.slurm, row.pbs, row.torque))
-        slurm, pbs, torque = (re.sub(r"^(select|nodes|place):", r"-l \1=...:", s) for s in spelt)
-        rows.append((row.name, ", ".join(row.synonyms), slurm, pbs, torque, f"{row.text}; {row.example}"))
-    return rows
-
-
-def option_help() -> str:
-    """The options as text for people; ``option_table`` has the same as rows."""
-    rows = option_table()
-    head = rows[0]
-    widths = [max(len(line[i]) for line in rows) for i in range(len(head))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in rows]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(lines)

@@ -193,3 +193,13 @@ def test_an_executor_takes_its_profile(files: tuple[Path, Path], tmp_path: Path)
         assert ex.submit(pow, 2, 5).result(30) == 32
     with pytest.raises(OptionError, match="Did you mean 'two'"):
         LocalExecutor(profile="tow")
+
+
+def test_a_setting_keeps_the_name_that_it_has_in_the_file(files: tuple[Path, Path]) -> None:
+    user = files[1]
+    user.write_text('mem = "1GB"\n[profile.long]\nwalltime = "1h"\n')
+    config.set_option("memory", "2GB")
+    config.set_profile("long", time="2h")
+    assert user.read_text() == 'mem = "2GB"\n[profile.long]\nwalltime = "2h"\n'
+    config.set_option("memory", None)
+    assert user.read_text() == '[profile.long]\nwalltime = "2h"\n'

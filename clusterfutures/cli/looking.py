@@ -1,0 +1,181 @@
+"""``wait``, ``queue``, ``cancel`` and ``clean``: jobs that are there, ours and others."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from clusterfutures.cli.showing import HEAD, as_json, columns, queued_facts, queued_row, status_facts
+from clusterfutures.cli.words import Taken
+from clusterfutures.errors import OptionError
+from clusterfutures.jobs.cleaning import clean as clean_jobs
+from clusterfutures.jobs.cleaning import ended_in
+from clusterfutures.jobs.finding import find, jobs_directory
+from clusterfutures.jobs.job import Job
+from clusterfutures.jobs.queue import Queue
+from clusterfutures.jobs.watch import ONE_AT_A_TIME, adapter
+from clusterfutures.schedulers.base import JobState
+
+__all__ = ["cancel", "clean", "queue", "wait"]
+
+
+def wait(taken: Taken) -> int:
+    """``clusterfutures wait``: status 0 when all have ended well."""
+    options = taken.options
+    limit = _seconds(options.get("timeout"))
+    all_mine = Queue(scheduler=options.get("scheduler"))
+    given = taken.positional or [job.id for job in all_mine.jobs if not job.state.is_final]
+    jobs = find(given, jobs_directory(options.get("directory")))
+    begun = time.monotonic()
+    facts = []
+    try:
+        for job in jobs:
+            left = None if limit is None else max(0.0, limit - (time.monotonic() - begun))
+            facts.append(_ended(job, all_mine, left))
+            if not options.get("json"):
+                _tell(facts[-1])
+    except TimeoutError as error:
+        print(f"clusterfutures: {error}", file=sys.stderr)
+        return 1
+    if options.get("json"):
+        as_json(facts)
+    return 0 if all(one["state"] == JobState.COMPLETED.value for one in facts) else 1
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise OptionError(f"--timeout={text}: expected a number of seconds")
+    return seconds
+
+
+def _ended(job: Job | str, queue: Queue, left: float | None) -> dict[str, Any]:
+    if isinstance(job, Job):
+        return status_facts(job, job.wait(left))
+    _must_be_known([job], queue.scheduler)
+    queue.wait(job, left)
+    with ONE_AT_A_TIME:
+        status = adapter(queue.scheduler).explain(job)
+    state = status.state if status is not None else JobState.GONE
+    return {"id": job, "name": "", "state": state.value, "exitcode": status.exit_code if status else None}
+
+
+def _tell(facts: dict[str, Any]) -> None:
+    code = f", exit code {facts['exitcode']}" if facts["exitcode"] else ""
+    why = f" ({facts['reason']})" if facts.get("reason") else ""
+    print(f"{facts['id'] or '(not submitted)'} {facts['name']}: {facts['state']}{code}{why}", flush=True)
+
+
+def queue(taken: Taken) -> int:
+    """``clusterfutures queue``."""
+    options = taken.options
+    _no_words(taken)
+    if options.get("user") and options.get("all"):
+        raise OptionError("--user and --all exclude each other: give one of them")
+    user = None if options.get("all") else options.get("user", "self")
+    asked = Queue(user, options.get("partition"), scheduler=options.get("scheduler"))
+    kinds = [name for name in ("running", "queued", "completed", "failed") if options.get(name)]
+    chosen = asked.those(*kinds) if kinds else asked.jobs
+    if options.get("count"):
+        print(len(chosen))
+    elif options.get("json"):
+        as_json([queued_facts(job) for job in chosen])
+    elif chosen:
+        now = time.time()
+        columns(HEAD, [queued_row(job, now) for job in chosen])
+    else:
+        print(f"no jobs on {asked.scheduler}", file=sys.stderr)
+    return 0
+
+
+def cancel(taken: Taken) -> int:
+    """``clusterfutures cancel``."""
+    options = taken.options
+    mine = Queue(scheduler=options.get("scheduler"))
+    if bool(taken.positional) == bool(options.get("all")):
+        raise OptionError("which jobs? Give their ids or directories, or --all for all of yours")
+    given = taken.positional or [job.id for job in mine.jobs if not job.state.is_final]
+    jobs = find(given, jobs_directory(options.get("directory")))
+    _must_be_known([job for job in jobs if isinstance(job, str)], mine.scheduler)
+    ids = [job if isinstance(job, str) else job.id for job in jobs]
+    if not options.get("dry_run") and (not options.get("all") or options.get("yes") or _agreed("Cancel", ids)):
+        for job in jobs:
+            if isinstance(job, Job):
+                job.cancel()
+        foreign = [job for job in jobs if isinstance(job, str)]
+        if foreign:
+            with ONE_AT_A_TIME:
+                adapter(mine.scheduler).cancel(foreign)
+    elif not options.get("dry_run"):
+        return 1
+    if options.get("json"):
+        as_json(ids)
+    else:
+        print("\n".join(f"{'would cancel' if options.get('dry_run') else 'cancelled'} {job_id}" for job_id in ids))
+    return 0
+
+
+def clean(taken: Taken) -> int:
+    """``clusterfutures clean``: only what jobs of ours wrote, only once they have ended."""
+    options = taken.options
+    if len(taken.positional) > 1:
+        raise OptionError(f"one directory at a time: {' '.join(taken.positional)}")
+    directory = jobs_directory("".join(taken.positional) or None)
+    jobs = ended_in(directory, options.get("suffix", ""), options.get("scheduler"))
+    dry = options.get("dry_run")
+    if options.get("json") and not (dry or options.get("yes")):
+        raise OptionError("--json asks nothing: add --yes to remove the files, or --dry-run to list them")
+    paths = [job.path for job in jobs]
+    told = [f"{job.path}  ({job.name}, {job.id or 'not submitted'})" for job in jobs]
+    if not dry and jobs and not options.get("yes") and not _agreed("Remove the files of", told):
+        return 1
+    if not dry:
+        clean_jobs(jobs, bool(options.get("outputs")))
+    if options.get("json"):
+        as_json(paths)
+    elif dry:
+        print("\n".join([*told, f"would remove the files of {len(jobs)} jobs in {directory}"]))
+    else:
+        print(f"removed the files of {len(jobs)} jobs in {directory}")
+    return 0
+
+
+# -------------------------------------------------------------------------- in common
+
+
+def _no_words(taken: Taken) -> None:
+    if taken.positional:
+        raise OptionError(f"the command line: {taken.positional[0]!r} is no option of this command")
+
+
+def _must_be_known(job_ids: Sequence[str], scheduler: str) -> None:
+    """Ids that are none of ours have to be in the scheduler's list: a misspelt one is said to be."""
+    if not job_ids:
+        return
+    listed = Queue(None, scheduler=scheduler)
+    known = {job.id for job in listed.jobs}
+    bases = {job_id.partition("_")[0].partition("[")[0] for job_id in known}
+    for job_id in job_ids:
+        if job_id not in known and job_id.removesuffix("[]") not in bases:
+            raise OptionError(
+                f"there is no job {job_id!r} in the queue of {scheduler}, nor one of yours that has ended"
+            )
+
+
+def _agreed(what: str, lines: Sequence[str]) -> bool:
+    print("\n".join(lines))
+    try:
+        said = input(
+            f"{what} {'these ' if len(lines) != 1 else 'this '}{len(lines)} job{'s' * (len(lines) != 1)}? [y/N] "
+        )
+    except EOFError:
+        print()
+        return False
+    return said.strip().lower() in ("y", "yes")

@@ -1,0 +1,74 @@
+"""Jobs of ours on disk: which directories are jobs', and which job has this id."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+
+from clusterfutures import config
+from clusterfutures.errors import OptionError, StoreError
+from clusterfutures.jobs.job import Job
+from clusterfutures.jobs.request import DIRECTORY
+
+__all__ = ["find", "job_directories", "jobs_directory", "jobs_in"]
+
+log = logging.getLogger("clusterfutures")
+
+
+def jobs_directory(directory: str | None = None, profile: str | None = None) -> str:
+    """The one that is named, else the configured one, else the usual one."""
+    found = directory or config.load().options(profile).get("jobs_directory") or DIRECTORY
+    return os.path.abspath(os.path.expanduser(found))
+
+
+def job_directories(directory: str) -> Iterator[str]:
+    """The directories in ``directory`` that hold a ``job.json``, those of arrays among them, by name."""
+    entries = os.scandir(directory) if os.path.isdir(directory) else ()
+    for entry in sorted(entries, key=lambda one: (len(one.name) if one.name.isdigit() else 0, one.name)):
+        if not entry.is_dir(follow_symlinks=False):
+            continue
+        if os.path.isfile(os.path.join(entry.path, "job.json")):
+            yield entry.path
+        elif os.path.isfile(os.path.join(entry.path, "array.json")):
+            yield from job_directories(entry.path)
+
+
+def jobs_in(directory: str) -> Iterator[Job]:
+    """The jobs whose directories are there; what cannot be read is left out, with a warning."""
+    for path in job_directories(directory):
+        try:
+            yield Job.attach(path)
+        except (StoreError, ValueError, KeyError, TypeError) as error:
+            log.warning("%s is left alone: %s", path, error)
+
+
+def find(words: Iterable[str], directory: str) -> list[Job | str]:
+    """The jobs that are meant: by a path of theirs, or by their id; an id that is none of ours stays one.
+
+    The id of an array stands for all jobs of it that are ours.
+    """
+    found: list[Job | str] = []
+    known: dict[str, list[Job]] | None = None
+    for word in words:
+        if os.sep in word:
+            path = os.path.abspath(os.path.expanduser(word))
+            several = list(job_directories(path))
+            if not several and not os.path.isfile(os.path.join(path, "job.json")):
+                raise OptionError(f"{word} is no directory of a job: there is no job.json")
+            found += [Job.attach(each) for each in several or [path]]
+            continue
+        if known is None:
+            known = _by_id(directory)
+        found += known.get(word) or [word]
+    return found
+
+
+def _by_id(directory: str) -> dict[str, list[Job]]:
+    known: dict[str, list[Job]] = {}
+    for job in jobs_in(directory):
+        if job.id:
+            base = job.id.partition("_")[0].partition("[")[0]
+            for key in {job.id, base, f"{base}[]"} if job.array_size else {job.id}:
+                known.setdefault(key, []).append(job)
+    return known

@@ -1,0 +1,79 @@
+"""Scripts that are files already, and files made to be submitted later.
+
+make_job_file(command, ...) --> .../NAME-token/script --submit_file(), sbatch, qsub--> the job
+a script with #SBATCH or #PBS lines --submit_file()--> a Job that asks for what they say
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from clusterfutures import config
+from clusterfutures.errors import OptionError
+from clusterfutures.jobs import directives
+from clusterfutures.jobs.dependencies import awaited
+from clusterfutures.jobs.job import Job
+from clusterfutures.schedulers import find_scheduler
+
+__all__ = ["make_job_file", "of_file", "submit_file"]
+
+
+def make_job_file(
+    command: str | Callable[..., Any],
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> str:
+    """Write the directory of a job; the path of its script, for ``submit_file``, sbatch or qsub.
+
+    Arguments as for ``Job``.
+    """
+    return os.path.join(Job(command, args, kwargs, **options).write().path, "script")
+
+
+def submit_file(path: str | os.PathLike[str], args: Sequence[Any] = (), **options: Any) -> Job:
+    """Submit a script as a job.
+
+    The script is copied, as sbatch and qsub do; its ``#SBATCH`` or ``#PBS`` lines hold where the
+    options (those of ``Job``) say nothing.  One that ``make_job_file`` wrote is submitted as it is.
+
+    Raises OptionError for a script that cannot be read, or asks for an array of jobs.
+    """
+    return of_file(path, args, **options).submit()
+
+
+def of_file(path: str | os.PathLike[str], args: Sequence[Any] = (), **options: Any) -> Job:
+    """As ``submit_file``, without submitting."""
+    path = os.path.abspath(os.path.expanduser(os.fspath(path)))
+    above = os.path.dirname(path)
+    if os.path.basename(path) == "script" and os.path.isfile(os.path.join(above, "job.json")):
+        return _written(above, path, args, options)
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            text = file.read()
+    except OSError as error:
+        raise OptionError(f"{path}: the script cannot be read: {error.strerror}") from None
+    if not text.strip() or "\0" in text:
+        raise OptionError(f"{path} is no script: it is {'empty' if not text.strip() else 'a program'}")
+    settings = config.load().options(options.get("profile"))
+    scheduler = options.get("scheduler") or settings.get("scheduler") or find_scheduler().name
+    profile = options.pop("profile", None)
+    said = directives.read(text, scheduler)
+    wanted = directives.wanted(said, options | {"scheduler": scheduler})
+    wanted.setdefault("name", os.path.splitext(os.path.basename(path))[0])
+    return Job(text, args, profile=profile, **wanted)
+
+
+def _written(directory: str, path: str, args: Sequence[Any], options: dict[str, Any]) -> Job:
+    """A job of ours that was written, and not yet submitted."""
+    after = options.pop("dependencies", ())
+    if args or options:
+        raise OptionError(f"{path} was written by make_job_file: give {', '.join(options) or 'arguments'} there")
+    job = Job.attach(directory)
+    waits = awaited(after)
+    if reason := waits.refusal():
+        job.never(reason)
+    job.record["after"] = [*job.record["after"], *waits.jobs]
+    return job

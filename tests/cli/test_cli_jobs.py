@@ -1,0 +1,214 @@
+"""``clusterfutures submit``, ``run``, ``wait``, ``queue``, ``cancel`` and ``clean``, as a user types them."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import clusterfutures
+from clusterfutures.cli.main import main
+from clusterfutures.jobs.job import Job
+from tests.conftest import Ground
+
+
+class Said(NamedTuple):
+    """What a command has printed, and its exit status."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Line = Callable[..., Said]
+
+
+@pytest.fixture
+def line(ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Line:
+    """The command in this process, in an empty directory and with an empty home."""
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("CLUSTERFUTURES_CONFIG", str(tmp_path / "home" / "config.toml"))
+    monkeypatch.setenv("CLUSTERFUTURES_SCHEDULER", {"torque": "pbs"}.get(ground.name, ground.name))
+
+    def said(*words: str) -> Said:
+        status = main(words)
+        return Said(status, *capfd.readouterr())
+
+    return said
+
+
+def jobs_of(ground: Ground) -> Path:
+    return Path(os.environ["HOME"]) / ".clusterfutures" / "jobs"
+
+
+def test_a_job_from_submission_to_cleaning(line: Line, ground: Ground) -> None:
+    (ground.work / "names").write_text("bob\nann\nbob\n")
+    done = line("submit", "--name=count", "--memory=50MB", "sort names | uniq -c >counts; echo done; exit 3")
+    assert (done.status, done.err) == (0, "")
+    job_id = done.out.strip()
+    assert line("wait", job_id, "--timeout=40") == (1, f"{job_id} count: failed, exit code 3\n", "")
+    assert (ground.work / "counts").read_text().split() == ["1", "ann", "2", "bob"]
+    (facts,) = line("wait", "--json", job_id).json
+    assert (facts["state"], facts["exitcode"], facts["name"], len(facts["nodes"])) == ("failed", 3, "count", 1)
+    assert line("clean", "--dry-run").out.splitlines()[0] == f"{facts['path']}  (count, {job_id})"
+    assert line("clean", "--yes").out.startswith("removed the files of 1 jobs")
+    assert list(jobs_of(ground).iterdir()) == []
+
+
+def test_a_job_for_each_file(line: Line, ground: Ground) -> None:
+    """And one that depends on all of them, by the ids that were printed."""
+    for name in ("a b.txt", "c'd.txt", 'e"$x.txt'):
+        (ground.work / name).write_text(name.upper())
+    done = line("submit", "--name=copy", "cat {} >{/.}.out; echo \"{/} {#}\" '{.}'", ":::", "*.txt")
+    assert done.status == 0, done.err
+    after = ",".join(done.out.split())
+    last = line("run", f"--after={after}", "cat *.out")
+    assert (last.status, last.out) == (0, "A B.TXTC'D.TXTE\"$X.TXT")
+    written = [Job.attach(str(path.parent)) for path in sorted(jobs_of(ground).glob("copy-*/*/job.json"))]
+    assert [job.stdout for job in written] == ["a b.txt 1 a b\n", "c'd.txt 2 c'd\n", 'e"$x.txt 3 e"$x\n']
+    assert len(line("clean", "--yes", "--json").json) == 4
+    assert list(jobs_of(ground).iterdir()) == []
+
+
+def test_run_ends_as_its_job_ends(line: Line) -> None:
+    assert line("run", "echo out; echo err >&2; exit 7") == (7, "out\n", "err\n")
+    assert line("run", "printf", "%s|", "a  b", "$HOME") == (0, "a  b|$HOME|", "")
+    several = line("run", "--json", "exit {}", ":::", "0", "4")
+    assert several.status == 1
+    assert [(job["state"], job["exitcode"]) for job in several.json] == [("completed", 0), ("failed", 4)]
+
+
+def test_a_dependency_that_fails(line: Line) -> None:
+    bad = line("submit", "exit 1").out.strip()
+    good = line("submit", f"--after-notok={bad}", "true").out.strip()
+    never = line("run", "-a", bad, "echo never")
+    assert never.status == 1
+    assert "depends on did not end so" in never.err
+    assert line("wait", good).status == 0
+
+
+@pytest.mark.on("local", "slurm")
+def test_queue_and_cancel(line: Line, ground: Ground) -> None:
+    job_id = line("submit", "-n", "sleeper", "sleep 60").out.strip()
+    other = line("submit", "-n", "other", "sleep 60").out.strip()
+    listed = line("queue")
+    assert listed.out.splitlines()[0].split()[:3] == ["ID", "NAME", "OWNER"]
+    assert [row.split()[0] for row in listed.out.splitlines()[1:] if "sleeper" in row] == [job_id]
+    assert int(line("queue", "--count", "--running", "--queued").out) >= 2
+    found = {job["id"]: job for job in line("queue", "--json", "--running", "--queued").json}
+    assert {job_id, other} <= found.keys()
+    assert line("cancel", "--dry-run", job_id).out == f"would cancel {job_id}\n"
+    assert line("cancel", job_id).out == f"cancelled {job_id}\n"
+    (facts,) = line("wait", "--json", job_id).json
+    assert facts["state"] in ("cancelled", "gone")
+    sys.stdin = io.StringIO("n\n")
+    try:
+        assert line("cancel", "--all").status == 1
+    finally:
+        sys.stdin = sys.__stdin__
+    assert other in line("cancel", "--all", "--yes", "--json").json
+    ended = line("wait", "--timeout=30", other)
+    assert (ended.status, ended.out.split()[:2]) == (1, [other, "other:"])
+
+
+@pytest.mark.on("slurm", "pbs")
+def test_a_script_with_directives(line: Line, ground: Ground) -> None:
+    kind = "#SBATCH --time=7 -J mine\n#SBATCH --output=told-%j.txt" if ground.name == "slurm" else (
+        "#PBS -l walltime=0:07:00 -N mine\n#PBS -o told-%j.txt"
+    )  # fmt: skip
+    (ground.work / "script.sh").write_text(f"#!/bin/sh\n{kind}\necho $1 $2\n")
+    done = line("submit", "--json", "script.sh", "a", "b")
+    (facts,) = done.json
+    job = Job.attach(facts["path"])
+    assert job.get(40)[:2] == (0, "a b\n")
+    assert (facts["name"], job.record["resources"]["time"]) == ("mine", 420)
+    assert (ground.work / f"told-{job.id}.txt").read_text() == "a b\n"
+
+
+@pytest.mark.on("slurm")
+def test_dry_run(line: Line, ground: Ground) -> None:
+    done = line("submit", "--dry-run", "-c", "2", "-t", "1h", "gzip -c {} >{}.gz", ":::", "a", "b c", *"defgh")
+    assert done.status == 0
+    shown = done.out.splitlines()
+    assert shown[0] == "would submit 7 jobs, together, to slurm:"
+    assert {"  #SBATCH --array=0-6", "  #SBATCH --cpus-per-task=2", "  #SBATCH --time=01:00:00"} <= set(shown)
+    assert shown[-7:] == [
+        "  gzip -c a >a.gz", "  gzip -c 'b c' >'b c'.gz", "  gzip -c d >d.gz", "  gzip -c e >e.gz",
+        "  gzip -c f >f.gz", "  ... and 2 more", "nothing was submitted",
+    ]  # fmt: skip
+    assert not jobs_of(ground).exists()
+    assert ground.jobs() == set()
+
+
+@pytest.mark.on("local")
+def test_inputs_from_a_file(line: Line, ground: Ground) -> None:
+    (ground.work / "list").write_text("x y\n\nz\n")
+    assert line("run", "--from=list", "echo got {}").out == "got x y\ngot z\n"
+    assert line("run", "wc -l {}", "list").out == "3 list\n"
+
+
+@pytest.mark.on("local")
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("submit", "what is to be run"),
+        ("submit --cors=3 x", "--cors is no option, did you mean --cores"),
+        ("submit --cores=no x", "cores='no' cannot be used"),
+        ("submit --name", "--name needs a value"),
+        ("submit --json=3 x", "takes no value"),
+        ("submit --scheduler=lsf x", "choose from slurm, pbs, local"),
+        ("submit --profile=huge x", "no profile 'huge'"),
+        ("submit --after=nothing/here x", "no directory of a job"),
+        ("submit --from=missing x", "No such file"),
+        ("submit gzip {} a", "{} stands for inputs"),
+        ("submit gzip {} :::", "no inputs"),
+        ("submit gzip {} ::: *.missing", "no file fits '*.missing'"),
+        ("wait --timeout=soon", "expected a number of seconds"),
+        ("wait 99999999", "there is no job '99999999'"),
+        ("cancel 99999999", "there is no job '99999999'"),
+        ("cancel", "which jobs?"),
+        ("queue --user=a --all", "exclude each other"),
+        ("queue 12", "is no option"),
+        ("clean --json", "asks nothing"),
+        ("clean a b", "one directory at a time"),
+        ("sbmit x", "did you mean submit"),
+        ("--completion=ksh", "choose from bash, zsh, fish"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(line: Line, words: str, told: str) -> None:
+    done = line(*words.split())
+    assert (done.status, done.out) == (2, "")
+    assert told in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.on("local", "slurm")
+def test_ctrl_c_cancels_what_run_has_submitted(line: Line, ground: Ground) -> None:
+    program = subprocess.Popen(
+        [sys.executable, "-m", "clusterfutures", "run", "echo begun; touch begun; sleep 60"],
+        cwd=ground.work, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(clusterfutures.__file__).parents[1])},
+    )  # fmt: skip
+    deadline = time.monotonic() + 30
+    while not (ground.work / "begun").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    program.send_signal(signal.SIGINT)
+    out, err = program.communicate(timeout=20)
+    assert program.returncode == 130, err
+    assert "cancelled 1 of 1 jobs" in err
+    assert "Traceback" not in err
+    assert out in ("begun\n", "")
