@@ -10,7 +10,7 @@ import random
 import statistics
 from collections.abc import Sequence
 
-__all__ = ["best_schedule", "in_order_schedule", "median", "spread", "uneven_durations"]
+__all__ = ["best_schedule", "duration", "in_order_schedule", "median", "spread", "uneven_durations"]
 
 
 def median(samples: Sequence[float]) -> float:
@@ -50,3 +50,16 @@ def uneven_durations(count: int, slots: int) -> list[float]:
         if in_order_schedule(shuffled, slots) <= 1.01 * best:
             return shuffled
     raise ValueError(f"no such order of {count} calls on {slots} slots: take a count that fills the slots evenly")
+
+
+def duration(seconds: float) -> str:
+    """As a person says it: "14 ms", "2.3 s", "17 min"."""
+    if seconds >= 100:
+        return f"{seconds / 60:.0f} min"
+    if seconds >= 10:
+        return f"{seconds:.0f} s"
+    if seconds >= 1:
+        return f"{seconds:.1f} s"
+    if seconds >= 0.01:
+        return f"{1e3 * seconds:.0f} ms"
+    return f"{1e3 * seconds:.1f} ms"

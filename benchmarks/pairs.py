@@ -14,7 +14,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from results import Results
 from session import Session
 from watch import Watch
 
-__all__ = ["FULL", "QUICK", "SMALLEST", "Sizes", "measure"]
+__all__ = ["FULL", "QUICK", "SMALLEST", "STEPS", "Sizes", "measure"]
 
 #: chunksizes among which the pool's best for 1,000 calls is looked for
 CHUNKSIZES = (32, 63, 125, 250)
@@ -63,20 +63,32 @@ SMALLEST = Sizes(
 )  # fmt: skip
 
 
-def measure(results: Results, cluster: Cluster, scratch: Path, sizes: Sizes) -> None:
-    """All of it, into ``results``."""
+STEPS = ("starts", "claims", "cold", "warm", "large", "naps", "files", "idle")
+
+
+def measure(
+    results: Results, cluster: Cluster, scratch: Path, sizes: Sizes, only: Collection[str], save: Callable[[], None]
+) -> None:
+    """Those of ``STEPS`` that are in ``only``, into ``results``; ``save`` is called after each."""
 
     def take(step: Callable[..., None], *with_what: object) -> None:
+        name = step.__name__[1:]
+        if name not in only:
+            return
         begun = time.monotonic()
         step(results, *with_what, sizes)
-        print(f"  {step.__name__[1:]}: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+        save()
+        print(f"  {name}: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
 
     take(_starts)
     take(_claims)
     take(_cold, cluster, scratch)
+    if not {"warm", "large", "naps", "files", "idle"}.intersection(only):
+        return
     with prepared("ours", scratch) as ours:
-        with prepared("pool", scratch) as pool:
-            take(_warm, ours, pool)
+        if "warm" in only:
+            with prepared("pool", scratch) as pool:
+                take(_warm, ours, pool)
         for step in (_large, _naps, _files, _idle):
             take(step, ours)
 

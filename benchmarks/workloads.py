@@ -60,15 +60,20 @@ class Timer:
 
 @workload
 def prepare(peer: Peer, hold: float = 1.0, patience: float = 60.0) -> Figures:
-    """Open the executor and keep every slot busy once, so that all are up."""
+    """Open the executor and keep every slot busy once, so that all are up.
+
+    hold: seconds that a slot is kept busy, at first; 0: where a slot is up for one call only.
+    """
     timer = Timer()
     peer.open()
+    if not hold:
+        return timer.figures()
     deadline = time.monotonic() + patience
     seen: set[Any] = set()
     while len(seen) < peer.slots:
         if time.monotonic() > deadline:
             raise WrongResult(f"only {len(seen)} of {peer.slots} slots came up within {patience:g} s")
-        seen |= {tuple(future.result()) for future in peer.submit_many(calls.hold, [hold] * peer.slots)}
+        seen |= {tuple(place) for place in peer.map(calls.hold, [hold] * peer.slots, 1)}
         hold = min(2 * hold, 4.0)
     return timer.figures()
 
@@ -166,7 +171,8 @@ def warm_naps(peer: Peer, durations: Sequence[float], by_submit: bool = False) -
     if by_submit:
         values = [future.result() for future in peer.submit_many(calls.nap, pairs)]
     else:
-        values = list(peer.map(calls.nap, pairs, 1 if min(durations) >= 0.1 else None))
+        one_by_one = sum(durations) / len(durations) >= 0.01 and not (peer.sizes_itself and min(durations) < 0.1)
+        values = list(peer.map(calls.nap, pairs, 1 if one_by_one else None))
     figures = timer.figures()
     check(values, range(len(pairs)))
     return figures

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from peers.base import Peer
 
-__all__ = ["PEERS", "REFERENCES", "PeerRow", "peer_class"]
+__all__ = ["ALSO", "PEERS", "REFERENCES", "PeerRow", "peer_class"]
 
 
 class PeerRow(NamedTuple):
@@ -36,7 +36,25 @@ REFERENCES = {
     "pool": PeerRow("peers.pool", "PoolPeer", (), "ProcessPoolExecutor", on_cluster=False),
 }
 
-PEERS: dict[str, PeerRow] = {}
+#: what ``--peers`` may name
+PEERS = {
+    "submitit": PeerRow("peers.submitit", "SubmititPeer", ("submitit",), "submitit", job_per_call=True),
+    "executorlib": PeerRow(
+        "peers.executorlib", "JobPerCallPeer", ("executorlib[cluster]",), "executorlib, a job a call", job_per_call=True
+    ),
+    "executorlib-block": PeerRow("peers.executorlib", "BlockPeer", ("executorlib[cluster]",), "executorlib, block"),
+    "dask-jobqueue": PeerRow("peers.dask_jobqueue", "DaskPeer", ("dask-jobqueue",), "dask-jobqueue"),
+    "parsl": PeerRow("peers.parsl", "ParslPeer", ("parsl",), "Parsl"),
+    "ipyparallel": PeerRow("peers.ipyparallel", "IpyparallelPeer", ("ipyparallel",), "ipyparallel"),
+    "clusterfutures-0.5": PeerRow(
+        "peers.cfut", "CfutPeer", ("clusterfutures==0.5",), "clusterfutures 0.5", job_per_call=True
+    ),
+    "loky": PeerRow("peers.one_machine", "LokyPeer", ("loky",), "loky", on_cluster=False),
+    "joblib": PeerRow("peers.one_machine", "JoblibPeer", ("joblib",), "joblib", on_cluster=False),
+}
+
+#: what every peer's environment has besides: the large arrays are numpy's
+ALSO = ("numpy",)
 
 
 def peer_class(name: str) -> type[Peer]:

@@ -11,23 +11,35 @@ an import costs is measured by itself.
 from __future__ import annotations
 
 import functools
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Peer"]
+__all__ = ["Peer", "Unsupported"]
+
+
+class Unsupported(Exception):
+    """The peer has no such thing; the text says what it has not."""
 
 
 class Peer(ABC):
     """One executor at a time, with ``slots`` places for calls.
 
-    directory: an empty one that all nodes see, for the peer's files.
+    directory: an empty one that all nodes see, for the peer's files.  sizes_itself: its map
+    finds out which calls shall travel together; others are told to send long ones singly.
     """
+
+    sizes_itself = False
 
     def __init__(self, directory: Path, slots: int) -> None:
         self.directory = directory
         self.slots = slots
+
+    def fresh_directory(self) -> Path:
+        """A new one below ``directory``, for what one executor writes."""
+        return Path(tempfile.mkdtemp(dir=self.directory))
 
     @abstractmethod
     def open(self) -> None:

@@ -1,0 +1,53 @@
+"""executorlib, in its two ways: a job for each call, and a block of workers that stay.
+
+https://executorlib.readthedocs.io/en/latest/3-hpc-cluster.html and 1-single-node.html,
+"Block Allocation": "to accelerate the submission of a series of Python functions with the
+same resource requirements".  Its map takes one call at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from executorlib import SlurmClusterExecutor
+
+from peers.base import Peer
+
+__all__ = ["BlockPeer", "JobPerCallPeer"]
+
+#: it wants to be told; that of the tests' Slurm
+PARTITION = "main"
+
+
+class BlockPeer(Peer):
+    """``block_allocation=True``: one worker for each slot, over sockets."""
+
+    block = True
+
+    def open(self) -> None:
+        # a directory for each executor: it is also a memory of results, and would answer from that
+        self._executor = SlurmClusterExecutor(
+            max_workers=self.slots if self.block else None,
+            block_allocation=self.block,
+            cache_directory=str(self.fresh_directory()),
+            resource_dict={"cores": 1, "partition": PARTITION},
+            hostname_localhost=True if self.block else None,
+        )
+
+    def close(self) -> None:
+        self._executor.shutdown()
+
+    def submit(self, function: Callable[..., Any], *args: Any) -> Any:
+        return self._executor.submit(function, *args)
+
+    def map(
+        self, function: Callable[[Any], Any], arguments: Sequence[Any], chunksize: int | None = None
+    ) -> Iterable[Any]:
+        return self._executor.map(function, arguments)
+
+
+class JobPerCallPeer(BlockPeer):
+    """Its default: files, and a job for each call."""
+
+    block = False

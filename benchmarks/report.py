@@ -1,0 +1,175 @@
+"""RESULTS.md out of results: the goals, then tables of the contenders.  Pure, but for ``write``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import figures
+import picture
+from goals import GOALS, judge
+from peers import PEERS, REFERENCES
+from results import Results
+
+__all__ = ["text", "write"]
+
+Format = Callable[[float], str]
+
+
+class Column(NamedTuple):
+    """head: its title.  figure: what of the results.  show: a value as text."""
+
+    head: str
+    figure: str
+    show: Format
+
+
+class Table(NamedTuple):
+    """title, what has to be said of it, and its columns; a row is a contender."""
+
+    title: str
+    said: str
+    columns: Sequence[Column]
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f} %"
+
+
+def _size(value: float) -> str:
+    return f"{value / 1e6:,.0f} MB" if value >= 1e6 else f"{value / 1e3:,.0f} kB"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+TABLES = (
+    Table(
+        "From nothing",
+        "A fresh executor, no job there; until the last result is in. The bare scheduler: one job, and an array of 8, "
+        "whose elements start Python and write a file.",
+        (
+            Column("one call", "cold: one call", figures.duration),
+            Column("`map` of 100", "cold: map of 100", figures.duration),
+            Column("`map` of 1,000", "cold: map of 1,000", figures.duration),
+            Column("`map` of 1,000,000", "cold: map of 1,000,000", figures.duration),
+        ),
+    ),
+    Table(
+        "With workers that are up",
+        "Trivial calls, 8 slots.",
+        (
+            Column("one call", "warm: one call", figures.duration),
+            Column("`map` of 1,000", "warm: map of 1,000", figures.duration),
+            Column("`map` of 1,000,000", "warm: map of 1,000,000", figures.duration),
+            Column("100 `submit`s", "warm: 100 submits", figures.duration),
+            Column("20,000 `submit`s", "warm: 20,000 submits", figures.duration),
+        ),
+    ),
+    Table(
+        "Efficiency: ideal time / actual time",
+        "Calls that sleep: 4,000 of 1 ms, 800 of 10 ms, 80 of 100 ms, 16 of 2 s; uneven: 160, of which one in ten "
+        "takes 1 s and the others 10 ms. The ideal is a perfect schedule on 8 slots.",
+        (
+            Column("1 ms", "efficiency: 1 ms", _percent),
+            Column("10 ms", "efficiency: 10 ms", _percent),
+            Column("100 ms", "efficiency: 100 ms", _percent),
+            Column("2 s", "efficiency: 2 s", _percent),
+            Column("uneven", "efficiency: uneven", _percent),
+        ),
+    ),
+    Table(
+        "Large data",
+        "An array of 16 MB in 64 calls: the best way that each has, and as an argument of 64 `submit`s; written: what "
+        "the client wrote into files, pipes and sockets for it. And 64 results of 16 MB.",
+        (
+            Column("best way", "large: 16 MB for 64 calls", figures.duration),
+            Column("written", "large: 16 MB for 64 calls, written", _size),
+            Column("client's CPU", "large: 16 MB for 64 calls, cpu", figures.duration),
+            Column("64 `submit`s", "large: 16 MB, 64 submits", figures.duration),
+            Column("written", "large: 16 MB, 64 submits, written", _size),
+            Column("64 results", "large: 64 results of 16 MB", figures.duration),
+        ),
+    ),
+)
+
+
+def text(results: Results) -> str:
+    """All of RESULTS.md."""
+    parts = [_head(results), _goals(results)]
+    for table in TABLES:
+        lines = _table(results, table)
+        if lines:
+            parts.append(f"## {table.title}\n\n{table.said}\n\n" + "\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def write(results: Results, directory: Path) -> None:
+    """RESULTS.md and speed.svg there."""
+    (directory / "RESULTS.md").write_text(text(results))
+    drawn = picture.draw(results)
+    if drawn:
+        (directory / "speed.svg").write_text(drawn)
+
+
+def shown_name(who: str) -> str:
+    """A contender as the tables call it."""
+    if who == "limit":
+        return "*bare scheduler*"
+    return {**REFERENCES, **PEERS}[who].shown
+
+
+def _head(results: Results) -> str:
+    facts = results.facts
+    versions = ", ".join(
+        f"{shown_name(name)} {facts[f'version of {name}']}" for name in PEERS if f"version of {name}" in facts
+    )
+    return (
+        "# Results\n\n"
+        "Written by `python3 benchmarks/run.py`; all samples are in `results.json`. Medians, and in brackets the "
+        "quartiles (of fewer than four samples: the smallest and the largest). Every result of every call was compared "
+        "with what it has to be.\n\n"
+        f"- {facts.get('machine', '?')}; load when it began: {facts.get('load before', '?')}\n"
+        f"- {facts.get('Slurm', '?')}\n"
+        f"- Python {facts.get('Python', '?')}; {facts.get('date', '?')}\n"
+        f"- {versions}\n\n"
+        "One machine plays the cluster, so seconds mean little beside another machine's; ratios do."
+    )
+
+
+def _goals(results: Results) -> str:
+    lines = ["| what | beside | wanted | measured | |", "|---|---|---|---|---|"]
+    for goal in GOALS:
+        verdict = judge(goal, results)
+        word = {True: "met", False: "**missed**", None: "-"}[verdict.met]
+        lines.append(f"| {goal.what} | {goal.of} | {verdict.wanted} | {verdict.measured} | {word} |")
+    return "## Goals\n\n" + "\n".join(lines)
+
+
+def _table(results: Results, table: Table) -> list[str]:
+    """Its lines: those who have at least one figure or miss in it."""
+    who = ["limit", *REFERENCES, *PEERS]
+    figures_ = [column.figure for column in table.columns]
+    rows = [
+        name for name in who
+        if any(results.has(figure, name) or name in results.misses.get(figure, {}) for figure in figures_)
+    ]  # fmt: skip
+    if not rows:
+        return []
+    lines = ["| | " + " | ".join(column.head for column in table.columns) + " |", "|---" * (len(figures_) + 1) + "|"]
+    for name in rows:
+        cells = [_cell(results, column, name) for column in table.columns]
+        lines.append(f"| {shown_name(name)} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _cell(results: Results, column: Column, who: str) -> str:
+    if results.has(column.figure, who):
+        samples = results.samples[column.figure][who]
+        middle = column.show(figures.median(samples))
+        low, high = (column.show(value) for value in figures.spread(samples))
+        return middle if low == high else f"{middle} ({low} to {high})"
+    why = results.misses.get(column.figure, {}).get(who, "")
+    return why.removeprefix("Unsupported: ").replace("|", "/")[:80]
