@@ -9,6 +9,7 @@ any thread, after a fork, and by any number of programs.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -58,9 +59,7 @@ class LocalQueue(Scheduler):
                 table.declare(cores)
             there = table.declared() or cores_here()
             if asked > there:
-                log.warning(
-                    "job %s asks for %d cores and gets %d: this machine gives away no more", spec.name, asked, there
-                )
+                _warn_once(f"jobs that ask for {asked} cores get {there}: this machine gives away no more")
             try:
                 ids = table.add([_columns(spec, path, place, asked) for place in range(count)], spec.dependencies)
             except KeyError as error:
@@ -119,6 +118,11 @@ class LocalQueue(Scheduler):
         if open_ones:
             summon(directory)
         return rows
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    log.warning("%s", text)
 
 
 def _columns(spec: JobSpec, path: str, place: int, cores: int) -> dict[str, Any]:

@@ -42,7 +42,7 @@ log = logging.getLogger("clusterfutures")
 #: between telling a job to end and making it, in seconds
 KILL_DELAY_SECONDS = 2.0
 #: how long a keeper without work waits for more, in seconds
-LINGER_SECONDS = 1.0
+LINGER_SECONDS = 0.5
 #: how long a keeper may take to come up
 SUMMON_SECONDS = 20.0
 #: how long to go on without being able to read or write the table
