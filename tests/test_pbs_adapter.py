@@ -625,6 +625,25 @@ def test_json_beyond_repair(programs: Programs) -> None:
     assert [("json" in argv) for argv in programs.calls("qstat")] == [True, False]
 
 
+@pytest.mark.parametrize("stdout", [answer(**{"1.vm": RUNNING}), PLAIN.replace("= F", "= R")], ids=["json", "plain"])
+def test_what_a_site_says_before_and_after(programs: Programs, stdout: str) -> None:
+    programs.answer("qstat", f"Welcome to {{vm}}!\n{{ no json }}\n{stdout}\n*** maintenance: {{none}} ***\n", "Bye\n")
+    assert speaking(Pro()).states(["1"])["1"].state is JobState.RUNNING
+
+
+@BOTH
+def test_an_answer_that_cannot_be_read_is_not_taken_for_an_empty_one(programs: Programs, dialect: Dialect) -> None:
+    programs.answer("qstat", "{ half an ans")
+    with pytest.raises(SchedulerUnavailable, match="half an ans"):
+        speaking(dialect).states(["1"])
+
+
+@BOTH
+def test_words_around_an_answer_without_jobs(programs: Programs, dialect: Dialect) -> None:
+    programs.answer("qstat", "Welcome\n", "qstat: Unknown Job Id 1.vm\n", 153)
+    assert speaking(dialect).states(["1"])["1"].state is JobState.GONE
+
+
 def test_plain_text() -> None:
     records = parse.parse_plain(PLAIN)
     assert set(records) == {"1", "25[3]"}

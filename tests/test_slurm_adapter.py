@@ -393,6 +393,26 @@ def test_no_answer_is_not_taken_for_an_empty_one(programs: Programs, stderr: str
         SlurmScheduler().states(["1"])
 
 
+BANNER = "NOTICE error: your quota is used up\n"
+
+
+def test_what_a_site_says_to_everybody_is_no_failure(programs: Programs) -> None:
+    programs.answer("squeue", "Welcome\n1|N/A|1|RUNNING|c1|N/A|N/A|1:00|None\nBye\n", stderr=BANNER)
+    assert SlurmScheduler().states(["1"])["1"].state is JobState.RUNNING
+    over = "scancel: error: Kill job error on job id 72: Invalid job id specified\n"
+    programs.answer("scancel", "Welcome\n", stderr=f"{BANNER}{over}{BANNER}", code=1)
+    SlurmScheduler().cancel(["72"])
+
+
+def test_what_a_site_says_to_everybody_is_no_reason_for_a_refusal(spec: JobSpec, programs: Programs) -> None:
+    text = "your qos, your account: munge, Connection refused\n" + said("Batch job submission failed: Disk full")
+    programs.answer("sbatch", "Welcome\n", stderr=text, code=1)
+    with pytest.raises(SubmitError) as caught:
+        SlurmScheduler().submit(spec, "/d/x.sh", 1)
+    assert caught.value.message == "Batch job submission failed: Disk full"
+    assert caught.value.advice == ""
+
+
 def test_questions_are_asked_again(programs: Programs) -> None:
     counter = programs.directory / "n"
     fail = "echo slurm_load_jobs error: Socket timed out on send/recv operation >&2; exit 1"
@@ -581,6 +601,15 @@ def test_accounting_that_is_down_is_asked_again(programs: Programs) -> None:
         assert status is not None
         assert status.exit_code == 3
     assert len(programs.calls("sacct")) == 2
+
+
+def test_a_site_without_sacct(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(programs.directory))
+    (programs.directory / "sacct").unlink()
+    programs.answer("scontrol", shown("FAILED", "NonZeroExitCode", "3:0"))
+    status = SlurmScheduler().explain("500_1")
+    assert status is not None
+    assert status.state is JobState.FAILED
 
 
 def test_explain_while_the_controller_is_away(programs: Programs) -> None:

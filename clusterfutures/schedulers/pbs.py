@@ -199,8 +199,12 @@ class PBSScheduler(Scheduler):
         result = self._qstat(job_ids)
         records = self.dialect.records(result.stdout)
         if records is None:
-            log.debug("the JSON of qstat cannot be read, asking for plain text")
-            records = self.dialect.records(self._qstat(job_ids, plain=True).stdout)
+            log.debug("the answer of qstat cannot be read, asking for plain text")
+            result = self._qstat(job_ids, plain=True)
+            records = self.dialect.records(result.stdout)
+        if records is None and job_ids and result.returncode == 0:
+            # It knows jobs and we do not see them: that does not mean that they are gone.
+            raise SchedulerUnavailable(message=f"no jobs to be read in {result.said!r}", command=result.command)
         return records or {}
 
     def _qstat(self, job_ids: Sequence[str], *, plain: bool = False) -> Result:

@@ -124,9 +124,12 @@ class Pro(Dialect):
         return ["qstat", "-E", *(["-x"] if history else []), "-t", "-f", *shape, *_asked(job_ids)]
 
     def records(self, stdout: str) -> dict[str, parse.Record] | None:
-        if stdout.lstrip().startswith("Job Id:"):
+        if not stdout.strip():
+            return {}
+        found = parse.parse_json(stdout)
+        if found is None and re.search(r"(?m)^Job Id:", stdout):
             return parse.parse_plain(stdout)
-        return parse.parse_json(stdout) if stdout.strip() else {}
+        return found
 
     def search(self, name: str, *, history: bool) -> list[str]:
         return ["qselect", *(["-x"] if history else []), "-N", name]
@@ -173,7 +176,8 @@ class Torque(Dialect):
         return ["qstat", "-x", "-t", *_asked(job_ids)]
 
     def records(self, stdout: str) -> dict[str, parse.Record] | None:
-        return parse.parse_xml(stdout)
+        found = parse.parse_xml(stdout)
+        return None if stdout.strip() and not found else found
 
     def search(self, name: str, *, history: bool) -> list[str]:
         return ["qstat", "-x"]  # its qselect leaves ended jobs out

@@ -15,6 +15,7 @@ https://docs.adaptivecomputing.com/torque/ (exit statuses, qstat).
 
 from __future__ import annotations
 
+import contextlib
 import html
 import json
 import re
@@ -146,6 +147,9 @@ def classify_refusal(said: str, count: int, command: str) -> ClusterError:
 # ----------------------------------------------------------------- qstat: the records
 
 
+_DECODER = json.JSONDecoder(strict=False)
+
+
 def parse_json(stdout: str) -> dict[str, Record] | None:
     """The records in ``qstat -f -F json``; None when it cannot be read as JSON.
 
@@ -153,12 +157,20 @@ def parse_json(stdout: str) -> dict[str, Record] | None:
     We need neither, so they are cut out before a second try.
     """
     for text in (stdout, _repaired(stdout)):
-        try:
-            answer = json.loads(text, strict=False)
-        except ValueError:
-            continue
-        jobs = answer.get("Jobs", {}) if isinstance(answer, dict) else {}
-        return {short_id(job_id): _flat(record) for job_id, record in jobs.items() if isinstance(record, dict)}
+        answer = _answer_in(text)
+        if answer is not None:
+            jobs = answer.get("Jobs", {})
+            return {short_id(job_id): _flat(record) for job_id, record in jobs.items() if isinstance(record, dict)}
+    return None
+
+
+def _answer_in(text: str) -> dict[str, dict[str, object]] | None:
+    """The object that qstat printed, whatever a site prints before and after it."""
+    for brace in re.finditer(r"(?m)^\s*\{", text):
+        with contextlib.suppress(ValueError):
+            answer, _ = _DECODER.raw_decode(text, brace.end() - 1)
+            if isinstance(answer, dict) and answer.keys() & {"Jobs", "timestamp", "pbs_version"}:
+                return answer
     return None
 
 

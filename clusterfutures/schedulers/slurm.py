@@ -43,6 +43,8 @@ _SUBMIT_SECONDS = 60.0
 #: squeue gives up by itself after 20 s when the controller hangs
 _ASK_SECONDS = 30.0
 _PING_SECONDS = 5.0
+#: of squeue itself: what a site prints to everybody may speak of errors too
+_SQUEUE_ERROR = r"(?m)^(?:squeue: |slurm_\w+ )error:"
 _UNCONFIGURED = "Could not establish a configuration source"
 #: what a controller needs to catch up with the requests that waited for it
 _SETTLE_SECONDS = 2.0
@@ -149,7 +151,7 @@ class SlurmScheduler(Scheduler):
         whose = [] if everybody else ["-u", str(os.getuid())]
         argv = ["squeue", "-h", "-r", "-t", "all", *whose, "-o", fields]
         result = self._ask(argv)
-        if result.returncode != 0 or "error:" in result.stderr:
+        if result.returncode != 0 or re.search(_SQUEUE_ERROR, result.stderr):
             # An "error:" with status 0 (an unknown user) comes with an empty list, and an
             # empty list would mean that every job is gone.
             raise SchedulerUnavailable(message=result.said or "squeue failed", command=result.command)
@@ -237,7 +239,7 @@ class SlurmScheduler(Scheduler):
 
 def _all_over(stderr: str) -> bool:
     """True when scancel complained only of jobs that need no cancelling."""
-    lines = [line for line in stderr.splitlines() if line.strip()]
+    lines = [line.rstrip() for line in stderr.splitlines() if line.startswith(("scancel: ", "slurm_"))]
     harmless = ("Invalid job id specified", "already completing or completed")
     return bool(lines) and all(line.endswith(harmless) for line in lines)
 

@@ -80,6 +80,7 @@ TRANSIENT = (
 # ---------------------------------------------------------------------------- sbatch
 
 _SUBMITTED = r"(\d+)(?:;([^\s;]+))?"
+_OWN_LINE = r"sbatch: |slurm_\w+: |Try |Invalid time specification"
 _PREFIX = r"(?m)^(?:sbatch|slurm_\w+): (?:error|fatal): "
 
 #: names of limits on the number of submitted jobs, as against limits on one job's size
@@ -111,8 +112,9 @@ def parse_submitted(stdout: str) -> tuple[str, str] | None:
 
 
 def classify_refusal(said: str, count: int, command: str) -> ClusterError:
-    """The exception for an sbatch that failed, saying what it said."""
-    words = re.sub(_PREFIX, "", said).strip() or "sbatch failed without a word"
+    """The exception for an sbatch that failed, saying what it said (not what the site says to everybody)."""
+    own = [line for line in said.splitlines() if re.match(_OWN_LINE, line)]
+    words = re.sub(_PREFIX, "", "\n".join(own) or said).strip() or "sbatch failed without a word"
     if re.search(TRANSIENT, words):
         return SchedulerUnavailable(message=words, command=command)
     if re.search(_SUBMIT_LIMIT, words) or (_POLICY in words and not re.search(_OTHER_LIMIT, words)):
