@@ -24,6 +24,10 @@ from .state import DONE, ENDING, PENDING, REQUEUES, Job, Run, State, Store, now
 _AT_ONCE = frozenset(("forced", "memory", "node"))
 
 
+#: seconds after which one who waits for the time of a job looks whether it is still there
+_LOOK_SECONDS = 1.0
+
+
 def start_due(store: Store, dialect: Dialect, state: State) -> None:
     """Start what can start; call it under the lock after every change."""
     _settle(dialect, state)
@@ -111,10 +115,20 @@ def _trace() -> bytes:
 def _sleep_until(store: Store, dialect: Dialect, time: float) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    select.select((), (), (), max(0.0, time - now()) + 0.001)
+    while (left := time - now()) > 0:
+        select.select((), (), (), min(left + 0.001, _LOOK_SECONDS))
+        with store.locked() as state:
+            if time > now() and not _is_waited_for(state, time):
+                state.wake = 0.0  # what was to start then is gone
+                return
     with store.locked() as state:
         state.wake = 0.0
         start_due(store, dialect, state)
+
+
+def _is_waited_for(state: State, time: float) -> bool:
+    wake = scheduling.next_wake(state, now())
+    return bool(wake) and wake <= time
 
 
 def _work(store: Store, dialect: Dialect, job: Job, run: Run) -> None:

@@ -69,6 +69,7 @@ def test_a_job_from_submission_to_cleaning(line: Line, ground: Ground) -> None:
     assert list(jobs_of(ground).iterdir()) == []
 
 
+@pytest.mark.on("slurm", "torque")
 def test_a_job_for_each_file(line: Line, ground: Ground) -> None:
     """And one that depends on all of them, by the ids that were printed."""
     for name in ("a b.txt", "c'd.txt", 'e"$x.txt'):
@@ -84,6 +85,7 @@ def test_a_job_for_each_file(line: Line, ground: Ground) -> None:
     assert list(jobs_of(ground).iterdir()) == []
 
 
+@pytest.mark.on("local", "slurm")
 def test_run_ends_as_its_job_ends(line: Line) -> None:
     assert line("run", "echo out; echo err >&2; exit 7") == (7, "out\n", "err\n")
     assert line("run", "printf", "%s|", "a  b", "$HOME") == (0, "a  b|$HOME|", "")
@@ -92,6 +94,7 @@ def test_run_ends_as_its_job_ends(line: Line) -> None:
     assert [(job["state"], job["exitcode"]) for job in several.json] == [("completed", 0), ("failed", 4)]
 
 
+@pytest.mark.on("slurm", "pbs")
 def test_a_dependency_that_fails(line: Line) -> None:
     bad = line("submit", "exit 1").out.strip()
     good = line("submit", f"--after-notok={bad}", "true").out.strip()
