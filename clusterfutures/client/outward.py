@@ -71,6 +71,7 @@ class Outward:
             piece.note,
             [work.head() for work in pieces],
             b"".join([work.data for work in pieces]),
+            piece.seconds,
         )
         file = piece.file
         assert file is not None
