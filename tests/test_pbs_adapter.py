@@ -28,7 +28,7 @@ from clusterfutures.errors import (
 )
 from clusterfutures.schedulers import pbs
 from clusterfutures.schedulers import pbs_parse as parse
-from clusterfutures.schedulers.base import JobSpec, JobState
+from clusterfutures.schedulers.base import EXIT_NO_LOG, JobSpec, JobState
 from clusterfutures.schedulers.options import normalise
 from clusterfutures.schedulers.pbs import PBSScheduler
 from clusterfutures.schedulers.pbs_dialects import Dialect, Pro, Torque, dialect_of
@@ -269,6 +269,17 @@ def test_the_log_is_open_before_anything_can_fail(tmp_path: Path) -> None:
     assert "cannot enter /not/here" in Path(spec.log_of(0)).read_text()
 
 
+def test_a_node_on_which_the_log_cannot_be_opened(tmp_path: Path) -> None:
+    spec = JobSpec(name="n", command=SHOW, log=str(tmp_path / "not here" / "x"), cwd="/")
+    path = tmp_path / "job.sh"
+    path.write_text(speaking(Pro()).script(spec, 1))
+    done = subprocess.run(
+        ["/bin/sh", str(path)], env={"PBS_JOBID": "1.vm"}, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == EXIT_NO_LOG
+    assert done.stdout == "", "it goes no further"
+
+
 @BOTH
 def test_the_script_and_the_command_line_say_the_same(dialect: Dialect, spec: JobSpec, programs: Programs) -> None:
     spec = dataclasses.replace(spec, resources=normalise({"cores": 2, "extra": ["-W", "x=a b"]}))
@@ -477,7 +488,7 @@ def test_states_of_pro(programs: Programs) -> None:
     ]  # fmt: skip
     assert seen["1"].host == "vm"
     assert seen["8"].exit_code == 3
-    assert not any(status.never_starts for status in seen.values())
+    assert [job_id for job_id, status in seen.items() if status.never_starts] == ["3"], "it is held"
     assert programs.calls("qstat") == [["-E", "-x", "-t", "-f", "-F", "json", *map(str, range(1, 12))]]
 
 
@@ -583,6 +594,18 @@ def test_jobs_that_never_start(comment: str) -> None:
     status = parse.status_of("1", records["1"], parse.PRO_EXITS)
     assert status.never_starts
     assert status.reason == comment
+
+
+@pytest.mark.parametrize(
+    ("more", "never"), [({}, True), ({"comment": "Not Running"}, True), ({"depend": "afterok:40.vm@vm"}, False)]
+)
+def test_a_job_that_is_held(more: dict[str, str], never: bool) -> None:
+    """By its user or an administrator; one that waits for another job is held as well, until that has ended."""
+    records = parse.parse_json(answer(**{"1.vm": {**QUEUED, "job_state": "H", "Hold_Types": "u", **more}}))
+    assert records is not None
+    status = parse.status_of("1", records["1"], parse.PRO_EXITS)
+    assert status.never_starts is never
+    assert status.reason or not never
 
 
 def test_json_with_variables_that_are_not_escaped(programs: Programs) -> None:

@@ -8,9 +8,9 @@ import re
 from clusterfutures.client.outcomes import Place
 from clusterfutures.errors import JobFailed, StoreError
 from clusterfutures.retries import FREE, KILLED, Failure
-from clusterfutures.schedulers.base import JobState, JobStatus
+from clusterfutures.schedulers.base import EXIT_NO_LOG, NO_LOG, JobState, JobStatus
 from clusterfutures.store import records
-from clusterfutures.store.launch import EXIT_NO_SPACE
+from clusterfutures.store.launch import EXIT_NO_CHECK_IN, EXIT_NO_SPACE
 from clusterfutures.store.records import Record
 
 __all__ = ["executor_failed", "unreadable", "of_job", "of_record", "job_failed", "last_lines"]
@@ -48,6 +48,9 @@ def job_failed(status: JobStatus, place: Place | None, call: str, log: str, tail
     advice = _ADVICE.get(state, "")
     if status.exit_code == EXIT_NO_SPACE:
         advice = "the disk of the run directory was full: free some space there, or choose another directory="
+    if status.exit_code in (EXIT_NO_CHECK_IN, EXIT_NO_LOG) or NO_LOG in status.reason:
+        advice = "the node does not see the run directory, or may not write there: choose a directory= that all nodes "
+        advice += "see under the same path"
     if not started and not advice:
         advice = "it never started to work: see its log; is the interpreter (python=), and are clusterfutures and "
         advice += "cloudpickle, and the run directory there on the node?"

@@ -143,7 +143,8 @@ class Roster:
         if (worker.pool, status.reason) not in self._told:
             self._told.add((worker.pool, status.reason))
             logger.warning(
-                "clusterfutures: job %s is waiting for something that does not come by itself: %s",
+                "clusterfutures: job %s is waiting for something that does not come by itself: %s. Its calls wait with "
+                "it: release a job that is held (scontrol release, qrls), else cancel them and ask for what there is",
                 status.job_id,
                 status.reason,
             )

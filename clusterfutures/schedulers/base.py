@@ -27,7 +27,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
-__all__ = ["AFTER", "Answer", "Dependency", "JobSpec", "JobState", "JobStatus", "QueuedJob", "Scheduler"]
+__all__ = [
+    "AFTER",
+    "EXIT_NO_LOG",
+    "NO_LOG",
+    "Answer",
+    "Dependency",
+    "JobSpec",
+    "JobState",
+    "JobStatus",
+    "QueuedJob",
+    "Scheduler",
+]
 
 
 class JobState(enum.Enum):
@@ -86,6 +97,11 @@ class Answer(NamedTuple):
     states: dict[str, JobStatus]
     asked_at: float
 
+
+#: how the reason begins of a job whose log could not be opened on its node
+NO_LOG = "the log file could not be opened"
+#: and with what such a job ends, where its script opens the log
+EXIT_NO_LOG = 73
 
 #: the kinds of dependencies: what the other job must have come to before a job starts
 AFTER = ("ok", "any", "notok")

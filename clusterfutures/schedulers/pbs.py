@@ -32,7 +32,7 @@ from clusterfutures.errors import SchedulerUnavailable, SubmitError
 from clusterfutures.schedulers import pbs_parse as parse
 from clusterfutures.schedulers import pbs_queue
 from clusterfutures.schedulers import script as scripts
-from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, QueuedJob, Scheduler
+from clusterfutures.schedulers.base import EXIT_NO_LOG, JobSpec, JobState, JobStatus, QueuedJob, Scheduler
 from clusterfutures.schedulers.command import Result, cluster_key, run, scrubbed_environment
 from clusterfutures.schedulers.pbs_dialects import Dialect, dialect_of, extra_has
 
@@ -134,6 +134,7 @@ class PBSScheduler(Scheduler):
             "    CLUSTERFUTURES_ATTEMPT=$((${CLUSTERFUTURES_ATTEMPT:-0} + 1))",
             '    echo "$CLUSTERFUTURES_ATTEMPT" >"$clusterfutures_log.attempt"',
             "fi",
+            f'true >>"$clusterfutures_log" || exit {EXIT_NO_LOG}',
             'exec >>"$clusterfutures_log" 2>&1',
         ]
 

@@ -248,6 +248,8 @@ def status_of(job_id: str, record: Record, exits: Mapping[int, tuple[JobState, s
     host = record.get("exec_host", "").partition("/")[0]
     if word not in _ENDED:
         never = state is JobState.PENDING and ("Can Never Run" in reason or "too many failed attempts" in reason)
+        if word == "H" and "depend" not in record:
+            never, reason = True, reason or f"held (Hold_Types={record.get('hold_types', '')})"
         return JobStatus(
             job_id, state, word=word, reason=reason, host=host, never_starts=never, restarts=_restarts(record)
         )

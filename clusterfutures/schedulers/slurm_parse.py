@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from clusterfutures.errors import ArrayTooLarge, ClusterError, SchedulerUnavailable, SubmitError, SubmitLimitReached
-from clusterfutures.schedulers.base import JobState, JobStatus
+from clusterfutures.schedulers.base import NO_LOG, JobState, JobStatus
 
 __all__ = [
     "NAMES_FORMAT", "QUEUE_FORMAT", "TRANSIENT", "accounting_is_off", "classify_refusal", "combine", "compress",
@@ -58,11 +58,11 @@ STATES: dict[str, JobState] = {
     "PREEMPTED": JobState.PREEMPTED,
 }
 
-#: reasons for which a job stays pending until somebody changes it or the site.  Holds of
-#: the user's own (JobHeldUser, requeued in held state) and reasons of the moment
-#: (Resources, Priority, *MaxJobs*, ReqNodeNotAvail, PartitionDown) are not among them.
+#: reasons for which a job stays pending until somebody changes it or the site.  Reasons of the
+#: moment (Resources, Priority, *MaxJobs*, ReqNodeNotAvail, PartitionDown) are not among them.
 _NEVER_STARTS = (
-    r"DependencyNeverSatisfied|PartitionTimeLimit|PartitionNodeLimit|PartitionConfig|BadConstraints"
+    r"JobHeld(?:User|Admin)|job requeued in held state|job_requeued_in_held_state"
+    r"|DependencyNeverSatisfied|PartitionTimeLimit|PartitionNodeLimit|PartitionConfig|BadConstraints"
     r"|InvalidAccount|InvalidQOS|AccountNotAllowed|QOSNotAllowed|launch[ _]failed[ _]requeued[ _]held"
     r"|ReservationDeleted|MaxMemPerLimit|(?:Assoc|QOS)(?:Max|Min)\w*PerJob(?:Limit)?"
     r"|(?:Assoc|QOS)MaxWallDuration\w*|QOSMin\w+|DeadLine"
@@ -208,7 +208,7 @@ def _with_exit(status: JobStatus, code: int, signal: int) -> JobStatus:
     if not status.state.is_final:
         return status
     if signal == _NO_LOG:
-        reason = "the log file could not be opened: is its directory there on the node, and writable? (0:53)"
+        reason = f"{NO_LOG}: is its directory there on the node, and writable? (0:53)"
         return replace(status, reason=reason)
     if status.state is JobState.FAILED and signal and status.reason == "JobLaunchFailure":
         # The job did start: Slurm says this of every batch script that dies of a signal.

@@ -255,15 +255,6 @@ def test_a_submit_limit_means_fewer_workers(ground: Ground, caplog: pytest.LogCa
     assert sum("submit limit" in record.message for record in caplog.records) == 1
 
 
-@pytest.mark.on("slurm")
-def test_a_job_that_can_never_run_is_told(ground: Ground, caplog: pytest.LogCaptureFixture) -> None:
-    """It waits for what never comes: not an error, but somebody should know."""
-    with caplog.at_level(logging.WARNING, "clusterfutures"), ground.executor(partition="short", time="2h") as ex:
-        future = ex.submit(tasks.double, 1)
-        wait_until(lambda: "PartitionTimeLimit" in caplog.text, "a warning", 10)
-        assert future.cancel()
-
-
 def test_a_directory_that_cannot_be_made(ground: Ground, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (

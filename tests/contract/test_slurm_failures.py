@@ -171,18 +171,6 @@ def test_jobs_that_can_never_run_are_told_once(
     assert len(told()) == 1, told()
 
 
-@pytest.mark.on("slurm")
-def test_a_job_that_is_held_waits_until_it_is_released(ground: SlurmGround) -> None:
-    with ground.executor(max_workers=1, extra=["--hold"]) as ex:
-        future = ex.submit(tasks.worker)
-        wait_until(ground.jobs, "a job is in the queue")
-        (job_id,) = ground.jobs()
-        assert not cf.wait([future], 2).done
-        assert _queue(ground, job_id, "%T %r") == "PENDING JobHeldUser"
-        _scontrol(ground, "release", job_id)
-        assert future.result(10)[0] == job_id
-
-
 # -- jobs that submit jobs --------------------------------------------------------------
 
 

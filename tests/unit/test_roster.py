@@ -1,0 +1,81 @@
+"""The roster: what it makes of the scheduler's answers, of old ones and of those that come again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from clusterfutures.client.clerk import Submitted
+from clusterfutures.client.failures import job_failed
+from clusterfutures.client.roster import Roster
+from clusterfutures.schedulers.base import EXIT_NO_LOG, NO_LOG, JobState, JobStatus
+from clusterfutures.store.launch import EXIT_NO_CHECK_IN
+from clusterfutures.store.run import RunDirectory
+
+
+class Office:
+    """A roster with what it asks of others."""
+
+    def __init__(self, directory: Path) -> None:
+        self.explained: list[tuple[str, str]] = []
+        self.cancelled: list[str] = []
+        clerk = SimpleNamespace(
+            explain=lambda worker, job_id: self.explained.append((worker, job_id)),
+            cancel=self.cancelled.extend,
+            jobs_to_watch=lambda: None,
+        )
+        ledger: Any = SimpleNamespace(submitted=lambda *_: None, ended=lambda _worker: None)
+        self.roster = Roster(RunDirectory.create(str(directory / "run")), ledger, clerk, 1.0)  # type: ignore[arg-type]
+
+    def job(self, batch: str, job_id: str) -> Any:
+        """A worker that was submitted just now."""
+        self.roster.submitted(Submitted("0", batch, [job_id], 1))
+        return self.roster.workers[f"{batch}-0-0"]
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Office:
+    return Office(tmp_path)
+
+
+def test_an_answer_from_before_its_submission_says_nothing_of_a_job(office: Office) -> None:
+    """The scheduler begins anew with its ids: the answer is of the job that had this one before."""
+    worker = office.job("0001", "5")
+    over = {"5": JobStatus("5", JobState.COMPLETED)}
+    office.roster.seen(over, worker.since - 0.1)
+    assert office.explained == []
+    office.roster.seen(over, worker.since + 0.1)
+    assert office.explained == [(worker.name, "5")]
+
+
+def test_a_job_id_that_comes_again_is_that_of_the_new_worker(office: Office) -> None:
+    old = office.job("0001", "5")
+    new = office.job("0002", "5")
+    office.roster.discharge(old)
+    assert office.roster.watched() == ["5"]
+    office.roster.seen({"5": JobStatus("5", JobState.FAILED)}, new.since + 0.1)
+    assert office.explained == [(new.name, "5")]
+
+
+def test_a_reason_is_told_once(office: Office, caplog: pytest.LogCaptureFixture) -> None:
+    for batch, job_id in (("0001", "5"), ("0002", "6")):
+        worker = office.job(batch, job_id)
+        for reason in ("JobHeldUser", "JobHeldUser", "PartitionTimeLimit"):
+            status = JobStatus(job_id, JobState.PENDING, reason=reason, never_starts=True)
+            office.roster.seen({job_id: status}, worker.since + 1)
+    assert [line.count("JobHeldUser") for line in caplog.messages] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        JobStatus("5", JobState.FAILED, exit_code=EXIT_NO_CHECK_IN),
+        JobStatus("5", JobState.FAILED, exit_code=EXIT_NO_LOG),
+        JobStatus("5", JobState.FAILED, reason=f"{NO_LOG}: (0:53)"),
+    ],
+)
+def test_a_node_that_does_not_see_the_directory(status: JobStatus) -> None:
+    assert "does not see the run directory" in str(job_failed(status, None, "f", "/log", "", started=False))
