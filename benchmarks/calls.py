@@ -40,38 +40,53 @@ def large(index: int) -> Any:
     return numpy.full(LARGE_NUMBERS, float(index))
 
 
-def die(_: Any) -> None:
+def die(path: str) -> None:
     """Takes its process with it."""
+    note(path)
     os._exit(1)
 
 
-def crash(_: Any) -> None:
+def crash(path: str) -> None:
     """Is killed as by a segmentation fault."""
     import signal
 
+    note(path)
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
-def fail(_: Any) -> None:
+def fail(path: str) -> None:
     """Raises."""
+    note(path)
     raise ValueError("as it should")
 
 
-def unpicklable(_: Any) -> Any:
+def unpicklable(path: str) -> Any:
     """Returns what cannot travel."""
     import threading
 
+    note(path)
     return threading.Lock()
 
 
-def job_id_then_hold(path: str) -> None:
-    """Say in ``path`` which job this is and which process started it, then stay."""
+def job_id_then_hold(path: str) -> str:
+    """Stay, until somebody ends it; when it is run again, return at once."""
+    if not note(path):
+        return "when it ran again"
+    time.sleep(600)
+    return "in peace"
+
+
+def note(path: str) -> bool:
+    """Write the moment, the job and the process that started this one; False when that was
+    done before."""
+    if os.path.exists(path):
+        return False
     job = os.environ.get("SLURM_ARRAY_JOB_ID", "")
     job = f"{job}_{os.environ['SLURM_ARRAY_TASK_ID']}" if job else os.environ.get("SLURM_JOB_ID", "")
     with open(path + ".new", "w") as file:
-        file.write(f"{job} {os.getppid()}")
+        file.write(f"{time.time()},{job},{os.getppid()}")
     os.rename(path + ".new", path)
-    time.sleep(600)
+    return True
 
 
 #: 16 MB of float64

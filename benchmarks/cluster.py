@@ -31,10 +31,11 @@ exec {real} "$@"
 
 
 class Cluster:
-    """A context manager: a Slurm of ``SLOTS`` places; ``environment`` leads to it."""
+    """A context manager: a Slurm of ``SLOTS`` places, or of more nodes; ``environment`` leads
+    to it."""
 
-    def __init__(self) -> None:
-        self._slurm = RealSlurm(nodes=NODES, cpus=CPUS)
+    def __init__(self, nodes: int = NODES) -> None:
+        self._slurm = RealSlurm(nodes=nodes, cpus=CPUS)
         self.environment = self._slurm.environment
 
     def __enter__(self) -> Self:

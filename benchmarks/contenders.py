@@ -61,7 +61,7 @@ def contenders(asked: Sequence[str], results: Results) -> list[Contender]:
         row = PEERS[name]
         packages = (*row.packages, *ALSO)
         try:
-            python = environments.python_of(row.packages[0].partition("[")[0], packages)
+            python = environments.python_of(name.removesuffix("-block"), packages)
         except (subprocess.SubprocessError, OSError) as error:
             print(f"{name} is left out, it cannot be installed: {error}", file=sys.stderr)
             results.miss("version", name, "cannot be installed here")

@@ -18,6 +18,7 @@ import sys
 import traceback
 from pathlib import Path
 
+import trouble
 import workloads
 from peers import peer_class
 
@@ -27,6 +28,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     name, directory, slots = sys.argv[1:4]
+    workloads.WORKLOADS.update(trouble.WORKLOADS)
     if name.startswith("ours"):
         import engine
 

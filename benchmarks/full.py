@@ -18,6 +18,8 @@ from pathlib import Path
 
 import cluster
 import contenders
+import costs
+import failures
 import pairs
 import report
 import rivals
@@ -34,7 +36,7 @@ ROUNDS = 2
 
 #: steps that need a Slurm of eight slots and the contenders
 RIVALS = ("rivals-cold", "rivals-warm", "rivals-long")
-STEPS = (*pairs.STEPS, *RIVALS)
+STEPS = (*pairs.STEPS, *RIVALS, "costs", "failures")
 
 
 def peers_of(asked: str) -> list[str]:
@@ -73,10 +75,14 @@ def run(peers: Sequence[str], steps: Collection[str]) -> None:
     who = contenders.contenders(peers, results)
     with tempfile.TemporaryDirectory(prefix="cfbench-") as directory:
         scratch = Path(directory)
-        if set(steps) & {*pairs.STEPS, *RIVALS}:
+        if set(steps) & {*pairs.STEPS, *RIVALS, "costs"}:
             with Cluster() as slurm:
+                nodes = f"{cluster.NODES} nodes of {cluster.CPUS} CPUs, all on this machine, no accounting"
+                results.facts["Slurm"] = f"{cluster.slurm_version()}, {nodes}"
                 pairs.measure(results, slurm, scratch, pairs.FULL, steps, save)
                 _rivals(rivals.Rivals(results, slurm, scratch, who, save), steps)
+                _take("costs", steps, lambda: costs.measure(results, slurm, scratch, who, save))
+        _take("failures", steps, lambda: failures.measure(results, scratch, who))
     save()
     print_goals(results)
 
@@ -88,10 +94,15 @@ def _rivals(contest: rivals.Rivals, steps: Collection[str]) -> None:
         "rivals-long": lambda: (contest.warm(rivals.LONG, 1), contest.cold(rivals.COLD_LONG, 1, bare=False))[0],
     }
     for name, take in takes.items():
-        if name in steps:
-            begun = time.monotonic()
-            take()
-            print(f"  {name}: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+        _take(name, steps, take)
+
+
+def _take(name: str, steps: Collection[str], step: Callable[[], None]) -> None:
+    """Do it when it is asked for."""
+    if name in steps:
+        begun = time.monotonic()
+        step()
+        print(f"  {name}: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
 
 
 def _describe(results: Results) -> None:
@@ -101,7 +112,6 @@ def _describe(results: Results) -> None:
     results.facts.update({
         "machine": f"{os.cpu_count()} cores ({model[0].partition(':')[2].strip() if model else platform.machine()}), "
                    f"{memory:.0f} GB, Linux {platform.release()}",
-        "Slurm": f"{cluster.slurm_version()}, {cluster.NODES} nodes of {cluster.CPUS} CPUs here, no accounting",
         "Python": platform.python_version(),
         "date": time.strftime("%Y-%m-%d %H:%M", time.gmtime()) + " UTC",
         "load before": f"{os.getloadavg()[0]:.1f}",

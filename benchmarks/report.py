@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import costs
+import failures
 import figures
 import picture
 from goals import GOALS, judge
@@ -96,10 +98,36 @@ TABLES = (
 )
 
 
+COSTS = Table(
+    "What it costs",
+    f"For {costs.CALLS} trivial calls and then one of {costs.HOLD:g} s, from nothing to the end. CPU and memory are "
+    "those of the client and of its helper processes (the largest of them); written goes to files, pipes and sockets. "
+    "Packages: what an environment gets.",
+    (
+        Column("client's CPU", "cost: client's CPU", figures.duration),
+        Column("memory", "cost: client's memory", _size),
+        Column("files made", "cost: files", _number),
+        Column("written", "cost: bytes written", _size),
+        Column("scheduler commands", "cost: commands", _number),
+        Column("import", "cost: import", figures.duration),
+        Column("packages", "packages", _number),
+    ),
+)
+FAILURES = Table(
+    "When something fails",
+    "Seconds from the failure until the call's future ends, and what it raises; this Slurm keeps no accounting. "
+    "Usable: whether the same executor took calls after each of them.",
+    (
+        *(Column(f"{figure.partition(': ')[2]}", figure, figures.duration) for figure in failures.KINDS.values()),
+        Column("usable afterwards", failures.USABLE, lambda value: "yes" if value else "no"),
+    ),
+)
+
+
 def text(results: Results) -> str:
     """All of RESULTS.md."""
     parts = [_head(results), _goals(results)]
-    for table in TABLES:
+    for table in (*TABLES, COSTS, FAILURES):
         lines = _table(results, table)
         if lines:
             parts.append(f"## {table.title}\n\n{table.said}\n\n" + "\n".join(lines))
@@ -170,6 +198,8 @@ def _cell(results: Results, column: Column, who: str) -> str:
         samples = results.samples[column.figure][who]
         middle = column.show(figures.median(samples))
         low, high = (column.show(value) for value in figures.spread(samples))
-        return middle if low == high else f"{middle} ({low} to {high})"
+        with_spread = middle if low == high else f"{middle} ({low} to {high})"
+        raised = results.facts.get(f"{column.figure}: {who}")
+        return f"{with_spread}, {raised}" if raised else with_spread
     why = results.misses.get(column.figure, {}).get(who, "")
     return why.removeprefix("Unsupported: ").replace("|", "/")[:80]

@@ -68,7 +68,7 @@ class Session:
         self._process.stdout.close()
         self._log.close()
 
-    def ask(self, workload: str, limit: float, **parameters: Any) -> dict[str, float]:
+    def ask(self, workload: str, limit: float, **parameters: Any) -> dict[str, Any]:
         """The figures of a workload.  Raises PeerError when it fails or takes longer than
         ``limit`` seconds; the session is of no more use after the latter."""
         assert self._process.stdin

@@ -11,7 +11,6 @@ A wrong result raises ``WrongResult``: a fast wrong answer is no figure.
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -248,10 +247,3 @@ def written() -> int:
         if name.strip() == "lo":
             return mine + int(numbers.split()[8])
     return mine
-
-
-@workload
-def usage(peer: Peer) -> Figures:
-    """Processor seconds and peak memory of the driver so far."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return {"cpu": used.ru_utime + used.ru_stime, "memory": used.ru_maxrss * 1024}
