@@ -140,7 +140,12 @@ class SlurmScheduler(Scheduler):
         return cluster_key("squeue", self._cluster or os.environ.get("SBATCH_CLUSTERS", ""))
 
     def queue(self) -> list[QueuedJob]:
-        return slurm_queue.parse_jobs(self._squeue(slurm_queue.FORMAT, everybody=True).stdout)
+        jobs = slurm_queue.parse_jobs(self._squeue(slurm_queue.FORMAT, everybody=True).stdout)
+        exits: dict[str, tuple[int, int]] = {}
+        if any(job.nodes and job.state.is_final and job.state is not JobState.COMPLETED for job in jobs):
+            answer = self._ask(["squeue", "-h", "-r", *slurm_queue.EXITS])  # where it cannot answer, there are none
+            exits = slurm_queue.parse_exits(answer.stdout)
+        return slurm_queue.with_exits(jobs, exits)
 
     def _squeue(self, fields: str, *, everybody: bool = False) -> Result:
         """All my jobs, ended ones included, one line per element.

@@ -1,25 +1,31 @@
 """The whole queue of a Slurm, from one squeue: pure functions of its text.
 
     FORMAT --squeue--> lines --parse_jobs()--> QueuedJob each
+    EXITS  --squeue--> columns --parse_exits()--> exit code and signal, where a job has failed
     "n[001-003,7]" --expand()--> n001 n002 n003 n7
 
-The name, which may contain anything, is asked for last.
+The name, which may contain anything, is asked for last.  Only the longer form of squeue has exit
+codes, and only in columns that may cut off what is wider: a question of its own.
 """
 
 from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 
-from clusterfutures.schedulers.base import JobStatus, QueuedJob
+from clusterfutures.schedulers.base import JobState, JobStatus, QueuedJob
 from clusterfutures.schedulers.slurm_parse import parse_queue
 
-__all__ = ["FORMAT", "expand", "parse_jobs"]
+__all__ = ["EXITS", "FORMAT", "expand", "parse_exits", "parse_jobs", "with_exits"]
 
 #: what ``parse_queue`` reads, less its reason: owner, partition, cores, memory, nodes,
 #: submitted, started, ended, reason, name
 FORMAT = "%F|%K|%A|%T|%u|%P|%C|%m|%D|%N|%V|%S|%e|%r|%j"
 _FIELDS = 15
+#: the arguments for exit codes: of jobs that can have another one than 0
+EXITS = ["-t", "FAILED,CANCELLED,TIMEOUT,OUT_OF_MEMORY", "-O", "ArrayJobID:20,ArrayTaskID:20,exit_code:20"]
 _MIB = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
 
 
@@ -59,6 +65,32 @@ def _job(
         started=started if names and started is not None and started <= now else None,  # else an estimate
         ended=ended if status.state.is_final else None,  # else when its time will be up
     )
+
+
+def parse_exits(stdout: str) -> dict[str, tuple[int, int]]:
+    """Exit code and signal of every job of an answer to EXITS: ``3:0``, or as ``wait`` has it (22.05: 768)."""
+    found = {}
+    for line in stdout.split("\n"):
+        match = re.fullmatch(r"(\d+)\s+(\S+)\s+(\d+)(?::(\d+))?\s*", line)
+        if match is not None:
+            base, index, first, second = match.groups()
+            job_id = f"{base}_{index}" if index.isdigit() else base
+            found[job_id] = (int(first), int(second)) if second else (int(first) >> 8, int(first) & 127)
+    return found
+
+
+def with_exits(jobs: list[QueuedJob], exits: Mapping[str, tuple[int, int]]) -> list[QueuedJob]:
+    """The jobs with what is known of how they ended; one that never ran has no exit code."""
+    return [replace(job, status=_with_exit(job.status, exits)) if job.nodes else job for job in jobs]
+
+
+def _with_exit(status: JobStatus, exits: Mapping[str, tuple[int, int]]) -> JobStatus:
+    if status.state is JobState.COMPLETED:
+        return replace(status, exit_code=0)
+    if not status.state.is_final or status.job_id not in exits:
+        return status
+    code, signal = exits[status.job_id]
+    return replace(status, exit_code=None if signal else code, signal=signal or None)
 
 
 def _seconds(text: str) -> float | None:

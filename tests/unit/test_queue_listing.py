@@ -43,6 +43,23 @@ def test_slurms_queue() -> None:
     assert (failed.status.state, failed.ended, failed.memory) == (JobState.FAILED, seconds, None)
 
 
+def test_exit_codes_of_slurm() -> None:
+    """In columns, as 22.05 and as later ones write them; what never ran and what runs has none."""
+    line = "{}|N/A|{}|{}|ann|main|1|0|1|{}|N/A|N/A|N/A|None|j"
+    words = ["FAILED", "FAILED", "COMPLETED", "CANCELLED", "RUNNING", "FAILED"]
+    rows = [(number, word, "" if word == "CANCELLED" else "c1") for number, word in enumerate(words, 1)]
+    jobs = slurm_queue.parse_jobs("\n".join(line.format(one, one, word, hosts) for one, word, hosts in rows) + "\n")
+    told = (
+        "1                   N/A                 768                 \n2  N/A 9\n4 N/A 0\n6 N/A 3:0\n7 2 0:15\nnoise\n"
+    )
+    exits = slurm_queue.parse_exits(told)
+    assert exits["7_2"] == (0, 15)
+    seen = slurm_queue.with_exits(jobs, exits)
+    assert [(job.exitcode, job.status.signal) for job in seen] == [
+        (3, None), (None, 9), (0, None), (None, None), (None, None), (3, None),
+    ]  # fmt: skip
+
+
 def test_a_record_of_pbs() -> None:
     record = {
         "job_state": "R", "job_name": "fit", "job_owner": "ann@login", "queue": "workq", "exec_host": "a/0*2+b/1*2",
