@@ -50,6 +50,8 @@ _HOME = {
     "submit": "jobs.job",
     "submit_array": "jobs.array",
     "submit_file": "jobs.scripts",
+    "AttachedRun": "attached",
+    "attach": "attached",
     "RunInfo": "left_runs",
     "remove_run": "left_runs",
     "runs": "left_runs",
@@ -58,6 +60,7 @@ _HOME = {
 # RC_PARAMS is not among them: "import *" must not read a file of the user's
 __all__ = [
     "Arguments",
+    "AttachedRun",
     "CallKilled",
     "ClusterError",
     "ClusterExecutor",
@@ -81,6 +84,7 @@ __all__ = [
     "TransferError",
     "Usage",
     "WorkerDied",
+    "attach",
     "clean",
     "clean_dir",
     "make_job_file",
@@ -96,6 +100,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from clusterfutures.arguments import Arguments
+    from clusterfutures.attached import AttachedRun, attach
     from clusterfutures.cluf.rcfile import RC_PARAMS as RC_PARAMS
     from clusterfutures.errors import (
         CallKilled,

@@ -40,7 +40,7 @@ T = TypeVar("T")
 _SETTINGS = (
     "max_workers", "processes", "bins_per_job", "max_tasks_per_child", "initializer", "initargs", "idle_timeout",
     "on_timeout", "timeout_notice", "directory", "name", "python", "setup", "teardown", "modules", "env", "launcher",
-    "keep", "scheduler", "profile", "retries",
+    "keep", "scheduler", "profile", "retries", "run",
 )  # fmt: skip
 
 
@@ -174,6 +174,10 @@ class ClusterExecutor(_Calls):
         is lost: a number, or by cause, as in ``{"oom": {"memory": "x2", "max": 2},
         "timeout": {"time": "x2"}, "crash": 1, "exception": 0, "lost": 1}``; None: never.
 
+    run: a name for the run: its directory stays, and a program that is run again with the
+        same name makes only the calls that have no result yet (same function, same
+        arguments); ``shutdown(wait=False)`` leaves the jobs to do their work without it.
+
     Everything else is a resource of the jobs (``cores``, ``memory``, ``time``,
     ``partition``, ...): ``clusterfutures.option_help()`` lists them, with their synonyms.
 
@@ -207,6 +211,7 @@ class ClusterExecutor(_Calls):
         scheduler: str | None = None,
         profile: str | None = None,
         retries: Any = None,
+        run: str | None = None,
         **resources: Any,
     ) -> None:
         told = {
@@ -215,6 +220,7 @@ class ClusterExecutor(_Calls):
             "name": name, "python": python, "setup": setup, "teardown": teardown, "modules": modules, "env": env,
             "launcher": launcher, "keep": keep, "scheduler": scheduler, "on_timeout": on_timeout,
             "timeout_notice": timeout_notice, "retries": retries,
+            "run": run,
         }  # fmt: skip
         given, self._resources = _layered(told, resources, profile)
         wanted = self._scheduler_name or given.get("scheduler")
@@ -224,7 +230,7 @@ class ClusterExecutor(_Calls):
             self._resources["cores"] = given["processes"]
         settings = _settings(adapter, given, initializer, initargs)
         self._max_workers = settings.max_workers * settings.processes
-        self._client = Client(_made(adapter, given.get("max_workers"), self._resources), settings)
+        self._client = Client(make_scheduler(adapter, given.get("max_workers"), self._resources), settings)
         self._retries = given.get("retries")
         self._target = self._client.target(self._resources, self._retries)
         self._client.job_script(self._resources)  # what cannot be expressed is said now
@@ -237,8 +243,11 @@ class ClusterExecutor(_Calls):
         """Accept no more calls; see ``concurrent.futures.Executor.shutdown``.
 
         With ``wait``, returns when every call is done and no job, process, thread or file
-        is left.  cancel_futures: cancel the calls that have not begun.
+        is left.  cancel_futures: cancel the calls that have not begun.  Without ``wait``, the
+        program does not wait at its end either if the run has a name: its jobs go on.
         """
+        if not wait and self._client.settings.run:
+            self._client.leave()
         self._client.shutdown(wait, cancel_futures)
 
     def terminate_workers(self) -> None:
@@ -323,6 +332,7 @@ def _settings(
         python=given.get("python") or sys.executable,
         **script_parts(given),
         keep=given.get("keep", False),
+        run=given.get("run", ""),
     )
 
 
@@ -334,7 +344,7 @@ def _default_workers(adapter: type[Scheduler], processes: int) -> int:
     return max(1, cores_here() // max(1, processes))
 
 
-def _made(adapter: type[Scheduler], max_workers: int | None, resources: Mapping[str, Any]) -> Scheduler:
+def make_scheduler(adapter: type[Scheduler], max_workers: int | None, resources: Mapping[str, Any]) -> Scheduler:
     """The adapter's instance; the local one honours a number of workers that was asked for."""
     if adapter.name != "local" or max_workers is None:
         return adapter()

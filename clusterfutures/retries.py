@@ -30,7 +30,19 @@ from typing import Any, NamedTuple
 from clusterfutures.errors import OptionError
 from clusterfutures.schedulers import options
 
-__all__ = ["FREE", "KILLED", "MOST_FREE", "Attempt", "Failure", "Retries", "check", "read", "told"]
+__all__ = [
+    "FREE",
+    "KILLED",
+    "MOST_FREE",
+    "OF_JOBS",
+    "RESUMED",
+    "Attempt",
+    "Failure",
+    "Retries",
+    "check",
+    "read",
+    "told",
+]
 
 CAUSES = ("oom", "timeout", "crash", "exception", "lost")
 #: what a plain number covers
@@ -38,6 +50,10 @@ _COVERED = ("oom", "timeout", "crash", "lost")
 KILLED = "killed"
 FREE = "free"
 MOST_FREE = 20
+#: causes that are ends of jobs
+OF_JOBS = frozenset({"oom", "timeout", "lost", FREE})
+#: paid by the program being run again: it would have made the call that its jobs lost
+RESUMED = "resumed"
 #: options whose value may be multiplied: they are kept as numbers
 _SCALED = ("memory", "time", "cores")
 _EXAMPLE = 'retries=2 or retries={"oom": {"memory": "x2", "max": 2}, "timeout": {"time": "x2"}, "crash": 1}'

@@ -141,7 +141,8 @@ class Ground:
         """Shut down what the test did not; tells what does not go away."""
         for executor in self._executors:
             executor.shutdown(wait=True, cancel_futures=True)
-        kept = [executor for executor in self._executors if executor._client.settings.keep]
+        settings = [executor._client.settings for executor in self._executors]
+        kept = [one for one in settings if one.keep or one.run]
         self._executors.clear()
         deadline = time.monotonic() + LEAVING_SECONDS
         while (left := self._left(bool(kept))) and time.monotonic() < deadline:
@@ -272,7 +273,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--flaky-scheduler", type=int, nargs="?", const=1, metavar="SEED", dest="flaky_scheduler",
         help="the contract tests on schedulers whose commands fail one time in three and take up to 5 s",
     )  # fmt: skip
-    parser.addoption("--pipeline", type=int, metavar="JOBS", help="the size of test_pipeline.py on every scheduler")
     parser.addoption("--lagging", action="store_true", help="runs are on a directory that both sides see late")
 
 
@@ -354,7 +354,6 @@ def real_slurm_cluster(real_slurm_or_none: RealSlurm | None) -> RealSlurm:
 def time_limit(request: pytest.FixtureRequest) -> Iterator[None]:
     """Interrupts the test, and then again whatever hangs after it."""
     seconds = TIME_LIMIT if _seed(request) is None else FLAKY_TIME_LIMIT
-    seconds += 3 * (request.config.getoption("pipeline") or 0)
 
     def interrupt(_number: int, _frame: object) -> None:
         faulthandler.dump_traceback(all_threads=True)

@@ -28,6 +28,7 @@ LARGER_FUNCTIONS: dict[str, int] = {}
 MAY_IMPORT = {
     "__init__": {
         "arguments",
+        "attached",
         "cluf",
         "config",
         "errors",
@@ -61,6 +62,7 @@ MAY_IMPORT = {
         "retries",
         "__init__",
     },
+    "attached": {"client", "executors", "schedulers", "store", "futures", "errors"},
     "left_runs": {"client.settings", "store", "errors"},
     "config_file": {"errors"},
     "keywords": {"schedulers", "errors", "retries"},

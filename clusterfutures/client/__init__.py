@@ -18,6 +18,10 @@ reruns.py     the ledger's calls that failed, for good or not  (pure)
 mapping.py    ``map``: chunks out, values in, in order
 client.py     one run: ties the above together, from start to removal
 
+opening.py    how a run is begun, or gone on with: its directory, its owner, its past
+past.py       what earlier programs left in it; adoption.py makes that the ledger's present
+recall.py     calls that they made, found again by their identity.py; tags.py: what bins keep for that
+
 caller --submit--> inbox --> pump (Ledger) --bins--> queue/   ... node ... results/
                      ^        |     ^                                         |
                      |        |     +-------------- segments -----------------+

@@ -94,6 +94,7 @@ class Clerk:
         self._inbox = inbox
         self._prepare = prepare
         self._watched: Callable[[], Sequence[str]] = list
+        self._note: Callable[[str, Sequence[str]], None] = lambda _batch, _job_ids: None
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._hurried = threading.Event()
         self._ends_at = math.inf
@@ -104,6 +105,10 @@ class Clerk:
         first, longest = scheduler.poll_seconds
         self._rhythm = Rhythm(max(first, smallest_spacing() if scheduler.question_key() else 0.0), longest)
         self.thread = threading.Thread(target=self._run, name="clusterfutures-clerk", daemon=False)
+
+    def note_answers(self, note: Callable[[str, Sequence[str]], None]) -> None:
+        """Say who is told which jobs a submission became, before anybody else; before the start."""
+        self._note = note
 
     def watch(self, watched: Callable[[], Sequence[str]]) -> None:
         """Say where the ids of the jobs are to be had whose state is wanted; before the start."""
@@ -285,6 +290,7 @@ class Clerk:
                 if isinstance(error, ArrayTooLarge):
                     self._array_limit = count
                 continue
+            self._note(batch, job_ids)
             self._inbox.post(Submitted(pool, batch, job_ids, count))
             return count
 

@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 import sys
 import threading
-import time
-import uuid
 import weakref
+from array import array
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import CancelledError, Future
 from typing import Any, NamedTuple
@@ -27,10 +25,13 @@ from clusterfutures.client.clerk import Clerk
 from clusterfutures.client.inbox import Inbox, Phase
 from clusterfutures.client.mapping import Mapping as MapRun
 from clusterfutures.client.mapping import Plan, chunked
-from clusterfutures.client.messages import Cancelled, Held, Kill, Ready, Stop
+from clusterfutures.client.messages import Cancelled, Held, Kill, Leave, Ready, Stop
+from clusterfutures.client.opening import Opened, open_run
+from clusterfutures.client.past import Past
 from clusterfutures.client.pickling import Pickled, Pickler
 from clusterfutures.client.provision import Provision
 from clusterfutures.client.pump import Pump
+from clusterfutures.client.recall import Orders, Recall
 from clusterfutures.client.settings import Settings
 from clusterfutures.client.state import Limits
 from clusterfutures.client.work import Call, Chunk
@@ -38,6 +39,7 @@ from clusterfutures.errors import OptionError
 from clusterfutures.futures import ClusterFuture
 from clusterfutures.retries import Retries, read
 from clusterfutures.schedulers.base import Scheduler
+from clusterfutures.store import names
 from clusterfutures.store.bins import Extras
 from clusterfutures.store.owner import Ownership
 from clusterfutures.store.run import RunDirectory
@@ -60,8 +62,10 @@ class Target(NamedTuple):
 class Client:
     """The client's side of a run.  Methods may be called from any thread."""
 
-    def __init__(self, scheduler: Scheduler, settings: Settings) -> None:
+    def __init__(self, scheduler: Scheduler, settings: Settings, attached: bool = False) -> None:
         self.settings = settings
+        self.past = Past()
+        self._attached = attached  # to a run of other programs: all their calls are wanted
         self._scheduler = scheduler
         self._start_lock = threading.Lock()
         self._started = False
@@ -73,6 +77,9 @@ class Client:
         self._limits: Limits
         self._pump: Pump
         self._clerk: Clerk
+        self._orders = Orders()
+        self._recall: Recall | None = None  # of a run with a name
+        self._leaves = attached  # this program does not wait, at its end, for what its jobs do
 
     # -- calls ------------------------------------------------------------------
 
@@ -88,8 +95,17 @@ class Client:
         except Exception as error:
             future._complete(None, error)
             return future
-        call = Call(target.pool, future, function, key, pickled.data, pickled.extras)
+        call = Call(self._provision.real(target.pool), future, function, key, pickled.data, pickled.extras)
         call.retries = target.retries
+        if self._recall is None:
+            call.order = self._orders.take()
+        elif pickled.futures:
+            call.order = self._orders.take()
+            call.identity = self._recall.identity(function, key, args, kwargs)
+        elif (earlier := self._recall.call(function, key, args, kwargs)).future is not None:
+            return earlier.future
+        else:
+            call.order, call.identity = earlier.order, earlier.identity
         accepted = self._hold(call, pickled) if pickled.futures else self._send(call)
         if not accepted:
             self._check_open()
@@ -106,15 +122,21 @@ class Client:
         """Send the arguments of a ``map``; see ``Executor.map``."""
         self._check_open()
         key = self._pickler.function(function)
+        pool = self._provision.real(target.pool)
         plan.seconds_per_call = self._limits.pace.seconds(key)
 
         def send(sink: MapRun, number: int, arguments: list[tuple[Any, ...]]) -> Chunk:
             pickled = self._pickler.arguments(arguments, function)
             if pickled.futures:
                 raise OptionError("a future cannot be an argument of map: use submit, which waits for its result")
-            chunk = Chunk(target.pool, sink, number, function, key, pickled.data, pickled.extras, len(arguments))
+            chunk = Chunk(pool, sink, number, function, key, pickled.data, pickled.extras, len(arguments))
             chunk.retries = target.retries
-            if not self.inbox.submit(chunk):
+            if self._recall is None:
+                first = self._orders.take(chunk.count)
+                chunk.orders = range(first, first + chunk.count)
+            else:
+                _recall_chunk(self._recall, chunk, sink, arguments)
+            if chunk.left and not self.inbox.submit(chunk):
                 self._check_open()
             return chunk
 
@@ -154,7 +176,15 @@ class Client:
                     raise CancelledError(f"a call that {call.name} needs the result of was cancelled")
                 if (error := needed.exception()) is not None:
                     raise error
-            results = tuple(self._pickler.result(f.result(), call.callable) for f in pickled.futures)
+            values = [needed.result() for needed in pickled.futures]
+            if self._recall is not None:
+                earlier = self._recall.call_with(call.identity, call.order, values)
+                call.order, call.identity = earlier.order, earlier.identity
+                if earlier.future is not None:
+                    earlier.future.add_done_callback(call.future._follow)
+                    self.inbox.post(Ready(call.future, None))
+                    return
+            results = tuple(self._pickler.result(value, call.callable) for value in values)
         except (Exception, CancelledError) as error:
             call.future._complete(None, error)
             self.inbox.post(Ready(call.future, None))
@@ -226,32 +256,13 @@ class Client:
         with self._start_lock:
             if self._started:
                 return
-            settings = self.settings
-            self.run = RunDirectory.create(os.path.join(settings.directory, _run_name(settings.name)))
-            self._ownership = Ownership(self.run)
-            self._ownership.acquire_new()
-            self._pickler = Pickler(self.run)
-            self._provision.run = self.run
+            opened = open_run(self.settings, self._scheduler)
+            self.run, self._ownership, self.past = opened.run, opened.ownership, opened.past
             try:
-                self.run.write_context(surroundings.context(settings, self._pickler))
-                self.run.write_run_file(surroundings.run_fields(settings, self._scheduler.name))
+                self._get_ready(opened)
             except BaseException:
-                self._ownership.remove_run()
+                self._leave_run()
                 raise
-            self._limits = limits = Limits(
-                settings.max_workers, settings.processes, settings.bins_per_job, self._scheduler.gather_seconds
-            )
-            self._clerk = Clerk(self._scheduler, self.inbox, self._provision.prepare)
-            self._pump = Pump(
-                self.run,
-                self.inbox,
-                limits,
-                self._clerk,
-                self._provision.pool,
-                settings.visibility_timeout,
-                self._farewell,
-            )
-            self._clerk.watch(self._pump.watched)
             _alive.add(self)
             try:
                 self._clerk.thread.start()
@@ -261,13 +272,61 @@ class Client:
                 raise
             self._started = True
 
+    def _get_ready(self, opened: Opened) -> None:
+        """All that stands between a run and its threads."""
+        settings, run = self.settings, opened.run
+        self._pickler = Pickler(run)
+        context = self._context(opened)
+        run.write_context(context, names.pool_name(opened.program, 0))
+        self._provision.open(run, opened.program, opened.past, context)
+        self._limits = limits = Limits(
+            settings.max_workers, settings.processes, settings.bins_per_job, self._scheduler.gather_seconds
+        )
+        self._clerk = Clerk(self._scheduler, self.inbox, self._provision.prepare)
+        self._clerk.note_answers(self._provision.answered)
+        self._pump = Pump(
+            run, self.inbox, limits, self._clerk, self._provision, settings.visibility_timeout, self._farewell
+        )
+        self._clerk.watch(self._pump.watched)
+        self._pump.adopt(opened.past, opened.program, self, resumed=not self._attached)
+        self._orders = Orders(opened.past.last_order + 1)
+        if run.lasting:
+            self._recall = Recall(run, self._orders, opened.past.calls.values())
+
+    def _context(self, opened: Opened) -> dict[str, Any]:
+        """What workers are told: who is attached to a run tells them what its last program did."""
+        if self._attached:
+            try:
+                return opened.run.read_context(names.pool_name(opened.program - 1, 0))
+            except FileNotFoundError:
+                logger.info("clusterfutures: the run's last program was killed before it had begun")
+        return surroundings.context(self.settings, self._pickler)
+
     def _give_up(self) -> None:
         """Undo a start that failed."""
         if self._clerk.thread.is_alive():
             self._clerk.stop()
             self._clerk.thread.join()
-        self._ownership.remove_run()
+        self._leave_run()
         _alive.discard(self)
+
+    def _leave_run(self) -> None:
+        """The end of the run: nothing of it stays, unless it is to last."""
+        if self.settings.keep or self.run.lasting:
+            self._ownership.release()
+        else:
+            self._ownership.remove_run()
+
+    def start(self) -> None:
+        """Begin, or go on with, the run now, not with the first call.  Raises StoreError."""
+        self._check_open()
+
+    def leave(self, wait: bool = False) -> None:
+        """Let the jobs of a run that lasts do their work without this program: it does not wait
+        for them, at its end (or with ``wait``: now)."""
+        self._leaves = True
+        if wait:
+            _leave([self])
 
     def shutdown(self, wait: bool, cancel: bool, kill: str = "", hard: bool = False) -> None:
         """Accept nothing more; with ``wait``, return when the run has been removed.
@@ -290,16 +349,20 @@ class Client:
         self._clerk.stop()
         self._clerk.thread.join()
         self._pickler.forget()
-        if self.settings.keep:
-            self._ownership.release()
-        else:
-            self._ownership.remove_run()
+        self._leave_run()
         _alive.discard(self)
 
 
-def _run_name(name: str) -> str:
-    """A name that no other run has: what, when, and eight random digits."""
-    return f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
+def _recall_chunk(recall: Recall, chunk: Chunk, sink: MapRun, arguments: list[tuple[Any, ...]]) -> None:
+    """Of a chunk, what an earlier program made is not made again."""
+    found = [recall.call(chunk.callable, chunk.function, args, {}) for args in arguments]
+    chunk.orders = array("Q", [one.order for one in found])
+    chunk.identities = b"".join([one.identity for one in found])
+    if any(one.future for one in found):
+        chunk.skip = bytes(one.future is not None for one in found)
+    for index, one in enumerate(found):
+        if one.future is not None:
+            sink.borrow(chunk.number, index, one.future)
 
 
 # -- interpreter exit -------------------------------------------------------------------
@@ -307,16 +370,23 @@ def _run_name(name: str) -> str:
 
 def _drain_all() -> None:
     """As the standard library: what was submitted is carried out before the end, unless
-    the program is ending because of Ctrl-C."""
+    the program is ending because of Ctrl-C, or has said that its jobs may stay."""
     global _exiting
     _exiting = True
     interrupted = issubclass(getattr(sys, "last_type", None) or Exception, KeyboardInterrupt)
     clients = list(_alive)
     for client in clients:
-        if interrupted:
+        if interrupted and not client._leaves:
             client.shutdown(wait=False, cancel=True, kill="the program was interrupted")
-        else:
-            client.inbox.advance(Phase.DRAINING)
+    _leave(clients)
+
+
+def _leave(clients: list[Client]) -> None:
+    """End clients, and wait for that; those whose jobs may stay do not wait for results."""
+    for client in clients:
+        if client._leaves:
+            client.inbox.post(Leave())
+        client.inbox.advance(Phase.DRAINING)
     for client in clients:
         client._pump.thread.join()
 

@@ -13,7 +13,7 @@ from clusterfutures.store import records
 from clusterfutures.store.launch import EXIT_NO_CHECK_IN, EXIT_NO_SPACE
 from clusterfutures.store.records import Record
 
-__all__ = ["executor_failed", "unreadable", "of_job", "of_record", "job_failed", "last_lines"]
+__all__ = ["executor_failed", "left", "unreadable", "of_job", "of_record", "job_failed", "last_lines"]
 
 _TAIL_LINES = 10
 #: what Slurm writes into the log of a job that it ends for its memory
@@ -106,6 +106,12 @@ def unreadable(call: str, error: Exception) -> StoreError:
     failed = StoreError(message=f"the result of {call} could not be read: {type(error).__name__}: {error}")
     failed.__cause__ = error
     return failed
+
+
+def left(path: str) -> StoreError:
+    """Why this program has no result of a call that goes on without it."""
+    text = f"the program has left the run {path}; the call goes on: clusterfutures.attach({path!r}) gives its future"
+    return StoreError(message=text, path=path)
 
 
 def executor_failed(cause: BaseException | None, path: str) -> StoreError:

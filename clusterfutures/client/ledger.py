@@ -50,7 +50,7 @@ class Ledger:
         pool = self.pool(work.pool)
         pool.append(work)
         pool.last_submit = now
-        self.unsettled += work.count
+        self.unsettled += work.left
 
     def pool(self, name: str) -> Pool:
         """The pool of this name."""
@@ -72,7 +72,7 @@ class Ledger:
         while pool.pending:
             work = pool.next_pending()
             withdraw(work)
-            self.unsettled -= work.count
+            self.unsettled -= work.left
 
     def taken_back(self, file: QueueFile) -> None:
         """A cancel took a file out of the queue: what else was in it goes back."""
@@ -99,7 +99,9 @@ class Ledger:
             self.forget(state, first, stop)
             return
         for start, end in gaps(state.settled, first, stop):
-            self.publishing.publish_again(pool, state, start, end)
+            piece = Piece(start, end, end - start, 1)
+            state.pieces.append(piece)
+            self.publishing.publish(pool, state, piece)
 
     def forget(self, state: BinState, first: int, stop: int) -> None:
         """Calls that nobody wants any more."""
@@ -132,11 +134,45 @@ class Ledger:
         """The bin of this number, while it has calls without an outcome."""
         return self._bins.get(bin_id)
 
+    # -- what another program left ------------------------------------------------
+
+    def start_after(self, bin_id: int) -> None:
+        """Bins up to this number are another program's."""
+        self._next_bin = max(self._next_bin, bin_id + 1)
+
+    def adopt(self, state: BinState, count: int) -> None:
+        """A bin of which ``count`` calls have no outcome; its pieces are added by the caller."""
+        self.pool(state.pool)
+        self._bins[state.bin_id] = state
+        self.unsettled += count
+
+    def has_begun(self, state: BinState, worker: Worker, piece: Piece, upto: int) -> None:
+        """Of a piece that a worker has, the calls before ``upto`` have been handed to a process."""
+        piece.begun = upto
+        for first, stop in gaps(state.settled, piece.first, upto):
+            self._begin(state, worker, first, stop)
+
+    def queue_again(self, state: BinState) -> None:
+        """Those calls of a bin that are nowhere wait to be published."""
+        pool = self.pool(state.pool)
+        for first, stop in gaps(state.settled, 0, len(state.settled)):
+            for index in range(first, stop):
+                if state.piece_at(index) is not None:
+                    continue
+                if state.kind == CALLS:
+                    state.settled[index] = 1
+                    pool.append(state.work[index])
+                else:
+                    piece = Piece(index, index + 1, 1, 1)
+                    state.pieces.append(piece)
+                    self.publishing.publish(pool, state, piece)
+        self.drop_if_done(state)
+
     # -- workers ----------------------------------------------------------------
 
     def submitted(self, pool_name: str, workers: Iterable[Worker], asked: int) -> None:
         """The scheduler took jobs; ``asked`` of the requested ones are answered."""
-        pool = self.pools[pool_name]
+        pool = self.pool(pool_name)
         pool.requested -= asked
         for worker in workers:
             pool.workers[worker.name] = worker
@@ -311,9 +347,20 @@ class Ledger:
                 self.reruns.fail_range(state, piece.first, piece.stop, error, None)
         while pool.pending:
             work = pool.next_pending()
-            self.unsettled -= work.count
+            self.unsettled -= work.left
             if not work.withdrawn:
                 work.fail(0, work.count, error(work.name))
+
+    def let_go(self, error: BaseException) -> None:
+        """The calls go on without this program: its futures have ``error``, and nothing is taken back."""
+        for state in self._bins.values():
+            for first, stop in gaps(state.settled, 0, len(state.settled)):
+                for index in range(first, stop):
+                    state.item(index).fail(index, 1, error)
+        self._bins.clear()
+        for pool in self.pools.values():
+            pool.waiting.clear()
+        self.unsettled = 0
 
     def fail_everything(self, error: Callable[[str], BaseException]) -> None:
         """Nothing will have a result any more."""

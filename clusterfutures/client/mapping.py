@@ -23,6 +23,7 @@ from clusterfutures import binning
 from clusterfutures.client import outcomes
 from clusterfutures.client.outcomes import Place
 from clusterfutures.client.work import Chunk
+from clusterfutures.futures import ClusterFuture
 from clusterfutures.store import records
 from clusterfutures.store.records import Record
 from clusterfutures.store.run import RunDirectory
@@ -30,10 +31,13 @@ from clusterfutures.store.run import RunDirectory
 __all__ = ["Mapping", "Plan", "chunked"]
 
 
+_IN_FILES = (records.LARGE, records.LARGE_ERROR)
+
+
 class Arrived:
     """An outcome that waits for the consumer: a record, or an error for ``count`` calls."""
 
-    __slots__ = ("count", "error", "parts", "place", "record", "tried")
+    __slots__ = ("count", "error", "future", "parts", "place", "record", "tried")
 
     def __init__(self, count: int, record: Record | None, place: Place | None, error: BaseException | None) -> None:
         self.count = count
@@ -41,6 +45,7 @@ class Arrived:
         self.place = place
         self.error = error
         self.parts: list[memoryview] | None = None  # of a large result, once fetched
+        self.future: ClusterFuture[Any] | None = None  # of a call that an earlier program made
         self.tried = ""  # how often the call was, for its error
 
 
@@ -173,6 +178,12 @@ class Mapping:
             self._ready.append((number, Arrived(1, None, None, CancelledError())))
             self._lock.notify_all()
 
+    def borrow(self, number: int, index: int, future: ClusterFuture[Any]) -> None:
+        """A call of a chunk was made by an earlier program: its outcome is this future's."""
+        arrived = Arrived(1, None, None, None)
+        arrived.future = future
+        future.add_done_callback(lambda _future: self._arrive(number, index, arrived))
+
     def _arrive(self, number: int, first: int, arrived: Arrived) -> None:
         with self._lock:
             waiting = self._arrived.get(number)
@@ -188,7 +199,7 @@ class Mapping:
             left += [arrived for _, arrived in self._ready]
         for arrived in left:
             record = arrived.record
-            if record is not None and record.kind in outcomes.IN_FILES and arrived.parts is None:
+            if record is not None and record.kind in _IN_FILES and arrived.parts is None:
                 arrived.parts = outcomes.fetch(record, self._run, self._wait)
 
     # -- values out (consumer) --------------------------------------------------
@@ -209,15 +220,14 @@ class Mapping:
                 self._yielded(arrived.count)
         finally:
             self.abandon()
-            with self._lock:  # nobody will ask for what is left
-                self._arrived.clear()
-                self._ready.clear()
 
     def _decoded(self, arrived: Arrived, call: str) -> Iterator[Any]:
         record = arrived.record
-        if record is None or arrived.place is None:
+        if arrived.future is not None:
+            yield arrived.future.result()
+        elif record is None or arrived.place is None:
             raise arrived.error or CancelledError()
-        if record.kind == records.VALUES:
+        elif record.kind == records.VALUES:
             yield from outcomes.decode_values(record, call)
         else:
             box = [outcomes.decode(record, self._run, arrived.place, call, self._wait, arrived.parts)]

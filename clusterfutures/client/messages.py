@@ -8,7 +8,7 @@ from clusterfutures.client.state import Work
 from clusterfutures.client.work import Call, QueueFile
 from clusterfutures.futures import ClusterFuture
 
-__all__ = ["Cancelled", "Held", "Kill", "Ready", "Stop"]
+__all__ = ["Cancelled", "Held", "Kill", "Leave", "Ready", "Stop"]
 
 
 class Held(NamedTuple):
@@ -35,6 +35,10 @@ class Kill(NamedTuple):
     """A call is to be ended, wherever it is."""
 
     call: Call
+
+
+class Leave(NamedTuple):
+    """The program goes, its jobs stay: publish what waits, and end without waiting for results."""
 
 
 class Stop(NamedTuple):

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clusterfutures.client import failures
+from clusterfutures.client import failures, tags
 from clusterfutures.client.clerk import Clerk
 from clusterfutures.client.inbox import Inbox
+from clusterfutures.client.provision import Provision
 from clusterfutures.client.roster import Roster
 from clusterfutures.client.state import BinState, Piece, Work, Worker
 from clusterfutures.client.work import Call, Chunk, QueueFile
@@ -32,28 +33,28 @@ logger = logging.getLogger("clusterfutures")
 
 
 class Outward:
-    """The ledger's ``Out``.  ``find_pool``: names the pool for resources; ``roster`` is set by the pump.
+    """The ledger's ``Out``.  ``roster`` is set by the pump; ``program``: which one of the run's this is.
 
     wait: seconds that a large result may be late.
     """
 
     roster: Roster
 
-    def __init__(
-        self, run: RunDirectory, inbox: Inbox, clerk: Clerk, find_pool: Callable[[Mapping[str, Any]], str], wait: float
-    ) -> None:
+    def __init__(self, run: RunDirectory, inbox: Inbox, clerk: Clerk, provision: Provision, wait: float) -> None:
         self.pools: set[str] = set()
+        self.program = 1
         self.lazy: weakref.WeakSet[Any] = weakref.WeakSet()  # what reads files when it is asked
         self._run = run
         self._inbox = inbox
         self._clerk = clerk
-        self._find_pool = find_pool
+        self._provision = provision
         self._wait = wait
 
     def open_pool(self, pool: str) -> StoreError | None:
         """Make the queue of a pool, where there is none; what kept us from it."""
         if pool not in self.pools:
             try:
+                self._provision.note(pool)
                 self._run.open_pool(pool)
             except StoreError as error:
                 return error
@@ -71,7 +72,7 @@ class Outward:
             piece.note,
             [work.head() for work in pieces],
             b"".join([work.data for work in pieces]),
-            piece.seconds,
+            tags.pack(state.kind, state.pool, self.program, [work.row() for work in pieces]),
         )
         file = piece.file
         assert file is not None
@@ -118,7 +119,7 @@ class Outward:
 
     def pool_for(self, resources: Mapping[str, Any]) -> str | None:
         """The pool whose jobs have these resources, its queue made."""
-        pool = self._find_pool(resources)
+        pool = self._provision.find(resources)
         return pool if self.open_pool(pool) is None else None
 
     def request(self, pool: str, count: int) -> None:

@@ -2,25 +2,37 @@
 
     resources --pool()--> name of a pool --prepare(pool, n)--> batch, JobSpec, script (clerk)
 
-A pool is the workers with one set of resources.
+A pool is the workers with one set of resources.  Executors name theirs before there is a
+run; in a run that earlier programs have used, such a name stands for a pool of theirs whose
+jobs are the same (``real``), so that jobs which still wait in the scheduler's queue serve
+this program, too.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import logging
 import os
+import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import clusterfutures
+from clusterfutures.client.identity import digest_of
+from clusterfutures.client.past import Past
 from clusterfutures.client.settings import Settings
 from clusterfutures.client.surroundings import environment_text
+from clusterfutures.errors import StoreError
 from clusterfutures.schedulers.base import JobSpec, Scheduler
-from clusterfutures.store import launch
+from clusterfutures.store import launch, names
+from clusterfutures.store.history import History, Submission
 from clusterfutures.store.run import RunDirectory
 
 __all__ = ["Provision"]
+
+logger = logging.getLogger("clusterfutures")
 
 
 class Provision:
@@ -33,7 +45,11 @@ class Provision:
         self._batches = itertools.count(1)
         self._pools: dict[tuple[Any, ...], str] = {}
         self._resources: dict[str, Mapping[str, Any]] = {}
-        self.run: RunDirectory | None = None  # once it is made
+        self._real: dict[str, str] = {}
+        self._run: RunDirectory | None = None  # once it is made
+        self._program = 1
+        self._context: Mapping[str, Any] = {}
+        self._earlier: dict[str, bytes] = {}
 
     def pool(self, resources: Mapping[str, Any]) -> str:
         """The name of the pool of workers with these resources."""
@@ -45,16 +61,73 @@ class Provision:
                 self._resources[name] = resources
         return name
 
+    def open(self, run: RunDirectory, program: int, past: Past, context: Mapping[str, Any]) -> None:
+        """The run is there; ``context`` is what its workers are told by this program."""
+        self._run, self._program = run, program
+        self._context = {name: value for name, value in context.items() if name != "told"}
+        self._earlier = {pool: noted["likeness"] for pool, noted in past.pools.items()}
+        self._resources |= {_KEPT + pool: noted["resources"] for pool, noted in past.pools.items()}
+        last = max((int(submission.batch) for submission in past.submissions), default=0)
+        self._batches = itertools.count(last + 1)
+
+    def real(self, pool: str) -> str:
+        """The pool of the run that ``pool`` stands for."""
+        name = self._real.get(pool)
+        if name is None:
+            likeness = self._likeness(self._resources[pool])
+            alike = [earlier for earlier, known in self._earlier.items() if known == likeness]
+            name = alike[-1] if alike else names.pool_name(self._program, int(pool))
+            with self._lock:
+                self._resources.setdefault(_KEPT + name, self._resources[pool])
+                name = self._real.setdefault(pool, name)
+        return name
+
+    def find(self, resources: Mapping[str, Any]) -> str:
+        """The pool of the run for these resources."""
+        return self.real(self.pool(resources))
+
+    def note(self, pool: str) -> None:
+        """Remember what a pool's jobs are like, for a program that comes later.  Raises StoreError."""
+        if pool in self._earlier:
+            return
+        assert self._run is not None
+        resources = dict(self._resources[_KEPT + pool])
+        fields = {"resources": resources, "likeness": self._likeness(resources)}
+        try:
+            History(self._run).note_pool(pool, fields)
+        except FileNotFoundError:
+            raise  # the run directory is gone
+        except OSError as error:
+            text = f"a queue could not be made in {self._run.path}: {error.strerror}"
+            raise StoreError(message=text, path=self._run.path) from error
+
+    def _likeness(self, resources: Mapping[str, Any]) -> bytes:
+        """A digest of all that makes jobs different."""
+        settings = self._settings
+        told = (settings.python, settings.modules, settings.setup, settings.teardown, settings.env, settings.launcher)
+        return digest_of((dict(resources), self._context, told))
+
+    # -- jobs -----------------------------------------------------------------------
+
     def prepare(self, pool: str, count: int) -> tuple[str, JobSpec, str]:
         """Batch, spec and script of the next submission; called by the clerk."""
-        assert self.run is not None
+        assert self._run is not None
         batch = f"{next(self._batches):04d}"
-        spec = self._spec(self.run, pool, batch, self._resources[pool])
-        return batch, spec, self.run.write_script(batch, self._scheduler.script(spec, count))
+        spec = self._spec(self._run, pool, batch, self._resources[_KEPT + pool])
+        History(self._run).note_submission(Submission(pool, batch, spec.name, count))
+        return batch, spec, self._run.write_script(batch, self._scheduler.script(spec, count))
+
+    def answered(self, batch: str, job_ids: Sequence[str]) -> None:
+        """Remember which jobs a submission became; called by the clerk."""
+        assert self._run is not None
+        try:
+            History(self._run).note_answer(batch, job_ids)
+        except OSError as error:
+            logger.info("clusterfutures: the ids of jobs could not be noted: %s", error)
 
     def job_script(self, resources: Mapping[str, Any]) -> str:
         """The script that would be submitted for one job."""
-        run = RunDirectory(os.path.join(self._settings.directory, "RUN"))
+        run = RunDirectory(os.path.join(self._settings.directory, self._settings.run or "RUN"))
         return self._scheduler.script(self._spec(run, "0", "0001", resources), 1)
 
     def _spec(self, run: RunDirectory, pool: str, batch: str, resources: Mapping[str, Any]) -> JobSpec:
@@ -63,12 +136,12 @@ class Provision:
         package = os.path.dirname(os.path.dirname(os.path.abspath(clusterfutures.__file__)))
         environment_file = ""
         if not self._scheduler.exports_environment:
-            environment_file = run.write_environment(environment_text()) if run is self.run else run.environment_path
+            environment_file = run.write_environment(environment_text()) if run is self._run else run.environment_path
         return JobSpec(
-            name=f"{settings.name}-{os.path.basename(run.path).rpartition('-')[2]}-{batch}",
+            name=f"{settings.name}-{_short(run.path)}-{batch}",
             command=launch.worker_command(settings.python, run, pool, batch, package),
             log=run.log_path(batch).removesuffix(".log"),
-            cwd=os.getcwd(),
+            cwd=str(self._context.get("cwd") or os.getcwd()),
             resources=resources,
             check_in=launch.check_in_lines(run, batch),
             modules=settings.modules,
@@ -78,3 +151,15 @@ class Provision:
             environment_file=environment_file,
             launcher=settings.launcher,
         )
+
+
+#: in front of the name of a pool of the run, where that of an executor's pool might stand
+_KEPT = "run:"
+
+
+def _short(path: str) -> str:
+    """What tells the jobs of a run from those of others: its random digits, or a hash of its path."""
+    last = os.path.basename(path).rpartition("-")[2]
+    return (
+        last if re.fullmatch("[0-9a-f]{8}|RUN", last) else hashlib.blake2b(os.fsencode(path), digest_size=4).hexdigest()
+    )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from clusterfutures import binning
 from clusterfutures.client import state as kept
-from clusterfutures.client.state import BinState, Limits, Out, Piece, Pool, Work
+from clusterfutures.client.state import BinState, Limits, Out, Piece, Pool, Work, gaps
 from clusterfutures.client.work import QueueFile
 from clusterfutures.errors import StoreError
 from clusterfutures.store.bins import CALLS
@@ -24,8 +24,6 @@ __all__ = ["QUIET_SECONDS", "Publishing"]
 
 #: after so long without another submit, calls of unknown length are published
 QUIET_SECONDS = 0.2
-#: how much is written when calls of a chunk that came back are divided among several workers
-_MOST_BYTES_AGAIN = 4 << 20
 
 
 class Publishing:
@@ -42,14 +40,13 @@ class Publishing:
         while pool.pending:
             head = pool.pending[0]
             if head.withdrawn:
-                self._ledger.unsettled -= pool.next_pending().count
+                self._ledger.unsettled -= pool.next_pending().left
                 continue
             estimate = self._limits.pace.seconds(head.function)
             if head.kind == CALLS:
                 if len(pool.waiting) >= self._limits.room(estimate, now >= quiet_at):
                     break
-                measured = self._limits.pace.measured(head.function)
-                size = binning.stream_size(len(pool.pending), estimate, self._limits.slots, measured)
+                size = binning.stream_size(len(pool.pending), estimate, self._limits.slots)
                 if estimate is None and now >= quiet_at:
                     size = max(size, math.ceil(len(pool.pending) / kept.MOST_WAITING))
                 if self._limits.bins_per_job == 1:
@@ -57,11 +54,11 @@ class Publishing:
                 work = self._next_calls(pool, size)
                 note = len(work) if estimate is not None and len(work) > 1 else 1
             else:
-                if len(pool.waiting) >= kept.MOST_WAITING:
+                if len(pool.waiting) >= kept.MOST_WAITING and not self._limits.leaving:
                     break
                 work, note = [pool.next_pending()], binning.noted(head.count, estimate)
             if work:
-                self._publish_new(pool, work, note, estimate)
+                self._publish_new(pool, work, note)
         else:
             return now + 60.0
         return quiet_at if now < quiet_at else now + 60.0
@@ -72,32 +69,17 @@ class Publishing:
         while pool.pending and len(work) < size and pool.pending[0].kind == CALLS:
             call = pool.next_pending()
             if call.withdrawn:
-                self._ledger.unsettled -= call.count
+                self._ledger.unsettled -= call.left
             else:
                 work.append(call)
         return work
 
-    def _publish_new(self, pool: Pool, work: list[Work], note: int, estimate: float | None) -> None:
+    def _publish_new(self, pool: Pool, work: list[Work], note: int) -> None:
         state = BinState(self._ledger.new_bin_id(), pool.name, work)
-        count = len(state.settled)
-        self._publish_piece(pool, state, Piece(0, count, min(note, count), estimate))
-
-    def publish_again(self, pool: Pool, state: BinState, first: int, stop: int) -> None:
-        """Calls of a chunk have come back: in as many pieces as their length asks for."""
-        estimate = self._limits.pace.seconds(state.work[0].function)
-        sizes = [stop - first]
-        if estimate is not None:
-            sizes = binning.map_sizes(stop - first, self._limits.slots, seconds_per_call=estimate)
-        most = max(1, _MOST_BYTES_AGAIN // max(1, len(state.work[0].data)))  # each has the whole chunk's arguments
-        if len(sizes) > most:
-            sizes = binning.map_sizes(stop - first, self._limits.slots, bins=most)
-        for size in sizes:
-            self._publish_piece(pool, state, Piece(first, first + size, binning.noted(size, estimate), estimate))
-            first += size
-
-    def _publish_piece(self, pool: Pool, state: BinState, piece: Piece) -> None:
-        state.pieces.append(piece)
-        self.publish(pool, state, piece)
+        for first, stop in gaps(state.settled, 0, len(state.settled)):
+            piece = Piece(first, stop, stop - first, min(note, stop - first))
+            state.pieces.append(piece)
+            self.publish(pool, state, piece)
 
     def publish(self, pool: Pool, state: BinState, piece: Piece) -> bool:
         """Put a piece in the queue; False when some of its work was cancelled meanwhile."""

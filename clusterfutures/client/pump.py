@@ -18,17 +18,20 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from clusterfutures.client import failures
+from clusterfutures.client.adoption import Adoption
 from clusterfutures.client.clerk import Clerk, Explained, Refused, Seen, Submitted
 from clusterfutures.client.inbox import Inbox, Phase
 from clusterfutures.client.kills import Kills
 from clusterfutures.client.ledger import Ledger
-from clusterfutures.client.messages import Cancelled, Held, Kill, Ready, Stop
+from clusterfutures.client.messages import Cancelled, Held, Kill, Leave, Ready, Stop
 from clusterfutures.client.outcomes import Place
 from clusterfutures.client.outward import Outward
+from clusterfutures.client.past import Past
+from clusterfutures.client.provision import Provision
 from clusterfutures.client.reader import Reader
 from clusterfutures.client.roster import Roster
 from clusterfutures.client.state import Limits, WorkerState
@@ -44,12 +47,14 @@ logger = logging.getLogger("clusterfutures")
 
 #: how long workers may take to end by themselves when the run is closed
 FAREWELL_SECONDS = 5.0
+#: how long a program that leaves tries to have jobs submitted for its calls
+LEAVING_SECONDS = 60.0
 
 
 class Pump:
     """The thread, and the owner of all that only it may touch.
 
-    find_pool: names the pool for resources.  farewell: called last of all.
+    farewell: called last of all.
     """
 
     def __init__(
@@ -58,7 +63,7 @@ class Pump:
         inbox: Inbox,
         limits: Limits,
         clerk: Clerk,
-        find_pool: Callable[[Mapping[str, Any]], str],
+        provision: Provision,
         visibility_timeout: float,
         farewell: Callable[[], None],
     ) -> None:
@@ -66,12 +71,13 @@ class Pump:
         self._inbox = inbox
         self._clerk = clerk
         self._farewell = farewell
-        self._out = Outward(run, inbox, clerk, find_pool, visibility_timeout)
+        self._out = Outward(run, inbox, clerk, provision, visibility_timeout)
         self._ledger = Ledger(limits, self._out)
         self._roster = self._out.roster = Roster(run, self._ledger, clerk, visibility_timeout)
         self._kills = Kills(run, self._ledger, self._out)
         self._reader = Reader(run, self._ledger, self._roster, self._break)
         self._active = 0.0
+        self._left_at: float | None = None
         self._held: set[ClusterFuture[Any]] = set()
         self._items: deque[Any] = deque()
         self.thread = threading.Thread(target=self._main, name="clusterfutures-pump", daemon=False)
@@ -85,7 +91,7 @@ class Pump:
     def _main(self) -> None:
         cause: BaseException | None = None
         try:
-            while self._inbox.phase is Phase.OPEN or self._ledger.unsettled or self._something_comes():
+            while self._goes_on():
                 self._turn()
         except BaseException as error:
             logger.exception("clusterfutures: the thread that collects results failed")
@@ -98,6 +104,21 @@ class Pump:
                 except Exception:  # the next step must come all the same: threads, jobs and files end here
                     logger.exception("clusterfutures: the end of a run failed")
 
+    def adopt(self, past: Past, program: int, owner: Any, resumed: bool) -> None:
+        """Go on with what earlier programs of the run left; before the thread starts."""
+        self._out.program = program
+        Adoption(past, self._run, self._ledger, self._roster, self._out).carry_out(owner, resumed)
+
+    def _goes_on(self) -> bool:
+        """True until there is nothing left to do; for a program that leaves, nothing but to wait."""
+        if self._inbox.phase is Phase.OPEN:
+            return True
+        if self._left_at is not None and self._inbox.empty:
+            pools = self._ledger.pools.values()
+            unsaid = any(p.pending or p.requested or (p.request_at is not None and not p.live()) for p in pools)
+            return unsaid and time.monotonic() < self._left_at + LEAVING_SECONDS
+        return self._ledger.unsettled > 0 or self._something_comes()
+
     def _something_comes(self) -> bool:
         """True while accepted work waits in the inbox, or a submission has no answer."""
         if self._inbox.empty:
@@ -107,6 +128,8 @@ class Pump:
     def _turn(self) -> None:
         now = time.monotonic()
         due = self._ledger.advance(now)
+        if self._left_at is not None:
+            due = min(due, now + 0.01)  # whether all is said is looked at between two turns
         self._items.extend(self._inbox.take(max(0.0, min(due, self._reader.due) - now)))
         if not all(isinstance(item, Seen) for item in self._items):  # an answer to a routine question is no event
             self._active = time.monotonic()
@@ -148,6 +171,9 @@ class Pump:
                 self._kills.ask(call)
             case Stop(kill):
                 self._stop(kill)
+            case Leave():
+                self._left_at = time.monotonic()
+                self._ledger.limits.leaving = True
 
     def _accept(self, item: Call | Chunk) -> None:
         if (error := self._out.open_pool(item.pool)) is not None:
@@ -206,6 +232,11 @@ class Pump:
     def _settle_all(self, cause: BaseException | None) -> None:
         """No future stays pending, whatever made the thread end."""
         error = failures.executor_failed(cause, self._run.path)
+        if self._left_at is not None and cause is None:
+            error = failures.left(self._run.path)
+            self._ledger.let_go(error)
+            for future in self._held:
+                future._complete(None, error)
         for item in [*self._items, *self._inbox.take(0)]:
             if isinstance(item, Call | Chunk):
                 item.fail(0, item.count, error)
@@ -218,9 +249,12 @@ class Pump:
         """Let the workers end by themselves, then see to it that they have."""
         pending = [w for w in self._roster.workers.values() if w.state is WorkerState.PENDING]
         try:
-            self._roster.revoke(pending)
+            if self._left_at is None:
+                self._roster.revoke(pending)
             for pool in self._out.pools:
                 self._run.close_pool(pool)
+            if self._left_at is not None:
+                return  # the workers end when the queue is empty; who goes on with the run opens it again
             deadline = time.monotonic() + FAREWELL_SECONDS
             while self._roster.workers and time.monotonic() < deadline:
                 self._reader.hurry(0.02)

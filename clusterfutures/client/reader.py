@@ -109,14 +109,17 @@ class Reader:
             case records.STARTED:
                 fields = pickle.loads(record.body)
                 self._ledger.started(worker, fields["host"], fields["job_id"])
+                self._roster.heard_of(worker)
             case records.BEGUN:
                 self._ledger.begun(worker, record)
             case records.PACE:
-                self._ledger.limits.pace.learn(*records.unpack_pace(record), record.calls)
+                self._ledger.limits.pace.learn(*records.unpack_pace(record))
             case records.RETURNED:
                 self._ledger.returned(worker, record)
             case records.RETIRING:
                 worker.retiring = True
+            case records.BIN:
+                return  # for another program that may come back to the run
             case records.ENDED:
                 self._ended(worker, pickle.loads(record.body))
             case _:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from clusterfutures.client import failures
 from clusterfutures.client.state import BinState, Out, Piece, Worker, gaps
-from clusterfutures.retries import Attempt, Failure
+from clusterfutures.retries import OF_JOBS, RESUMED, Attempt, Failure
 from clusterfutures.store.bins import CALLS
 from clusterfutures.store.records import Record
 
@@ -73,7 +73,8 @@ class Reruns:
         self, state: BinState, first: int, stop: int, failure: Failure | None
     ) -> Iterator[tuple[int, int, str | None]]:
         """Rows of calls, each with the pool in which they run again; None: they do not."""
-        if failure is None or not self.allowed or state.item(first).retries is None:
+        work = state.item(first)
+        if failure is None or not self.allowed or (work.retries is None and not work.resumed):
             yield first, stop, None
             return
         chosen = ((index, self._pool_for(state, index, failure)) for index in range(first, stop))
@@ -86,6 +87,9 @@ class Reruns:
         work = state.item(index)
         retries, history = work.retries, work.history(index)
         wanted = not (work.withdrawn or work.doomed)
+        if work.resumed and wanted and failure.cause in OF_JOBS and all(a.paid_by != RESUMED for a in history):
+            history.append(Attempt(RESUMED, failure.how))
+            return state.pool
         paid_by = retries.charge(history, failure.cause) if retries is not None and wanted else None
         if retries is None or paid_by is None:
             return None
@@ -110,6 +114,6 @@ class Reruns:
         part = BinState(ledger.new_bin_id(), pool_name, state.work)
         part.settled = bytearray(b"\x01" * len(state.settled))
         part.settled[first:stop] = bytes(stop - first)
-        piece = Piece(first, stop, 1)
+        piece = Piece(first, stop, stop - first, 1)
         part.pieces.append(piece)
         ledger.publishing.publish(pool, part, piece)

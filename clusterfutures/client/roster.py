@@ -40,7 +40,7 @@ class Roster:
         self._run = run
         self._ledger = ledger
         self._clerk = clerk
-        self._visibility_timeout = visibility_timeout
+        self.visibility_timeout = visibility_timeout
         self._by_job: dict[str, Worker] = {}
         self._batches: set[str] = set()
         self._asked: set[str] = set()
@@ -63,7 +63,7 @@ class Roster:
         for earlier in range(attempt - 1, -1, -1):
             before = self.workers.get(names.worker_name(batch, index, earlier))
             if before is not None:
-                self._lose_to_requeue(before)
+                self.lose_to_requeue(before)
         return self._next_attempt(name, *self._jobs[batch, index]) if attempt else None
 
     def knows_batch(self, name: str) -> bool:
@@ -71,7 +71,7 @@ class Roster:
         parsed = names.parse_worker(name)
         return parsed is None or parsed[0] in self._batches
 
-    def _lose_to_requeue(self, before: Worker) -> None:
+    def lose_to_requeue(self, before: Worker) -> None:
         status = JobStatus(before.job_id, JobState.PREEMPTED, "REQUEUED", "the scheduler runs the job again")
         self.lose(before, status)
 
@@ -95,10 +95,28 @@ class Roster:
         self._clerk.jobs_to_watch()
         self._ledger.submitted(answer.pool, workers, answer.asked)
 
+    def adopt(self, batch: str, workers: Sequence[Worker]) -> None:
+        """The jobs of a submission that another program made, by index."""
+        self._batches.add(batch)
+        for index, worker in enumerate(workers):
+            self._jobs[batch, index] = (worker.pool, worker.job_id)
+            self._ledger.submitted(worker.pool, [worker], 0)
+        self._enlist(workers)
+        self._clerk.jobs_to_watch()
+
     def _enlist(self, workers: Sequence[Worker]) -> None:
         for worker in workers:
             self.workers[worker.name] = worker
-            self._by_job[worker.job_id] = worker
+            if worker.job_id:
+                self._by_job[worker.job_id] = worker
+            else:  # nobody can be asked about it: it says who it is, or it is not there
+                self._doomed[worker.name] = (time.monotonic() + self.visibility_timeout, None)
+
+    def heard_of(self, worker: Worker) -> None:
+        """A worker has started: its job is known now."""
+        if worker.job_id and worker.job_id not in self._by_job:
+            self._enlist([worker])
+            self._doomed.pop(worker.name, None)
 
     def discharge(self, worker: Worker) -> None:
         """Strike a worker that is over off the roster."""
@@ -168,7 +186,7 @@ class Roster:
             self.lose(worker, status)
         elif worker is not None:
             well = status is not None and status.state is JobState.COMPLETED and worker.state is WorkerState.RUNNING
-            self._doomed[name] = (now + (self._visibility_timeout if well else LATE_SECONDS), status)
+            self._doomed[name] = (now + (self.visibility_timeout if well else LATE_SECONDS), status)
 
     def _requeued(self, worker: Worker, status: JobStatus) -> JobStatus:
         """The job of a worker that is over waits to be run again: others do its work."""
@@ -195,6 +213,8 @@ class Roster:
         if started or self._run.claimed_bins(worker.name):
             claimed = [tuple(name) for name in self._run.claimed_bins(worker.name)]
             self._ledger.lost(worker, claimed, error, failures.of_job(status, worker.place, tail))  # type: ignore[arg-type]
+        elif worker.adopted:  # nobody knows when it ended, and why: that it is not there is all there is to say
+            self._ledger.ended(worker)
         else:
             self._ledger.failed_to_start(worker, error)
 

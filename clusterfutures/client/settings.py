@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from clusterfutures.errors import OptionError
@@ -39,6 +39,7 @@ class Settings:
     env: Mapping[str, str] = field(default_factory=dict)
     launcher: Sequence[str] = ()
     keep: bool = False
+    run: str = ""
     visibility_timeout: float = 60.0
 
     def __post_init__(self) -> None:
@@ -61,11 +62,18 @@ class Settings:
             raise OptionError(
                 f"name={self.name!r}: a name is 1 to 100 letters, digits, '_', '.', '+' or '-', as in 'fit-2'"
             )
+        if self.run and not re.fullmatch(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,99}", self.run):
+            raise OptionError(f"run={self.run!r}: a run's name is letters, digits, '_', '.', '+' or '-', as in 'fit-2'")
         if self.idle_timeout < 0:
             raise ValueError("idle_timeout must not be negative: it is in seconds")
         for what in (self.directory, self.python):
             if "\n" in what or "\0" in what:
                 raise OptionError(f"{what!r}: a path with a line break cannot be used in a job script")
+
+    def plain(self) -> dict[str, Any]:
+        """What another program needs to go on with the run: all but functions and places."""
+        left_out = ("initializer", "initargs", "on_timeout", "directory", "run")
+        return {row.name: getattr(self, row.name) for row in fields(self) if row.name not in left_out}
 
 
 def _positive(name: str, value: Any) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import cloudpickle
 
-__all__ = ["Snapshot"]
+__all__ = ["Snapshot", "is_importable"]
 
 _ATOMS = (int, float, complex, str, bytes, bool, type(None))
 _MISSING = object()
@@ -37,7 +37,7 @@ class Snapshot:
     def of(cls, function: Any) -> Snapshot | None:
         """A snapshot of ``function``; None when it may change unseen."""
         snapshot = cls()
-        if _is_importable(function):
+        if is_importable(function):
             return snapshot
         return snapshot if isinstance(function, types.FunctionType) and snapshot._add(function, set()) else None
 
@@ -84,7 +84,7 @@ class Snapshot:
     def _is_steady(self, value: Any, seen: set[int]) -> bool:
         if isinstance(value, types.ModuleType):
             return _is_importable_module(value)
-        if type(value) in _ATOMS or _is_importable(value):
+        if type(value) in _ATOMS or is_importable(value):
             return True
         return isinstance(value, types.FunctionType) and self._add(value, seen)
 
@@ -101,7 +101,7 @@ def _is_registered(module: str) -> bool:
     return any(module == name or module.startswith(name + ".") for name in registered)
 
 
-def _is_importable(obj: Any) -> bool:
+def is_importable(obj: Any) -> bool:
     """True when ``obj`` is pickled as a name to import."""
     module = getattr(obj, "__module__", None)
     name = getattr(obj, "__qualname__", None)

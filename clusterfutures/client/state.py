@@ -14,6 +14,7 @@ A worker: PENDING --STARTED--> RUNNING --ENDED--> over; lost at any moment.
 from __future__ import annotations
 
 import enum
+import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -45,7 +46,8 @@ class Worker:
     """One job of ours, from its submission to its end."""
 
     __slots__ = (
-        "busy", "host", "job_id", "last_words", "launched_at", "name", "pool", "retiring", "revoked", "since", "state",
+        "adopted", "busy", "host", "job_id", "last_words", "launched_at", "name", "pool", "retiring", "revoked",
+        "since", "state",
     )  # fmt: skip
 
     def __init__(self, name: str, pool: str, job_id: str, now: float) -> None:
@@ -54,6 +56,7 @@ class Worker:
         self.job_id = job_id
         self.host = ""
         self.state = WorkerState.PENDING
+        self.adopted = False  # another program submitted it
         self.last_words = False  # nothing more will come from it
         self.launched_at: float | None = None
         self.revoked = False
@@ -74,15 +77,14 @@ class Worker:
 class Piece:
     """Calls ``first`` up to ``stop`` of a bin, in one place; before ``begun`` they have begun."""
 
-    __slots__ = ("begun", "file", "first", "left", "note", "seconds", "stop", "worker")
+    __slots__ = ("begun", "file", "first", "left", "note", "stop", "worker")
 
-    def __init__(self, first: int, stop: int, note: int, seconds: float | None = None) -> None:
+    def __init__(self, first: int, stop: int, left: int, note: int) -> None:
         self.first = first
         self.stop = stop
         self.begun = first
-        self.left = stop - first
+        self.left = left
         self.note = note  # how many of them count as begun once the file is claimed
-        self.seconds = seconds  # what one of them takes, where that is known
         self.file: QueueFile | None = None
         self.worker: Worker | None = None
 
@@ -97,8 +99,7 @@ class BinState:
         self.pool = pool
         self.work = work
         self.kind = work[0].kind
-        count = len(work) if self.kind == CALLS else work[0].count
-        self.settled = bytearray(count)
+        self.settled = bytearray(len(work)) if isinstance(work[0], Call) else bytearray(work[0].skip or work[0].count)
         self.pieces: list[Piece] = []
 
     def item(self, index: int) -> Work:
@@ -172,6 +173,7 @@ class Limits:
         self.bins_per_job = bins_per_job
         self.gather = gather
         self.pace = Pace()
+        self.leaving = False  # the program goes: all that waits is published, however much there is
 
     @property
     def slots(self) -> int:
@@ -184,6 +186,8 @@ class Limits:
         Calls of unknown length are held back while more of them are coming in: in a
         moment the first results may show that they are short, and belong together.
         """
+        if self.leaving:
+            return sys.maxsize
         if estimate is None and not quiet:
             return 2 * self.slots
         if estimate is not None and estimate < binning.BIN_SECONDS:

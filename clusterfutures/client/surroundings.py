@@ -61,8 +61,8 @@ def context(settings: Settings, pickler: Pickler) -> dict[str, Any]:
     }
 
 
-def run_fields(settings: Settings, scheduler: str) -> dict[str, Any]:
-    """Whose run it is."""
+def run_fields(settings: Settings, scheduler: str, program: int) -> dict[str, Any]:
+    """Whose run it is; program: which one of the run's."""
     return {
         "version": clusterfutures.__version__,
         "scheduler": scheduler,
@@ -71,6 +71,8 @@ def run_fields(settings: Settings, scheduler: str) -> dict[str, Any]:
         "pid": os.getpid(),
         "started": time.time(),
         "argv": sys.argv,
+        "program": program,
+        "settings": settings.plain(),
     }
 
 

@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from typing import Any, Protocol
 
 from clusterfutures.client import outcomes
 from clusterfutures.client.outcomes import Place
-from clusterfutures.errors import CallKilled, StoreError
+from clusterfutures.client.tags import Row
+from clusterfutures.errors import CallKilled
 from clusterfutures.futures import ClusterFuture, Usage
 from clusterfutures.retries import Attempt, Retries, told
-from clusterfutures.store import records
 from clusterfutures.store.bins import CALLS, CHUNK, CallHead, Extras
 from clusterfutures.store.records import CallInfo, Record
 from clusterfutures.store.run import RunDirectory
@@ -61,12 +61,12 @@ class Call:
     """
 
     __slots__ = (
-        "_history", "callable", "counted", "data", "doomed", "extras", "file", "function", "future", "pool", "queued",
-        "retries", "withdrawn",
+        "_history", "callable", "counted", "data", "doomed", "extras", "file", "function", "future", "identity",
+        "order", "pool", "queued", "resumed", "retries", "withdrawn",
     )  # fmt: skip
 
     kind = CALLS
-    count = 1
+    count = left = 1
 
     def __init__(
         self,
@@ -88,6 +88,9 @@ class Call:
         self.queued = False
         self.counted = False
         self.doomed = False
+        self.order = 0  # its place among all calls of the run
+        self.identity = b""
+        self.resumed = False  # an earlier program made it, and this one would have made it again
         self.retries: Retries | None = None
         self._history: list[Attempt] = []
 
@@ -109,6 +112,10 @@ class Call:
         """What the bin's file says of it."""
         return CallHead(self.function, len(self.data), self.extras)
 
+    def row(self) -> Row:
+        """What the bin's tag says of it."""
+        return Row((self.order,), self.name, self.identity, b"", self.retries, self._history or None)
+
     def begin(self, _first: int, _count: int, place: Place) -> None:
         """Its job took it."""
         self.future.host, self.future.job_id = place.host, place.job_id
@@ -117,7 +124,8 @@ class Call:
 
     def settle(self, record: Record, run: RunDirectory, place: Place, slot_log: str, wait: float) -> CallInfo | None:
         """Complete the future; what is known of the call besides its outcome."""
-        future, info = self.future, outcomes.info_of(record)
+        value, error, info = outcomes.decode(record, run, place, self.name, wait)
+        future = self.future
         future.host, future.job_id = place.host, place.job_id
         future.attempts = len(self._history) + 1
         if info is not None:
@@ -129,29 +137,8 @@ class Call:
             elif info.out_stop > info.out_start:
                 log = f"{slot_log}.{info.slot}"
                 future._output = lambda: run.read_log(log, info.out_start, info.out_stop)
-        self._settle(record, run, place, wait)
+        future._complete(value, error if error is None else outcomes.tried(error, told(self._history)))
         return info if info is not None and info.wall >= 0 else None
-
-    def _settle(self, record: Record, run: RunDirectory, place: Place, wait: float) -> None:
-        """Complete the future.  What may run code of the user's is left to those who ask for the result:
-        it may do anything, and must not keep other calls from theirs."""
-        future, name, tries = self.future, self.name, told(self._history)
-        later = outcomes.runs_code(record)
-        try:
-            parts = outcomes.fetch(record, run, wait) if record.kind in outcomes.IN_FILES else None
-        except StoreError as error:
-            future._complete(None, outcomes.tried(error, tries))
-            return
-        kept = record._replace(body=memoryview(bytes(record.body))) if later else record
-
-        def decoded() -> tuple[Any, BaseException | None]:
-            value, error, _ = outcomes.decode(kept, run, place, name, wait, parts)
-            return value, error if error is None else outcomes.tried(error, tries)
-
-        if later:
-            future._complete_later(decoded, record.kind in (records.ERROR, records.LARGE_ERROR))
-        else:
-            future._complete(*decoded())
 
     def fail(self, _first: int, _count: int, error: BaseException) -> None:
         """It will have no result."""
@@ -187,8 +174,8 @@ class Chunk:
     """A slice of a ``map``: ``count`` calls of one function, pickled in one go."""
 
     __slots__ = (
-        "_histories", "callable", "count", "counted", "data", "extras", "file", "function", "number", "pool", "queued",
-        "retries", "sink", "withdrawn",
+        "_histories", "callable", "count", "counted", "data", "extras", "file", "function", "identities", "number",
+        "orders", "pool", "queued", "resumed", "retries", "sink", "skip", "withdrawn",
     )  # fmt: skip
 
     kind = CHUNK
@@ -217,8 +204,22 @@ class Chunk:
         self.withdrawn = False
         self.queued = False
         self.counted = False
+        self.orders: Sequence[int] = ()  # their places among all calls of the run
+        self.identities = b""
+        self.skip = b""  # a byte for each call: 1 for one that an earlier program made
+        self.resumed = False
         self.retries: Retries | None = None
         self._histories: dict[int, list[Attempt]] = {}
+
+    @property
+    def left(self) -> int:
+        """How many of its calls are to be made."""
+        return self.count - self.skip.count(1)
+
+    def row(self) -> Row:
+        """What the bin's tag says of it."""
+        name = name_of(self.callable)
+        return Row(self.orders, name, self.identities, self.skip, self.retries, self._histories or None)
 
     def history(self, index: int) -> list[Attempt]:
         """The attempts of one call that were followed by another."""

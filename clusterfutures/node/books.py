@@ -40,7 +40,6 @@ class Books:
     def open(self, slot: Slot, name: str, content: Bin) -> Claim:
         """A slot is to work on a bin that has been claimed."""
         claim = self.claims[slot.number] = Claim(name, content)
-        self._outbox.made()
         if claim.noted > claim.first:
             self.note_begun(slot, claim, claim.first, claim.noted)
         return claim
@@ -79,12 +78,12 @@ class Books:
             self._outbox.add(records.pack(records.KILLED, claim.bin_id, call, 1))
         if claim.finished:
             del self.claims[slot.number]
-            self._outbox.finish(claim.name)
+            self._outbox.add(claim.epitaph())
+            self._outbox.finish(claim.name, claim.keep)
         return claim.finished
 
     def give_back(self, claim: Claim, stop: int) -> None:
         """Calls from ``stop`` on, which have not begun, are for another worker."""
-        self._outbox.add(claim.pace())
         self._outbox.add(records.pack(records.RETURNED, claim.bin_id, stop, claim.stop - stop))
         claim.cut(stop)
 
@@ -112,6 +111,7 @@ class Books:
         else:
             victim = death.current
         stop = claim.stop if death.loading else victim + 1
+        claim.keep = True
         if victim in claim.doomed and death.signal == signal.SIGKILL:
             self._outbox.add(killed(slot, death, claim.bin_id, victim))
         else:

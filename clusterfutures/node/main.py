@@ -40,7 +40,7 @@ def main() -> None:
     started = time.time()
     try:
         run = RunDirectory.open(path)
-        context = run.read_context()
+        context = run.read_context(pool)
         _compare_versions(context)
     except Exception as error:
         sys.exit(f"clusterfutures: this worker cannot start: {error}")

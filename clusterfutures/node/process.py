@@ -213,7 +213,7 @@ class Process:
         if wall > 0.02:  # the clock of what child processes used ticks in hundredths
             now = os.times()
             cpu += now[2] + now[3] - children[2] - children[3]
-        capture.settle(output)
+        capture.settle()
         end = capture.position()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         info = records.CallInfo(started, wall, cpu, peak, self._slot, output, end, capture.read(output, end))
@@ -234,7 +234,6 @@ class Process:
     def _load_chunk(self, first: int, stop: int, head: CallHead, blob: bytes) -> None:
         words = self._arena.words
         words[CURRENT], words[LOADING] = first, 1
-        self._chunk = []  # the one before may have been given back in part, and never ended
         try:
             self._chunk_function = self._loader.function(head.function)
             self._chunk = self._loader.arguments(head, blob)
@@ -278,7 +277,7 @@ class Process:
                 else:
                     at, row, plain = self._add_unusual(index, self._packed(value)), index + 1, True
             if clock() > due and index + 1 < stop:
-                self._capture.settle(words[OUTPUT])
+                self._capture.settle()
                 if clock() > end:
                     stop, last = index + 1, False
                     break
@@ -288,7 +287,7 @@ class Process:
         value = None
         if last:
             self._chunk, chunk = [], []
-        self._capture.settle(words[OUTPUT])
+        self._capture.settle()
         self._report(stop, GROUP_DONE)
         return stop - first
 

@@ -23,6 +23,7 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from clusterfutures.errors import SubmitError
+from clusterfutures.schedulers import local_jobs
 from clusterfutures.schedulers import script as scripts
 from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, QueuedJob, Scheduler
 from clusterfutures.schedulers.command import scrubbed_environment
@@ -40,6 +41,10 @@ PROLOGUE = (
     'export CLUSTERFUTURES_CORES="${CLUSTERFUTURES_CORES:-1}"',
     'export CLUSTERFUTURES_JOB_END="${CLUSTERFUTURES_JOB_END:-}"',
 )
+
+
+#: of all jobs of this program, whichever executor they are of: an id is for one job only
+_numbers = itertools.count(1)
 
 
 def cores_here() -> int:
@@ -120,7 +125,6 @@ class LocalScheduler(Scheduler):
     def __init__(self, capacity: int | None = None) -> None:
         self._capacity = capacity or cores_here()
         self._jobs: dict[str, _Job] = {}
-        self._numbers = itertools.count(1)
 
     @classmethod
     def is_here(cls) -> bool:
@@ -140,7 +144,7 @@ class LocalScheduler(Scheduler):
                 message=f"a job asks for {cores} cores, but this machine has {self._capacity}",
                 advice=f"ask for cores={self._capacity} or less",
             )
-        jobs = [_Job(f"local-{os.getpid()}-{next(self._numbers)}", spec, path, i, cores) for i in range(count)]
+        jobs = [_Job(f"local-{os.getpid()}-{next(_numbers)}", spec, path, i, cores) for i in range(count)]
         self._jobs |= {job.job_id: job for job in jobs}
         self._fill()
         return [job.job_id for job in jobs]
@@ -151,8 +155,9 @@ class LocalScheduler(Scheduler):
     def states(self, job_ids: Iterable[str]) -> dict[str, JobStatus]:
         self._fill()
         wanted = list(job_ids)
+        others = local_jobs.processes(job_id for job_id in wanted if job_id not in self._jobs)
         return {
-            job_id: self._jobs[job_id].status() if job_id in self._jobs else JobStatus(job_id, JobState.GONE)
+            job_id: self._jobs[job_id].status() if job_id in self._jobs else local_jobs.status(job_id, others)
             for job_id in wanted
         }
 
@@ -172,6 +177,7 @@ class LocalScheduler(Scheduler):
         ]
 
     def cancel(self, job_ids: Sequence[str]) -> None:
+        local_jobs.signal_all((job_id for job_id in job_ids if job_id not in self._jobs), signal.SIGTERM)
         for job_id in job_ids:
             job = self._jobs.get(job_id)
             if job is not None and job.cancelled_at is None and not job.has_ended:
@@ -181,6 +187,7 @@ class LocalScheduler(Scheduler):
 
     def kill(self, job_ids: Sequence[str]) -> None:
         self.cancel(job_ids)
+        local_jobs.signal_all((job_id for job_id in job_ids if job_id not in self._jobs), signal.SIGKILL)
         for job_id in job_ids:
             if (job := self._jobs.get(job_id)) is not None:
                 job.signal(signal.SIGKILL)
@@ -200,7 +207,7 @@ class LocalScheduler(Scheduler):
         for job in self._jobs.values():
             if job.process is not None:
                 try:
-                    job.process.wait(KILL_DELAY_SECONDS)  # reaped, or a warning at exit
+                    job.process.wait(max(0.0, deadline - time.monotonic()))  # reaped, or a warning at exit
                 except subprocess.TimeoutExpired:
                     job.process.returncode = 0  # still working: no concern of ours any more
 

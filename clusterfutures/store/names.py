@@ -25,11 +25,13 @@ __all__ = [
     "BinName",
     "SegmentName",
     "bin_name",
+    "context_name",
     "kill_sign",
     "parse_bin",
     "parse_kill_sign",
     "parse_segment",
     "parse_worker",
+    "pool_name",
     "segment_name",
     "worker_name",
 ]
@@ -46,6 +48,7 @@ READ = "read"
 LARGE = "large"
 LOGS = "logs"
 SCRIPTS = "scripts"
+NOTES = "notes"
 
 CLOSED = "~closed"
 HUNGRY = "~hungry"
@@ -81,6 +84,17 @@ def parse_worker(name: str) -> tuple[str, int, int] | None:
     if batch and _is_number(index) and _is_number(attempt):
         return batch, int(index), int(attempt)
     return None
+
+
+def pool_name(program: int, number: int) -> str:
+    """Name of a pool of the run's ``program``-th program: 0 for the first's first, 2-0 for the second's."""
+    return str(number) if program == 1 else f"{program}-{number}"
+
+
+def context_name(pool: str) -> str:
+    """Name of the file that the workers of a pool read: each program of a run writes its own."""
+    program, dash, _ = pool.partition("-")
+    return f"{CONTEXT_FILE}-{program}" if dash else CONTEXT_FILE
 
 
 def bin_name(bin_id: int, first: int, stop: int) -> str:

@@ -84,6 +84,7 @@ class Ownership:
     def _owner(self) -> str:
         try:
             fields = self._run.read_run_file()
-        except (StoreError, OSError):
+        except (StoreError, OSError, ValueError):
             return "a program that is just starting or ending"
-        return f"process {fields.get('pid')} on {fields.get('host')}"
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(fields.get("started", 0))))
+        return f"process {fields.get('pid')} on {fields.get('host')} since {since}"

@@ -16,11 +16,12 @@ Pure functions of bytes.  A record says something about calls ``first`` up to
     LARGE     this call returned; body: name of the file that holds the pickle
     DIED      this call killed its process; body: pickled dict of WorkerDied's fields
     RETURNED  these calls have not begun and are given back
-    PACE      ``count`` calls of a function took so long; body: seconds per call (a double), its key
+    PACE      calls of a function take so long; body: seconds per call (a double), its key
     ENDED     the worker's last word; body: pickled dict (why, signal, ...)
     KILLED    this call was ended, or not begun, because its program asked for that; body: its last
               lines of output
     RETIRING  the worker takes no more; it ends when its processes have finished
+    BIN       a bin is done with, and its file gone; body: the tag of its file
 
 With the flag INFO the body of VALUE, ERROR, LARGE, DIED or KILLED starts with a ``CallInfo``:
 when, how long, how much memory, and the call's own output, or where it stands.
@@ -34,12 +35,16 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 __all__ = [
-    "CallInfo", "Record", "bin_of", "first_call", "pack", "pack_info", "pack_pace", "pieces_from", "pieces_upto",
+    "CallInfo", "Record", "any_failed", "bin_of", "first_call", "pack", "pack_info", "pack_pace", "pieces_from",
     "plain_values", "records", "split_info", "unpack_pace",
 ]  # fmt: skip
 
-STARTED, BEGUN, VALUE, VALUES, ERROR, LARGE, LARGE_ERROR, DIED, RETURNED, ENDED, RETIRING, PACE, KILLED = range(1, 14)
+STARTED, BEGUN, VALUE, VALUES, ERROR, LARGE, LARGE_ERROR, DIED, RETURNED, ENDED, RETIRING, PACE, KILLED, BIN = range(
+    1, 15
+)
 INFO, PLAIN = 1, 2
+FAILURES = frozenset({ERROR, LARGE_ERROR, DIED, KILLED})
+OUTCOMES = FAILURES | {VALUE, VALUES, LARGE}
 
 #: What may stand in a row of plain values: whole in itself, and the same on both sides.
 #: Such values are many (a number is what most calls return), and pickling each alone, as
@@ -99,14 +104,19 @@ def split_info(body: memoryview) -> tuple[CallInfo, memoryview]:
     return CallInfo._make((*numbers, bytes(body[_INFO.size : rest]))), body[rest:]
 
 
-def pack_pace(function: str, seconds: float, calls: int) -> bytes:
-    """What each of ``calls`` calls of a function took, as a record."""
-    return pack(PACE, 0, 0, calls, _PACE.pack(seconds) + function.encode())
+def pack_pace(function: str, seconds: float) -> bytes:
+    """What one call of a function takes, as a record."""
+    return pack(PACE, 0, 0, 0, _PACE.pack(seconds) + function.encode())
 
 
 def unpack_pace(record: Record) -> tuple[str, float]:
     """The function and the seconds of such a record."""
     return bytes(record.body[_PACE.size :]).decode(), float(_PACE.unpack_from(record.body)[0])
+
+
+def any_failed(segment: bytes) -> bool:
+    """Whether a record says that a call failed."""
+    return any(record.kind in FAILURES for record in records(memoryview(segment)))
 
 
 def bin_of(segment: bytes) -> int:
@@ -127,16 +137,6 @@ def pieces_from(segment: bytes, start: int) -> bytes:
             kept.append(pack(record.kind, record.bin_id, record.first, record.calls, bytes(record.body), record.flags))
         elif record.kind == VALUES and record.first + record.calls > start:
             kept.append(_row_from(record, start))
-    return b"".join(kept)
-
-
-def pieces_upto(segment: bytes, stop: int) -> bytes:
-    """The records of a segment, none of them about calls from ``stop`` on.  Rows of values are not divided."""
-    kept = [
-        pack(r.kind, r.bin_id, r.first, min(r.calls, stop - r.first), bytes(r.body), r.flags)
-        for r in records(memoryview(segment))
-        if r.first < stop
-    ]
     return b"".join(kept)
 
 

@@ -4,18 +4,21 @@
     ------------------------  --------------  ---------  ----------------------------------
     run.json                  client, once    anybody    client, with the directory
     owner.lock                client (lock)   clients    client, with the directory
-    context                   client, once    workers    client, with the directory
+    context, context-<n>      client, once    workers    client, with the directory
     environment.sh            client, once    job        client, with the directory
     scripts/<batch>.sh        client          scheduler  client, with the directory
     objects/<key>             client          processes  client, with the directory
     queue/<pool>/<bin>        client          worker     nobody: it is *moved*, by rename, to
-    claimed/<worker>/<bin>    (the rename)    client     worker, when its results are written
+    claimed/<worker>/<bin>    (the rename)    client     worker, when its results are written;
+                                                         moved to read/ when calls failed or went back
     claimed/<worker>/         job, or client  client     client, with the directory
     queue/<pool>/~closed      client          workers    client, with the directory
     queue/<pool>/~hungry      client          workers    client, when workers have work again
     claimed/<worker>/~kill... client          worker     worker, when it has read it
     results/<segment>         worker          client     nobody: the client moves it to
     read/<segment>            (the rename)    attach     client, with the directory
+    read/<bin>                (the rename)    attach     client, with the directory
+    notes/<pool or batch>     client, once    attach     client, with the directory
     large/<file>              process         client     client, when it has read it
     logs/<name>.log           job, processes  client     client, with the directory
 
@@ -40,7 +43,7 @@ from clusterfutures.store.bins import Bin, pack_bin, unpack_bin
 from clusterfutures.store.files import Files
 from clusterfutures.store.frames import Bytes, framed, unframed
 
-__all__ = ["LARGE_BYTES", "RunDirectory"]
+__all__ = ["DIRECTORIES", "LARGE_BYTES", "RunDirectory"]
 
 T = TypeVar("T")
 
@@ -49,8 +52,9 @@ LARGE_BYTES = 1 << 20
 #: how long a file that is still open somewhere may keep a run directory from being removed
 REMOVAL_SECONDS = 5.0
 
-_DIRECTORIES = (
+DIRECTORIES = (
     names.OBJECTS, names.QUEUE, names.CLAIMED, names.RESULTS, names.READ, names.LARGE, names.LOGS, names.SCRIPTS,
+    names.NOTES,
 )  # fmt: skip
 
 
@@ -60,6 +64,7 @@ class RunDirectory:
     def __init__(self, path: str, files: Files | None = None) -> None:
         self.path = path
         self.files = files or Files()
+        self.lasting = False  # another program may come back to it: large results stay when they have been read
 
     # -- both sides -------------------------------------------------------------
 
@@ -74,7 +79,7 @@ class RunDirectory:
             run.files.make_parents(path)
             if not run.files.make_directory(path):
                 raise StoreError(message=f"the run directory {path} exists already: choose another name", path=path)
-            for name in _DIRECTORIES:
+            for name in DIRECTORIES:
                 run.files.make_directory(f"{path}/{name}")
         except OSError as error:
             run.remove()  # a half of one is of no use; what was there before has raised StoreError
@@ -94,7 +99,7 @@ class RunDirectory:
         except FileNotFoundError:
             raise StoreError(message=f"there is no run directory {path} on this machine", path=path) from None
         try:
-            for name in _DIRECTORIES:
+            for name in DIRECTORIES:
                 run.files.check_directory(f"{path}/{name}")
         except FileNotFoundError:
             raise StoreError(message=f"{path} is no run directory, for it has no {name}/", path=path) from None
@@ -135,10 +140,10 @@ class RunDirectory:
             raise ValueError(f"{self.path}/{names.RUN_FILE} does not hold the fields of a run")
         return fields
 
-    def write_context(self, context: dict[str, Any]) -> None:
-        """Write what every worker has to know, once per run."""
+    def write_context(self, context: dict[str, Any], pool: str = "0") -> None:
+        """Write what every worker has to know, once per program; pool: one of the program's."""
         with self._written("what the workers have to know"):
-            self.files.publish(self.path, names.CONTEXT_FILE, framed([pickle.dumps(context, 5)]))
+            self.files.publish(self.path, names.context_name(pool), framed([pickle.dumps(context, 5)]))
 
     def write_environment(self, text: str) -> str:
         """Write the shell file that a job without our environment reads; its path."""
@@ -175,9 +180,10 @@ class RunDirectory:
             self.files.publish(f"{self.path}/{names.OBJECTS}", key, framed(pieces))
 
     def open_pool(self, pool: str) -> None:
-        """Make the queue of the workers with one set of resources."""
+        """Make the queue of the workers with one set of resources, or open it again."""
         with self._written("a queue"):
-            self.files.make_directory(self._queue(pool))
+            if not self.files.make_directory(self._queue(pool)):
+                self.files.discard(f"{self._queue(pool)}/{names.CLOSED}")
 
     def publish_bin(self, pool: str, content: Bin) -> str:
         """Put a bin in the queue; returns its file's name."""
@@ -191,7 +197,7 @@ class RunDirectory:
 
         Nothing can be taken back from a directory that cannot be written to: False, too.
         """
-        aside = f"{self.path}/{names.READ}/{name}"
+        aside = f"{self.path}/{names.READ}/{names.SIGN}{name}"
         try:
             taken = self.files.take(f"{self._queue(pool)}/{name}", aside)
         except FileNotFoundError:
@@ -248,7 +254,7 @@ class RunDirectory:
         self.files.take(f"{self.path}/{names.RESULTS}/{name}", f"{self.path}/{names.READ}/{name}")
 
     def read_large(self, name: str, wait: float) -> list[memoryview]:
-        """The pickle and the buffers of a large result; the file is removed.
+        """The pickle and the buffers of a large result; the file is removed, unless the run is to last.
 
         A file that is announced and not there is late, not lost: retried for ``wait``
         seconds before StoreError.
@@ -257,7 +263,8 @@ class RunDirectory:
         path = f"{directory}/{name}"
         content = self._late(lambda: self.files.read(path), directory, name, wait)
         parts = unframed(bytearray(content), path)
-        self._removed(path)
+        if not self.lasting:
+            self._removed(path)
         return parts
 
     def read_log(self, name: str, start: int, stop: int | None = None) -> bytes:
@@ -273,7 +280,7 @@ class RunDirectory:
         """Remove what is in the directories of the run; what cannot be goes with ``remove``, or keeps it."""
         import shutil  # late, as json above
 
-        for name in _DIRECTORIES:
+        for name in DIRECTORIES:
             shutil.rmtree(f"{self.path}/{name}", ignore_errors=True)
 
     def remove(self) -> None:
@@ -302,9 +309,9 @@ class RunDirectory:
 
     # -- the worker's side ------------------------------------------------------
 
-    def read_context(self) -> dict[str, Any]:
-        """What the client wrote for every worker."""
-        path = f"{self.path}/{names.CONTEXT_FILE}"
+    def read_context(self, pool: str = "0") -> dict[str, Any]:
+        """What the client wrote for every worker of the program that ``pool`` is of."""
+        path = f"{self.path}/{names.context_name(pool)}"
         (body,) = unframed(self.files.read(path), path)
         context: dict[str, Any] = pickle.loads(body)
         return context
@@ -333,6 +340,10 @@ class RunDirectory:
                 self._removed(f"{directory}/{name}")
                 asked.append(parsed)
         return asked
+
+    def keep(self, worker: str, name: str) -> None:
+        """Set a claimed bin aside whose results are published: some of its calls may run again."""
+        self.files.take(f"{self.path}/{names.CLAIMED}/{worker}/{name}", f"{self.path}/{names.READ}/{name}")
 
     def publish_segment(self, name: str, body: Bytes) -> None:
         """Publish a worker's records."""

@@ -1,0 +1,53 @@
+"""The tag of a bin: what another program that comes back to the run has to know of its calls.
+
+    Call.row(), Chunk.row() --pack--> the bin's file, or a BIN record --unpack--> Tag, Row
+
+A row is one call, or all calls of a chunk.  Nodes carry tags and do not look into them.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from clusterfutures.retries import Retries
+
+__all__ = ["Row", "Tag", "pack", "unpack"]
+
+
+class Row(NamedTuple):
+    """A call, or the calls of a chunk.
+
+    orders: each one's place among all calls of the run.  identities: 16 bytes each, or none.
+    skip: of a chunk, a byte for each call: 1 for one that is not made, for an earlier
+        program made it.
+    retries, history: as far as they have some; a chunk has a history for each index.
+    """
+
+    orders: Sequence[int]
+    name: str
+    identities: bytes = b""
+    skip: bytes = b""
+    retries: Retries | None = None
+    history: Any = None
+
+
+class Tag(NamedTuple):
+    """All of a bin; kind: as ``store/bins.py`` has it; program: which one of the run's made it."""
+
+    kind: int
+    pool: str
+    program: int
+    rows: list[Row]
+
+
+def pack(kind: int, pool: str, program: int, rows: Iterable[Row]) -> bytes:
+    """The tag as bytes."""
+    return pickle.dumps((kind, pool, program, [tuple(row) for row in rows]), 5)
+
+
+def unpack(tag: bytes | memoryview) -> Tag:
+    """What ``pack`` packed."""
+    kind, pool, program, rows = pickle.loads(tag)
+    return Tag(kind, pool, program, [Row(*row) for row in rows])

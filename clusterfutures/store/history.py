@@ -1,0 +1,160 @@
+"""What a run remembers of its programs: read by one that comes back to it, or goes on with it.
+
+    earlier client --notes/--> which pools and jobs there were
+                   --queue/--> calls that nobody has       --+
+    workers     --claimed/--> calls that they work on        +--> all calls there were,
+                --read/<bin>, BIN records--> calls before   --+    and what became of them
+                --results/, read/<segment>--> their outcomes
+
+They are read in this order, in which a bin travels: what moves meanwhile is seen at least once.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from clusterfutures.errors import StoreError
+from clusterfutures.store import names
+from clusterfutures.store.bins import Bin, unpack_bin
+from clusterfutures.store.frames import framed, unframed
+from clusterfutures.store.run import RunDirectory
+
+__all__ = ["Found", "History", "Submission"]
+
+logger = logging.getLogger("clusterfutures")
+
+_POOL, _BATCH, _IDS = "pool.", "batch.", "ids."
+
+
+class Submission(NamedTuple):
+    """``jobs`` jobs that were asked for under ``name``; job_ids: None while the answer is not known."""
+
+    pool: str
+    batch: str
+    name: str
+    jobs: int
+    job_ids: Sequence[str] | None = None
+
+
+class Found(NamedTuple):
+    """A bin's file: in the queue of ``pool``, claimed by ``worker``, or set aside (neither)."""
+
+    pool: str
+    worker: str
+    name: str
+    content: Bin
+
+
+class History:
+    """The past of one run directory."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self._run = run
+        self._notes = f"{run.path}/{names.NOTES}"
+
+    # -- written by every client ----------------------------------------------------
+
+    def note_pool(self, pool: str, fields: dict[str, Any]) -> None:
+        """Remember what the jobs of a pool are like.  Raises OSError."""
+        self._run.files.publish(self._notes, _POOL + pool, framed([pickle.dumps(fields, 5)]))
+
+    def note_submission(self, submission: Submission) -> None:
+        """Remember a submission, before it is made.  Raises OSError."""
+        self._publish(_BATCH + submission.batch, submission._asdict())
+
+    def note_answer(self, batch: str, job_ids: Sequence[str]) -> None:
+        """Remember which jobs a submission became.  Raises OSError."""
+        self._publish(_IDS + batch, list(job_ids))
+
+    def _publish(self, name: str, value: Any) -> None:
+        import json  # late, as in run.py
+
+        self._run.files.publish(self._notes, name, [json.dumps(value).encode()])
+
+    # -- read by the next -------------------------------------------------------------
+
+    def pools(self) -> dict[str, dict[str, Any]]:
+        """What was noted of each pool."""
+        found = {}
+        for name in self._noted(_POOL):
+            path = f"{self._notes}/{name}"
+            (body,) = unframed(self._run.files.read(path), path)
+            found[name.removeprefix(_POOL)] = pickle.loads(body)
+        return found
+
+    def submissions(self) -> list[Submission]:
+        """All submissions of the run, the first one first."""
+        answers = {name.removeprefix(_IDS): self._read(name) for name in self._noted(_IDS)}
+        noted = [Submission(**self._read(name)) for name in self._noted(_BATCH)]
+        return [submission._replace(job_ids=answers.get(submission.batch)) for submission in noted]
+
+    def _noted(self, kind: str) -> list[str]:
+        return [name for name in self._run.files.listing(self._notes) if name.startswith(kind)]
+
+    def _read(self, name: str) -> Any:
+        import json  # late, as in run.py
+
+        return json.loads(self._run.files.read(f"{self._notes}/{name}"))
+
+    def checked_in(self) -> list[str]:
+        """The names of all workers that came to be, or whose place was taken."""
+        return self._run.launched()
+
+    def queued(self) -> Iterator[Found]:
+        """The bins that nobody has claimed."""
+        queue = f"{self._run.path}/{names.QUEUE}"
+        for pool in self._run.files.listing(queue):
+            for name, content in self._bins_in(f"{queue}/{pool}"):
+                yield Found(pool, "", name, content)
+
+    def claimed(self) -> Iterator[Found]:
+        """The bins that workers have claimed and not finished."""
+        for worker in self.checked_in():
+            for name, content in self._bins_in(f"{self._run.path}/{names.CLAIMED}/{worker}"):
+                yield Found("", worker, name, content)
+
+    def kept(self) -> Iterator[Found]:
+        """The bins that were finished otherwise than with results alone."""
+        for name, content in self._bins_in(f"{self._run.path}/{names.READ}"):
+            yield Found("", "", name, content)
+
+    def _bins_in(self, directory: str) -> Iterator[tuple[str, Bin]]:
+        for name in self._run.files.listing(directory):
+            if names.parse_bin(name) is None:
+                continue
+            path = f"{directory}/{name}"
+            try:
+                yield name, unpack_bin(self._run.files.read(path), path)
+            except FileNotFoundError:
+                continue  # it has moved on just now
+            except StoreError as error:
+                logger.warning("clusterfutures: the calls of a bin are not known: %s", error)
+
+    def segments(self) -> Iterator[tuple[str, memoryview]]:
+        """Worker and records of every segment, in the order in which each worker wrote them.
+
+        What no client had read is set aside, as if one had.
+        """
+        # results/ first: one that a client sets aside meanwhile is listed twice, not missed
+        places = [(name, place) for place in (names.RESULTS, names.READ) for name in self._listed(place)]
+        for name, place in sorted(set(places)):
+            parsed = names.parse_segment(name)
+            if parsed is None:
+                continue
+            path = f"{self._run.path}/{place}/{name}"
+            try:
+                (body,) = unframed(self._run.files.read(path), path)
+            except FileNotFoundError:
+                continue
+            except StoreError as error:
+                logger.warning("clusterfutures: results cannot be read: %s", error)
+                continue
+            yield parsed.worker, body
+            if place == names.RESULTS:
+                self._run.set_aside(name)
+
+    def _listed(self, place: str) -> list[str]:
+        return self._run.files.listing(f"{self._run.path}/{place}")

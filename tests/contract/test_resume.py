@@ -1,0 +1,208 @@
+"""Runs outlive their programs: gone on with under the same name, attached to, left on purpose.
+
+The programs are processes of their own, so that they can be killed; their calls note themselves
+in a log, so that one which is made twice is seen.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Ground
+from contract_tasks import touch, wait_until
+
+from clusterfutures import JobFailed, StoreError, attach, remove_run, runs
+
+PROGRAM = """
+import sys, time
+def noted(n, log):
+    with open(log, "a") as file:
+        file.write(f"{n}\\n")
+    time.sleep(0.1)
+    return n * n
+with executor(run="fit", idle_timeout=1.0) as ex:
+    futures = [ex.submit(noted, n, sys.argv[1]) for n in range(12)]
+    mapped = ex.map(noted, range(100, 112), [sys.argv[1]] * 12)
+    total = ex.submit(sum, [futures[0], futures[1], futures[5]])
+    print(sum(f.result(40) for f in futures), sum(mapped), total.result(), flush=True)
+"""
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    (tmp_path / "log").touch()
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def fit(ground: Ground) -> Iterator[str]:
+    """The name of a run, which is removed at the end."""
+    yield "fit"
+    if (ground.runs / "fit").exists():
+        wait_until(lambda: not ground.jobs(), "the jobs have ended by themselves", 20)
+        remove_run("fit", ground.runs)
+
+
+def begun(log: Path) -> list[int]:
+    return sorted(map(int, log.read_text().split()))
+
+
+def killed(ground: Ground, text: str, log: Path, calls: int) -> None:
+    """Run a program, and kill it when so many calls have been made."""
+    victim = ground.script(text, str(log), wait=False)
+    try:
+        wait_until(lambda: len(begun(log)) >= calls, "some calls were made", 30)
+    finally:
+        victim.send_signal(signal.SIGKILL)
+        victim.communicate()
+
+
+@pytest.mark.on("local", "slurm", "pbs")
+@pytest.mark.parametrize("calls", [3, 15])
+def test_killed_and_run_again(ground: Ground, log: Path, fit: str, calls: int) -> None:
+    """From another file, even: what counts is the function."""
+    killed(ground, PROGRAM, log, calls)
+    again = ground.script(f"# a comment more\n{PROGRAM}", str(log))
+    assert again.said == "506 133706 26\n"  # type: ignore[attr-defined]
+    assert begun(log) == [*range(12), *range(100, 112)]
+    once_more = ground.script(PROGRAM, str(log))
+    assert once_more.said == "506 133706 26\n"  # type: ignore[attr-defined]
+    assert len(begun(log)) == 24
+
+
+@pytest.mark.on("local", "slurm", "pbs")
+def test_attach_while_its_jobs_run(ground: Ground, log: Path, fit: str) -> None:
+    killed(ground, PROGRAM, log, 2)
+    with attach(fit, ground.runs) as run:
+        results = [future.result(40) for future in run.named("noted")]
+        assert set(run.names) <= {"__main__.noted", "builtins.sum"}
+    squares = [n * n for n in [*range(12), *range(100, 112)]]
+    assert results == squares[: len(results)]
+    assert len(results) >= 4, "what had been published, at the least"
+    assert begun(log) == [*range(12), *range(100, 112)][: len(results)]
+
+
+@pytest.mark.on("local", "slurm")
+def test_attach_when_all_is_over(ground: Ground, log: Path, fit: str) -> None:
+    text = """
+import os, sys
+def fails(n):
+    if n == 1: raise ValueError("one")
+    if n == 2: os.kill(os.getpid(), 9)
+    return bytes(n)
+ex = executor(run="fit", max_workers=1)
+calls = [ex.submit(fails, n) for n in (0, 1, 2, 3 << 20)]
+list(ex.map(str, range(5)))
+ex.shutdown()
+"""
+    ground.script(text)
+    for _ in range(2):  # a large result, too, is there as often as it is asked for
+        with attach(ground.runs / fit) as run:
+            assert run.names == ["__main__.fails"] * 4 + ["builtins.str"] * 5
+            assert run.futures[0].result(5) == b""
+            with pytest.raises(ValueError, match="one"):
+                run.futures[1].result(5)
+            assert "SIGKILL" in str(run.futures[2].exception(5))
+            assert len(run.futures[3].result(5)) == 3 << 20
+            assert [future.result(5) for future in run.futures[4:]] == list("01234")
+            with pytest.raises(KeyError, match=r"no call of 'nothing'.*there are calls of: __main__.fails"):
+                run.named("nothing")
+            assert not ground.jobs()
+
+
+@pytest.mark.on("local", "slurm")
+def test_a_program_that_leaves(ground: Ground, log: Path, fit: str) -> None:
+    """``shutdown(wait=False)``: the program ends at once, its jobs when all is done; what
+    waited for others is made by the next program."""
+    text = (
+        PROGRAM.partition("with executor")[0].replace("0.1", "0.4")
+        + """
+ex = executor(run="fit", idle_timeout=30.0)
+futures = [ex.submit(noted, n, sys.argv[1]) for n in range(16)]
+total = ex.submit(sum, futures)
+ex.shutdown(wait=False)
+"""
+    )
+    ground.script(text, str(log))
+    assert len(begun(log)) < 16
+    wait_until(lambda: not ground.jobs(), "the jobs ended by themselves", 30)
+    assert begun(log) == [*range(16)]
+    with attach(fit, ground.runs) as run:
+        assert [future.result(5) for future in run.futures] == [n * n for n in range(16)]
+
+
+@pytest.mark.on("local", "slurm")
+def test_a_run_has_one_owner(ground: Ground, tmp_path: Path, fit: str) -> None:
+    text = """
+import sys, time
+ex = executor(run="fit", idle_timeout=0.5)
+print(ex.submit(abs, -1).result(), flush=True)
+time.sleep(60)
+"""
+    owner = ground.script(text, wait=False)
+    assert owner.stdout is not None
+    try:
+        assert owner.stdout.readline() == "1\n"
+        said = rf"owned by process {owner.pid} on \S+ since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d: end that first"
+        with pytest.raises(StoreError, match=said):
+            attach(fit, ground.runs)
+        with ground.executor(run="fit") as ex, pytest.raises(StoreError, match=said):
+            ex.submit(abs, -1)
+        assert [run.state for run in runs(ground.runs)] == ["owned"]
+    finally:
+        owner.kill()
+        owner.communicate()
+    with ground.executor(run="fit") as ex:
+        assert ex.submit(abs, -1).result(30) == 1
+
+
+FAILING = """
+import os, sys, time
+def noted(n, log):
+    with open(log, "a") as file:
+        file.write(f"{n}\\n")
+    if n == 0 and not os.path.exists(log + ".well"):
+        raise ValueError(n)
+    if n == 1 and not os.path.exists(log + ".well"):
+        os._exit(1)
+    return n
+ex = executor(run="fit", max_workers=1)
+futures = [ex.submit(noted, n, sys.argv[1]) for n in range(3)]
+print([repr(f.exception(40)) if f.exception() else f.result() for f in futures], flush=True)
+ex.shutdown()
+"""
+
+
+@pytest.mark.on("local", "slurm")
+def test_calls_that_failed_are_made_again(ground: Ground, log: Path, fit: str) -> None:
+    first = ground.script(FAILING, str(log))
+    assert "ValueError(0)" in first.said  # type: ignore[attr-defined]
+    touch(log.with_name("log.well"))
+    again = ground.script(FAILING, str(log))
+    assert again.said == "[0, 1, 2]\n"  # type: ignore[attr-defined]
+    assert begun(log) == [0, 0, 1, 1, 2]
+    with attach(fit, ground.runs) as run:
+        assert [future.result(5) for future in run.futures] == [0, 1, 2]
+
+
+@pytest.mark.on("local", "slurm")
+def test_jobs_that_went_while_nobody_looked(ground: Ground, log: Path, fit: str) -> None:
+    """Attached, a call that had begun has failed with its job, and says how; run again, it is made again."""
+    text = PROGRAM.replace("time.sleep(0.1)", "time.sleep(0.05 if n < 2 else 120)").replace(
+        "idle", "max_workers=1, idle"
+    )
+    killed(ground, text, log, 3)
+    for job_id in ground.jobs():
+        ground.end_job(job_id)
+    wait_until(lambda: not ground.jobs(), "the jobs have ended", 20)
+    with attach(fit, ground.runs) as run:
+        assert [future.result(10) for future in run.futures[:2]] == [0, 1]
+        error = run.futures[2].exception(20)
+        assert isinstance(error, JobFailed)
+        assert "noted" in str(error)
+        for future in run.futures[3:]:
+            future.cancel()
+        run._client.shutdown(wait=False, cancel=True, kill="the test is over")
