@@ -22,6 +22,7 @@ from contract_tasks import wait_until
 from clusterfutures.errors import JobFailed, WorkerDied
 from clusterfutures.executors import ClusterExecutor
 from clusterfutures.futures import ClusterFuture
+from clusterfutures.node.limit import remaining_time
 from clusterfutures.schedulers.slurm import SlurmScheduler
 
 #: memory is given out, and looked at each second; a node that is silent is given up soon
@@ -30,13 +31,29 @@ SelectTypeParameters=CR_Core_Memory
 JobAcctGatherParams=OverMemoryKill
 JobAcctGatherFrequency=1
 SlurmdTimeout=5"""
+#: jobs of the partition "low" give way to those of "high"
+PREEMPTING = """
+PreemptType=preempt/partition_prio
+PreemptMode=CANCEL
+PartitionName=low Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=1
+PartitionName=high Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=9"""
 #: how often the controller looks at time limits, with some room
 TIME_LIMIT_LOOK = 45.0
 
 
-def _blocked(ex: ClusterExecutor, path: Path) -> tuple[ClusterFuture[Any], str]:
-    """A call that runs until ``path`` + "-release" is there, and the id of its job."""
-    future = ex.submit(tasks.block, f"{path}-started", f"{path}-release", path.name)
+def _first_blocks(path: str) -> tuple[float, str | None]:
+    """The first attempt waits for its end; the next one tells how long its job may run, and on which node."""
+    if os.path.exists(f"{path}-started"):
+        return remaining_time(), tasks.variable("SLURMD_NODENAME")
+    return tasks.block(f"{path}-started", f"{path}-release")  # type: ignore[no-any-return]
+
+
+def _blocked(ex: ClusterExecutor, path: Path, retries: Any = None) -> tuple[ClusterFuture[Any], str]:
+    """A call that runs until ``path`` + "-release" is there, and the id of its job; its later attempts do not wait."""
+    if retries is None:
+        future = ex.submit(tasks.block, f"{path}-started", f"{path}-release", path.name)
+    else:
+        future = ex.with_options(retries=retries).submit(_first_blocks, str(path))
     tasks.await_file(f"{path}-started")
     wait_until(lambda: future.job_id, "the future knows its job")
     return future, future.job_id
@@ -64,35 +81,53 @@ def _check(error: BaseException | None, job_id: str, *texts: str) -> None:
 # -- jobs that Slurm ends ---------------------------------------------------------------
 
 
-def _hoard(megabytes: int) -> int:
-    """Use that much memory, for longer than it takes to be noticed."""
+def _hoard(megabytes: int, enough: int = 1 << 30) -> int:
+    """Use that much memory, for longer than it takes to be noticed, unless the job has ``enough``: then tell it."""
+    if (mine := int(os.environ["SLURM_MEM_PER_NODE"])) >= enough:
+        return mine
     hoard = bytearray(os.urandom(4096)) * (256 * megabytes)
     time.sleep(tasks.CALL_LIMIT)
     return len(hoard)
 
 
 def test_time_memory_and_node_run_out(own_slurm: OwnSlurm, tmp_path: Path) -> None:
-    """Three deaths at once.  In each, the running call fails, and the next one finds a job."""
-    ground = own_slurm(extra_conf=WATCHFUL)
-    timed = ground.executor(max_workers=1, time="10m", extra=["--nodelist=c1"])
-    greedy = ground.executor(max_workers=1, memory="60MB", extra=["--nodelist=c2"])
-    unlucky = ground.executor(max_workers=1, extra=["--no-requeue", "--exclude=c1,c2"])
+    """Four deaths at once, with a call in each that fails, and one that its ``retries`` bring back."""
+    ground = own_slurm(nodes=5, extra_conf=WATCHFUL + PREEMPTING)
+    timed = ground.executor(max_workers=2, time="10m", memory="300MB", extra=["--nodelist=c1"])
+    greedy = ground.executor(max_workers=2, memory="60MB", extra=["--nodelist=c2"])
+    pushed = ground.executor(max_workers=1, processes=2, partition="low", extra=["--nodelist=c5"])
+    unlucky = ground.executor(max_workers=1, processes=2, extra=["--no-requeue", "--exclude=c1,c2,c5"])
 
     late, late_job = _blocked(timed, tmp_path / "late")
-    _scontrol(ground, "update", f"JobId={late_job}", "EndTime=now")  # limits are in whole minutes otherwise
-    lost, lost_job = _blocked(unlucky, tmp_path / "lost")
-    ground.slurm.stop_node(_queue(ground, lost_job, "%N"), jobs=True)
+    late_again, late_again_job = _blocked(timed, tmp_path / "late-again", {"timeout": {"time": "x2"}})
+    for job_id in (late_job, late_again_job):  # limits are in whole minutes otherwise
+        _scontrol(ground, "update", f"JobId={job_id}", "EndTime=now")
     large = greedy.submit(_hoard, 200)
-    waiting = [ex.submit(tasks.worker) for ex in (timed, greedy, unlucky)]
+    large_again = greedy.with_options(retries={"oom": {"memory": "x2", "max": 2}}).submit(_hoard, 200, 240)
+    lost, lost_job = _blocked(unlucky, tmp_path / "lost")
+    lost_again, _ = _blocked(unlucky, tmp_path / "lost-again", {"crash": 1})
+    lost_node = _queue(ground, lost_job, "%N")
+    ground.slurm.stop_node(lost_node, jobs=True)
+    _scontrol(ground, "update", f"NodeName={lost_node}", "State=DOWN", "Reason=gone")  # found out half a minute later
+    away, away_job = _blocked(pushed, tmp_path / "away")
+    away_again, _ = _blocked(pushed, tmp_path / "away-again", {"crash": 1})
+    ground.slurm.run("sbatch", "-p", "high", "-w", "c5", "-c", "2", "--wrap", "sleep 1")
+    waiting = [ex.submit(tasks.worker) for ex in (timed, greedy, unlucky, pushed)]
 
     too_much = large.exception(20)
     assert isinstance(too_much, JobFailed | WorkerDied), repr(too_much)
     assert "_hoard" in str(too_much)
     assert "memory limit" in str(too_much), "what Slurm said of it"
+    assert (large_again.result(40), large_again.attempts) == (240, 3)
+    _check(away.exception(20), away_job, "PREEMPTED", "preempted", "contract_tasks.block")
+    assert away_again.result(20)[1] == "c5"
     _check(late.exception(TIME_LIMIT_LOOK), late_job, "TIMEOUT", "time=", "contract_tasks.block")
+    assert 1000 < late_again.result(TIME_LIMIT_LOOK)[0] <= 1200
     _check(lost.exception(TIME_LIMIT_LOOK), lost_job, "NODE_FAIL", "node failed", "contract_tasks.block")
+    assert lost_again.result(20)[1] != lost_node
+    assert [future.attempts for future in (late_again, lost_again, away_again)] == [2, 2, 2]
     homes = [future.result(20)[0] for future in waiting]
-    assert not {late_job, lost_job, large.job_id} & set(homes)
+    assert not {late_job, late_again_job, lost_job, large.job_id, away_job} & set(homes)
     assert "memory=" in str(too_much), "what to try is said"
 
 
