@@ -105,11 +105,11 @@ def cancel(taken: Taken) -> int:
     jobs = find(given, jobs_directory(options.get("directory")))
     _must_be_known([job for job in jobs if isinstance(job, str)], mine.scheduler)
     ids = [job if isinstance(job, str) else job.id for job in jobs]
+    over = set[str]()
     if not options.get("dry_run") and (not options.get("all") or options.get("yes") or _agreed("Cancel", ids)):
-        for job in jobs:
-            if isinstance(job, Job):
-                job.cancel()
-        foreign = [job for job in jobs if isinstance(job, str)]
+        over = {job.id for job in mine.jobs if job.state.is_final}
+        over |= {job.id for job in jobs if isinstance(job, Job) and not job.cancel()}
+        foreign = [job for job in jobs if isinstance(job, str) and job not in over]
         if foreign:
             with ONE_AT_A_TIME:
                 adapter(mine.scheduler).cancel(foreign)
@@ -118,7 +118,8 @@ def cancel(taken: Taken) -> int:
     if options.get("json"):
         as_json(ids)
     else:
-        print("\n".join(f"{'would cancel' if options.get('dry_run') else 'cancelled'} {job_id}" for job_id in ids))
+        did = "would cancel" if options.get("dry_run") else "cancelled"
+        print("\n".join(f"{job_id} had ended" if job_id in over else f"{did} {job_id}" for job_id in ids))
     return 0
 
 

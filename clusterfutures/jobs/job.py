@@ -192,12 +192,14 @@ class Job:
         (job_id,) = submitted(adapter(self.scheduler), spec_of(self._files, self.record), self._files)
         self.was_submitted(job_id, time.time())
 
-    def cancel(self) -> None:
-        """End the job, waiting or running; one that has ended is left alone."""
-        if not self.record.get("never") and self._watch.ended() is None:
-            self._files.write("cancelled", b"")
-            with ONE_AT_A_TIME:
-                adapter(self.scheduler).cancel([self.id])
+    def cancel(self) -> bool:
+        """End the job, waiting or running; False for one that has ended, which is left alone."""
+        if self.record.get("never") or self._watch.ended() is not None:
+            return False
+        self._files.write("cancelled", b"")
+        with ONE_AT_A_TIME:
+            adapter(self.scheduler).cancel([self.id])
+        return True
 
     def clean(self, delete_outputs: bool = False) -> None:
         """Remove the job's directory.  Raises RuntimeError while it has not ended.

@@ -9,7 +9,6 @@ On this machine (``local``) they are the jobs of this user on this host, whichev
 
 from __future__ import annotations
 
-import getpass
 import logging
 import os
 import threading
@@ -23,6 +22,7 @@ from clusterfutures.jobs.job import Job
 from clusterfutures.jobs.watch import ONE_AT_A_TIME, adapter, oldest, pauses, submitted_since
 from clusterfutures.schedulers import find_scheduler
 from clusterfutures.schedulers.base import JobState, QueuedJob, Scheduler
+from clusterfutures.schedulers.local import user_here
 
 __all__ = ["Queue"]
 
@@ -123,7 +123,7 @@ class Queue:
     def _chosen(
         self, jobs: Iterable[QueuedJob], fits: Callable[[JobState], bool] = lambda state: True
     ) -> list[QueuedJob]:
-        owners = {getpass.getuser(), str(os.getuid())} if self.user == "self" else {self.user}
+        owners = {user_here(), str(os.getuid())} if self.user == "self" else {self.user}
         return [
             job
             for job in jobs

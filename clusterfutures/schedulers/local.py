@@ -52,6 +52,16 @@ def cores_here() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def user_here() -> str:
+    """The name of whoever runs this program; the number, where it has no name."""
+    import pwd  # late: only who looks at a queue wants it
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
 class _Job:
     """One job: waiting while it has no process."""
 
@@ -163,7 +173,7 @@ class LocalScheduler(Scheduler):
 
     def queue(self) -> list[QueuedJob]:
         self._fill()
-        owner = str(os.getuid())
+        owner = user_here()
         return [
             QueuedJob(
                 job.status(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import io
 import json
 import os
@@ -114,10 +115,12 @@ def test_queue_and_cancel(line: Line, ground: Ground) -> None:
     assert int(line("queue", "--count", "--running", "--queued").out) >= 2
     found = {job["id"]: job for job in line("queue", "--json", "--running", "--queued").json}
     assert {job_id, other} <= found.keys()
+    assert found[job_id]["owner"] == getpass.getuser()
     assert line("cancel", "--dry-run", job_id).out == f"would cancel {job_id}\n"
     assert line("cancel", job_id).out == f"cancelled {job_id}\n"
     (facts,) = line("wait", "--json", job_id).json
     assert facts["state"] in ("cancelled", "gone")
+    assert line("cancel", job_id).out == f"{job_id} had ended\n"
     sys.stdin = io.StringIO("n\n")
     try:
         assert line("cancel", "--all").status == 1

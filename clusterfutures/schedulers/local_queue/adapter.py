@@ -22,7 +22,7 @@ from clusterfutures.errors import SubmitError
 from clusterfutures.schedulers import script as scripts
 from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, QueuedJob, Scheduler
 from clusterfutures.schedulers.command import scrubbed_environment
-from clusterfutures.schedulers.local import PROLOGUE, cores_here
+from clusterfutures.schedulers.local import PROLOGUE, cores_here, user_here
 from clusterfutures.schedulers.local_queue.keeper import summon
 from clusterfutures.schedulers.local_queue.place import state_directory
 from clusterfutures.schedulers.local_queue.table import Row, Table
@@ -80,7 +80,7 @@ class LocalQueue(Scheduler):
         return {job_id: found.get(job_id) or JobStatus(job_id, JobState.GONE) for job_id in wanted}
 
     def queue(self) -> list[QueuedJob]:
-        host, owner = os.uname().nodename, str(os.getuid())
+        host, owner = os.uname().nodename, user_here()
         there = cores_here()
         return [
             QueuedJob(
