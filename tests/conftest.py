@@ -52,7 +52,7 @@ from clusterfutures.testing.state import DONE, Store
 #: the variable by which everything that a test starts is known
 MARK = "CONTRACT_TEST"
 #: seconds for one test, its set-up and what is looked for after it included
-TIME_LIMIT = 60
+TIME_LIMIT = int(os.environ.get("TEST_TIME_LIMIT", "60"))
 #: and where the scheduler's commands fail
 FLAKY_TIME_LIMIT = 110
 #: seconds that jobs, processes, threads and files may take to go away

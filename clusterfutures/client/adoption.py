@@ -140,7 +140,7 @@ class Adoption:
                 if attempt < last:
                     past.succeeded.add(worker.name)
             newest.append(worker)
-        self._roster.adopt(submission.batch, newest)
+        self._roster.adopt(submission.batch, newest, past.checked_in)
 
     def _worker(self, name: str, pool: str, job_id: str) -> Worker:
         started = self._past.started.get(name, {})

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from clusterfutures.client import failures
@@ -46,6 +46,7 @@ class Roster:
         self._asked: set[str] = set()
         self._told: set[tuple[str, str]] = set()
         self._jobs: dict[tuple[str, int], tuple[str, str]] = {}  # (batch, index) -> pool, job id
+        self._unlikely: dict[str, Worker] = {}
         self._doomed: dict[str, tuple[float, JobStatus | None]] = {}
         self._launch_look = 0.0
 
@@ -58,6 +59,10 @@ class Roster:
         worker = self.workers.get(name)
         parsed = names.parse_worker(name)
         if worker is not None or parsed is None:
+            return worker
+        if (worker := self._unlikely.pop(name, None)) is not None:
+            self._ledger.submitted(worker.pool, [worker], 0)
+            self._enlist([worker])
             return worker
         batch, index, attempt = parsed
         for earlier in range(attempt - 1, -1, -1):
@@ -95,13 +100,20 @@ class Roster:
         self._clerk.jobs_to_watch()
         self._ledger.submitted(answer.pool, workers, answer.asked)
 
-    def adopt(self, batch: str, workers: Sequence[Worker]) -> None:
-        """The jobs of a submission that another program made, by index."""
+    def adopt(self, batch: str, workers: Sequence[Worker], checked_in: Collection[str]) -> None:
+        """The jobs of a submission that another program made, by index.
+
+        Those that have neither an id nor checked in were never submitted, most likely: nobody
+        counts on them, but they are known if they come.
+        """
         self._batches.add(batch)
         for index, worker in enumerate(workers):
             self._jobs[batch, index] = (worker.pool, worker.job_id)
-            self._ledger.submitted(worker.pool, [worker], 0)
-        self._enlist(workers)
+            if worker.job_id or worker.name in checked_in:
+                self._ledger.submitted(worker.pool, [worker], 0)
+                self._enlist([worker])
+            else:
+                self._unlikely[worker.name] = worker
         self._clerk.jobs_to_watch()
 
     def _enlist(self, workers: Sequence[Worker]) -> None:
