@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import shlex
 from typing import NamedTuple
 
@@ -55,6 +56,12 @@ def read(words: list[str], lines_of: str | None) -> Wanted:
             f"{text!r} is shell text, and {words[1]!r} follows it: put all of it in one pair of quotes, or give a "
             "command and its arguments as words"
         )
+    redirected = next((word for word in words[1:] if re.match(r"\d?>>?|<", word) and has_field(word)), None)
+    if redirected is not None:
+        raise OptionError(
+            f"{redirected!r} would be an argument of {text}, not a redirection: give the whole command as one text, "
+            f"as in '{text} {{}} {redirected}' ::: ..."
+        )
     return Wanted(text if len(words) == 1 else shlex.join(words), "", [], items)
 
 
@@ -67,7 +74,7 @@ def _expanded(words: list[str]) -> list[str]:
             continue
         files = sorted(glob.glob(os.path.expanduser(word), recursive=True))
         if not files:
-            raise OptionError(f"no file fits {word!r} in {os.getcwd()}")
+            raise OptionError(f"no file fits {word!r} in {os.getcwd()}: name files that another job is yet to make")
         found += files
     return found
 

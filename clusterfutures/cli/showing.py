@@ -54,12 +54,16 @@ def queued_row(job: QueuedJob, now: float) -> list[str]:
     until = job.ended if job.ended is not None else now
     ran = "" if job.started is None or job.state is JobState.PENDING else _length(until - job.started)
     return [
-        job.id, job.name, job.owner, job.partition, job.state.value, ran, str(job.cores or ""),
+        job.id, re.sub(_TOKEN, "", job.name), job.owner, job.partition, job.state.value, ran, str(job.cores or ""),
         f"{job.memory} MB" if job.memory else "", nodes,
     ]  # fmt: skip
 
 
 HEAD = ("ID", "NAME", "OWNER", "PARTITION", "STATE", "RAN", "CORES", "MEMORY", "NODES")
+
+
+#: what makes the names of jobs of ours unique
+_TOKEN = r"-[0-9a-f]{8}(\.[\w.+-]+)?(-\d+)?$"
 
 
 def _length(seconds: float) -> str:

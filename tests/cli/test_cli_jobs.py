@@ -111,7 +111,7 @@ def test_queue_and_cancel(line: Line, ground: Ground) -> None:
     other = line("submit", "-n", "other", "sleep 60").out.strip()
     listed = line("queue")
     assert listed.out.splitlines()[0].split()[:3] == ["ID", "NAME", "OWNER"]
-    assert [row.split()[0] for row in listed.out.splitlines()[1:] if "sleeper" in row] == [job_id]
+    assert [row.split()[0] for row in listed.out.splitlines()[1:] if "sleeper " in row] == [job_id]
     assert int(line("queue", "--count", "--running", "--queued").out) >= 2
     found = {job["id"]: job for job in line("queue", "--json", "--running", "--queued").json}
     assert {job_id, other} <= found.keys()
@@ -183,6 +183,7 @@ def test_inputs_from_a_file(line: Line, ground: Ground) -> None:
         ("submit gzip {} a", "{} stands for inputs"),
         ("submit gzip {} :::", "no inputs"),
         ("submit gzip {} ::: *.missing", "no file fits '*.missing'"),
+        ("submit wc {} >{}.n ::: a", "'>{}.n' would be an argument of wc, not a redirection"),
         ("wait --timeout=soon", "expected a number of seconds"),
         ("wait 99999999", "there is no job '99999999'"),
         ("cancel 99999999", "there is no job '99999999'"),
