@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -251,3 +252,9 @@ def test_public_names_are_where_they_are_said_to_be() -> None:
 def test_nothing_of_the_node_is_imported_by_what_users_import() -> None:
     loaded = loaded_by("from clusterfutures import ClusterExecutor, LocalExecutor, PBSExecutor, SlurmExecutor")
     assert not {name for name in loaded if name.startswith(("clusterfutures.node", "clusterfutures.testing", "rich"))}
+
+
+def test_no_two_test_modules_have_one_name() -> None:
+    """They are imported by their names alone, so one of two would not be collected."""
+    names = Counter(path.name for path in (PACKAGE.parent / "tests").rglob("*.py") if "__pycache__" not in path.parts)
+    assert [name for name, count in names.items() if count > 1] == []
