@@ -18,6 +18,7 @@ from clusterfutures.schedulers.base import Dependency, JobSpec, JobState, JobSta
 from clusterfutures.schedulers.local_queue import adapter, keeper, minder, table
 from clusterfutures.schedulers.local_queue.adapter import LocalQueue
 from clusterfutures.schedulers.local_queue.keeper import Keeper
+from clusterfutures.schedulers.local_queue.packing import Packing
 from clusterfutures.schedulers.local_queue.place import state_directory
 from clusterfutures.schedulers.local_queue.table import Row, Table
 
@@ -355,6 +356,55 @@ def test_a_job_that_cannot_be_started(site: Site) -> None:
     (job,) = site.submit("true", name="job")
     (site.directory / "job-0.log").mkdir()
     assert "could not be started: " in site.until_state(job, JobState.FAILED).reason
+
+
+def test_a_job_that_is_cancelled_between_being_chosen_and_started(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    (job,) = site.submit("touch never")
+    (other,) = site.submit("true", Dependency(job, "notok"), name="other")
+    choose = Packing.start
+
+    def choose_and_be_late(self: Packing) -> dict[int, int]:
+        given = choose(self)
+        site.queue.cancel([job])
+        return given
+
+    monkeypatch.setattr(Packing, "start", choose_and_be_late)
+    site.until_state(other, JobState.COMPLETED)
+    assert site.status(job).state is JobState.CANCELLED
+    assert site.row(job).started is None
+    assert not (site.directory / "never").exists()
+
+
+@pytest.mark.parametrize("patience", [100.0, -1.0])
+def test_a_keeper_tries_again_but_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, patience: float
+) -> None:
+    answers = [StoreError(message="no space"), StoreError(message="no space"), True, False]
+
+    def keep(_directory: str) -> bool:
+        answer = answers.pop(0)
+        if isinstance(answer, StoreError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(keeper, "_keep", keep)
+    monkeypatch.setattr(keeper, "_LOOK_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(keeper, "_PATIENCE_SECONDS", patience)
+    monkeypatch.setattr(keeper.sys, "argv", ["keeper", str(tmp_path)])
+    with open(tmp_path / "keeper.log", "w") as log, monkeypatch.context() as quiet:
+        saved = os.dup(2)
+        os.dup2(log.fileno(), 2)
+        quiet.setattr(keeper.signal, "signal", lambda *_args: None)
+        try:
+            if patience > 0:
+                assert keeper.main() == 0
+                assert answers == []
+            else:
+                with pytest.raises(StoreError):
+                    keeper.main()
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
 
 
 def test_a_job_that_is_submitted_while_the_keeper_leaves(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

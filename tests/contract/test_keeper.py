@@ -115,8 +115,8 @@ def test_keepers_that_are_killed_again_and_again(ground: Ground, monkeypatch: py
 
 
 def test_nobody_is_left_when_nothing_is_left_to_do(ground: Ground) -> None:
-    job = submit("true", scheduler="local", directory=str(ground.work / "jobs"))
-    job.wait(20)
+    job = submit("grep SigIgn /proc/self/status", scheduler="local", directory=str(ground.work / "jobs"))
+    assert int(job.get(20)[1].split()[1], 16) & 0b110 == 0, "a job can be interrupted"
     until(lambda: not keepers(ground), keeper.LINGER_SECONDS + 10)
     with open(os.path.join(state_directory(), "lock")) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
