@@ -222,7 +222,7 @@ def test_kill_does_not_wait(site: Site, monkeypatch: pytest.MonkeyPatch) -> None
     site.queue.cancel([job])
     site.keeper.turn()
     site.queue.kill([job])
-    site.until_state(job, JobState.CANCELLED)
+    assert site.until_state(job, JobState.CANCELLED).signal == signal.SIGKILL
 
 
 def test_a_time_limit_holds_under_another_keeper_too(site: Site) -> None:
