@@ -47,7 +47,8 @@ def job_failed(status: JobStatus, place: Place | None, call: str, log: str, tail
     state = _state(status, tail)
     advice = _ADVICE.get(state, "")
     if status.exit_code == EXIT_NO_SPACE:
-        advice = "the disk of the run directory was full: free some space there, or choose another directory="
+        advice = "nothing could be written to the run directory for a minute (disk full, or read-only): free some "
+        advice += "space there, or choose another directory="
     if status.exit_code in (EXIT_NO_CHECK_IN, EXIT_NO_LOG) or NO_LOG in status.reason:
         advice = "the node does not see the run directory, or may not write there: choose a directory= that all nodes "
         advice += "see under the same path"

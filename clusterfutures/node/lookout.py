@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 
 from clusterfutures.errors import StoreError
+from clusterfutures.node.patience import FULL_SECONDS, may_pass
 from clusterfutures.store import names
 from clusterfutures.store.bins import Bin
 from clusterfutures.store.run import RunDirectory
@@ -53,6 +54,8 @@ class Lookout:
         self._found = False  # there were bins at the last look
         self._crowded = False  # ... and none at the look before
         self._waiting: list[str] = []
+        self._unable_since: float | None = None
+        self.unable: OSError | None = None  # why nothing could be claimed for so long that it is given up
 
     @property
     def due(self) -> float:
@@ -87,11 +90,25 @@ class Lookout:
                 content = self._run.claim(self._pool, name, self._worker)
             except StoreError as error:
                 raise DamagedBin(name, error) from error
+            except OSError as error:
+                self._bear(error)
+                return None
+            self._unable_since = self.unable = None
             if content is not None:
                 self._losses //= 2
                 return name, content
             self._losses = min(2 * self._losses + 1, _MOST_LOSSES)
         return None
+
+    def _bear(self, error: OSError) -> None:
+        """Nothing can be claimed, for that is to write: look again in a while.  Raises what does not pass."""
+        if not may_pass(error):
+            raise error
+        now = time.monotonic()
+        if self._unable_since is None:
+            self._unable_since = now
+        self._pause = LONGEST_LOOK_SECONDS
+        self.unable = error if now > self._unable_since + FULL_SECONDS else None
 
     def asked_to_share(self) -> bool:
         """True while the client knows of workers that have nothing to do."""

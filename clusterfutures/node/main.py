@@ -20,7 +20,7 @@ from typing import Any
 from clusterfutures.node import kin
 from clusterfutures.node.ending import Ending
 from clusterfutures.node.outbox import Outbox
-from clusterfutures.node.patience import FULL_SECONDS, is_full
+from clusterfutures.node.patience import FULL_SECONDS, may_pass
 from clusterfutures.node.supervisor import Supervisor
 from clusterfutures.store import names, records
 from clusterfutures.store.launch import EXIT_NO_SPACE
@@ -47,7 +47,7 @@ def main() -> None:
     try:
         ending = _supervise(run, worker, pool, context, started)
     except OSError as error:
-        if not is_full(error):
+        if not may_pass(error):
             raise
         sys.exit(_no_space(run, error))
     finally:
@@ -63,8 +63,8 @@ def _no_space(run: RunDirectory, error: OSError) -> int:
     """Say why the results of this worker are lost; the exit status says it too, for the log
     may be on the disk that is full."""
     print(
-        f"clusterfutures: this worker ends: its results could not be written to {run.path} for "
-        f"{FULL_SECONDS:.0f} s: {error.strerror}; free some space there, or choose another directory=",
+        f"clusterfutures: this worker ends: nothing could be written to {run.path} for {FULL_SECONDS:.0f} s: "
+        f"{error.strerror}; free some space there, or choose another directory=",
         file=sys.stderr, flush=True,
     )  # fmt: skip
     return EXIT_NO_SPACE

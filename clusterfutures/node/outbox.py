@@ -14,7 +14,7 @@ import pickle
 import time
 from typing import Any
 
-from clusterfutures.node.patience import FULL_SECONDS, is_full, patiently
+from clusterfutures.node.patience import FULL_SECONDS, may_pass, patiently
 from clusterfutures.store import names, records
 from clusterfutures.store.run import RunDirectory
 
@@ -69,9 +69,14 @@ class Outbox:
             self._publish(names.segment_name(self._worker, self.segments), b"".join(self._records))
             self.segments += 1
             self._records.clear()
-        for name, keep in self._finished:
-            (self._run.keep if keep else self._run.finish)(self._worker, name)
-        self._finished.clear()
+        try:
+            while self._finished:
+                name, keep = self._finished[-1]
+                (self._run.keep if keep else self._run.finish)(self._worker, name)
+                self._finished.pop()
+        except OSError as error:
+            if not may_pass(error):
+                raise  # else after the next segment: their results are out
 
     def _publish(self, name: str, body: bytes) -> None:
         """Publish a segment, when there is space for it.  Given up once, it is tried just once more:
@@ -79,6 +84,6 @@ class Outbox:
         try:
             patiently(lambda: self._run.publish_segment(name, body), self._patience)
         except OSError as error:
-            if is_full(error):
+            if may_pass(error):
                 self._patience = 0.0
             raise

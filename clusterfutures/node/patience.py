@@ -1,6 +1,7 @@
-"""A disk that is full may be freed again: what is to be written waits for that, a while.
+"""A disk that is full may be freed again, a read-only one be mounted anew: what is to be
+written waits for that, a while.
 
-    write --ENOSPC, EDQUOT--> pause, write again ... --FULL_SECONDS--> the error itself
+    write --ENOSPC, EDQUOT, EROFS--> pause, write again ... --FULL_SECONDS--> the error itself
 
 What waits is in memory, so nothing is lost while it does.  Nothing new is begun meanwhile:
 the supervisor does nothing else, and its processes stop when their pipes are full.
@@ -14,16 +15,16 @@ import sys
 import time
 from collections.abc import Callable
 
-__all__ = ["FULL_SECONDS", "is_full", "patiently"]
+__all__ = ["FULL_SECONDS", "may_pass", "patiently"]
 
-#: how long a full disk is waited for
+#: how long a full or read-only disk is waited for
 FULL_SECONDS = 60.0
 _PAUSES = (0.05, 1.0)
 
 
-def is_full(error: OSError) -> bool:
-    """True for an error that goes away when somebody deletes files."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+def may_pass(error: OSError) -> bool:
+    """True for an error that goes away when somebody deletes files, or mounts the disk as it was."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def patiently(write: Callable[[], None], seconds: float = FULL_SECONDS) -> None:
@@ -34,10 +35,11 @@ def patiently(write: Callable[[], None], seconds: float = FULL_SECONDS) -> None:
         try:
             return write()
         except OSError as error:
-            if not is_full(error) or time.monotonic() + pause > deadline:
+            if not may_pass(error) or time.monotonic() + pause > deadline:
                 raise
             if pause == _PAUSES[0]:
                 with contextlib.suppress(OSError):  # the log may be on the same disk
-                    print(f"clusterfutures: {error}; waiting for space", file=sys.stderr, flush=True)
+                    what = "for it to be writable" if error.errno == errno.EROFS else "for space"
+                    print(f"clusterfutures: {error}; waiting {what}", file=sys.stderr, flush=True)
         time.sleep(pause)
         pause = min(longest, 2 * pause)

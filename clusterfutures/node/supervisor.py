@@ -130,6 +130,8 @@ class Supervisor:
     def _consider_ending(self, now: float) -> None:
         if self._books.claims or any(slot.state is SlotState.STARTING for slot in self._slots):
             return
+        if self._lookout.unable is not None:
+            raise self._lookout.unable
         if not self._bins_left:
             self._ending = Ending.TIME if self._retiring else Ending.ENOUGH
         elif now - self._worked > self._context["idle_timeout"]:

@@ -1,4 +1,4 @@
-"""A run directory on a file system that fills up while a run goes on, and is freed again.
+"""A run directory on a file system that fills up while a run goes on, and is freed again; or is read-only for a while.
 
 A small tmpfs is mounted where the ground has its runs; the test fills it from the client's side.
 """
@@ -67,6 +67,50 @@ def test_results_wait_for_space(ground: Ground, small: Path, tmp_path: Path) -> 
         assert first.result(30) == 1
         assert list(values) == [2 * n for n in range(50)]
         assert large.result(30) == bytes(2 << 20)
+
+
+@contextlib.contextmanager
+def _read_only(directory: Path) -> Iterator[None]:
+    """What opens files there from now on finds a read-only file system; files that are open stay as they are."""
+    subprocess.run(["mount", "--bind", str(directory), str(directory)], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(directory)], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(directory)], check=True)
+
+
+@pytest.mark.on("local", "slurm")
+@pytest.mark.own_directory
+def test_a_directory_that_is_read_only_for_a_while(ground: Ground, tmp_path: Path) -> None:
+    """What runs keeps its results, small and large, until they can be written; what is in the queue stays there."""
+    with ground.executor(max_workers=1, processes=2, cores=1) as ex:
+        assert ex.submit(tasks.double, 0).result(30) == 0
+        run = ground.run_directory()
+        small = ex.submit(tasks.block, tmp_path / "small", tmp_path / "release", 1)
+        large = ex.submit(tasks.block, tmp_path / "large", tmp_path / "release", bytes(2 << 20))
+        for name in ("small", "large"):
+            tasks.await_file(tmp_path / name)
+        queued = ex.submit(tasks.double, 1)
+        tasks.wait_until(lambda: _waiting(run) == 1, "a call is in the queue")
+        with _read_only(run):
+            refused = ex.submit(tasks.double, 2).exception(30)
+            assert isinstance(refused, StoreError)
+            assert "Read-only" in str(refused)
+            tasks.touch(tmp_path / "release")
+            logs = [run / "logs" / name for name in ("0001-0.log", "0001-0-0.0.log", "0001-0-0.1.log")]
+            tasks.wait_until(lambda: _says(logs, "waiting for it to be writable"), "the worker waits")
+            assert not small.done()
+            assert not large.done()
+        assert small.result(30) == 1
+        assert large.result(30) == bytes(2 << 20)
+        assert queued.result(30) == 2
+        assert len(ground.jobs()) == 1, "the same one all the time"
+        assert ex.submit(tasks.double, 3).result(30) == 6
+
+
+def _says(logs: list[Path], text: str) -> bool:
+    return any(text in log.read_text() for log in logs)
 
 
 def _waiting(run: Path) -> int:

@@ -1,4 +1,4 @@
-"""A worker whose segments find no space: they wait in memory, not for ever."""
+"""A worker that cannot write: its segments wait in memory, its claims in the queue, not for ever."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import os
 
 import pytest
 
-from clusterfutures.node import patience
+from clusterfutures.node import lookout, patience
+from clusterfutures.node.lookout import Lookout
 from clusterfutures.node.outbox import Outbox
 from clusterfutures.store import records
 
@@ -50,7 +51,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
 def test_results_wait_for_space(clock: Clock, number: int, capsys: pytest.CaptureFixture[str]) -> None:
     shelf = FullShelf(20, number)
     outbox = Outbox(shelf, "0001-0-0")  # type: ignore[arg-type]
@@ -59,7 +60,7 @@ def test_results_wait_for_space(clock: Clock, number: int, capsys: pytest.Captur
     outbox.finish("bin")
     outbox.flush()
     assert shelf.bodies == [record]
-    assert capsys.readouterr().err.count("waiting for space") == 1
+    assert capsys.readouterr().err.count("waiting for ") == 1
 
 
 def test_not_for_ever_and_then_once_more(clock: Clock) -> None:
@@ -80,8 +81,79 @@ def test_not_for_ever_and_then_once_more(clock: Clock) -> None:
 
 
 def test_other_errors_are_told_at_once(clock: Clock) -> None:
-    outbox = Outbox(FullShelf(1, errno.EROFS), "0001-0-0")  # type: ignore[arg-type]
+    outbox = Outbox(FullShelf(1, errno.EIO), "0001-0-0")  # type: ignore[arg-type]
     outbox.add(records.pack(records.VALUE, 1, 0, 1, b"x"))
-    with pytest.raises(OSError, match="Read-only"):
+    with pytest.raises(OSError, match="Input/output"):
         outbox.flush()
+    assert clock.now == 0.0
+
+
+# -- claims ---------------------------------------------------------------------------------
+
+
+class Queue:
+    """A queue with one bin; claiming it fails with ``number`` as long as that is set."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def queued(self, _pool: str) -> list[str]:
+        return ["000000001.0-1"]
+
+    def claim(self, _pool: str, _name: str, _worker: str) -> str:
+        if self.number:
+            raise OSError(self.number, os.strerror(self.number))
+        return "the bin"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_bin_that_cannot_be_claimed_now_is_looked_at_again(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Once a second; given up after a minute, but not while calls are running: those may end well."""
+    clock = Clock()
+    monkeypatch.setattr(lookout, "time", clock)
+    queue = Queue(number)
+    eye = Lookout(queue, "0", "0001-0-0")  # type: ignore[arg-type]
+    for _ in range(int(patience.FULL_SECONDS) + 2):
+        eye.look(clock.now)
+        assert eye.unable is None or clock.now > patience.FULL_SECONDS
+        assert eye.claim() is None
+        assert eye.due == clock.now + lookout.LONGEST_LOOK_SECONDS
+        clock.now = eye.due
+    assert eye.unable is not None
+    queue.number = 0
+    eye.look(clock.now)
+    assert eye.claim() == ("000000001.0-1", "the bin")
+    assert eye.unable is None
+    queue.number = number
+    eye.look(clock.now)
+    assert eye.claim() is None
+    assert eye.unable is None, "it waits anew"
+
+
+def test_other_errors_of_claims_are_raised() -> None:
+    eye = Lookout(Queue(errno.EIO), "0", "0001-0-0")  # type: ignore[arg-type]
+    eye.look(0.0)
+    with pytest.raises(OSError, match="Input/output"):
+        eye.claim()
+
+
+def test_a_bin_that_cannot_be_forgotten_now_costs_nothing(clock: Clock) -> None:
+    class ReadOnly(FullShelf):
+        forgotten: tuple[str, ...] = ()
+        writable = False
+
+        def finish(self, _worker: str, name: str) -> None:
+            if not self.writable:
+                raise OSError(errno.EROFS, "Read-only file system")
+            self.forgotten += (name,)
+
+    shelf = ReadOnly(0, 0)
+    outbox = Outbox(shelf, "0001-0-0")  # type: ignore[arg-type]
+    outbox.add(b"x")
+    outbox.finish("bin")
+    outbox.flush()
+    assert shelf.bodies == [b"x"]
+    shelf.writable = True
+    outbox.flush()
+    assert shelf.forgotten == ("bin",)
     assert clock.now == 0.0
