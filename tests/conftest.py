@@ -307,6 +307,8 @@ def _make_flaky(ground: Ground, seed: int, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # What programs of a user share on a host: nobody's own, and nothing of it is left.
+    os.environ["CLUSTERFUTURES_CACHE"] = tempfile.mkdtemp(prefix="clusterfutures-tests-")
     for variable in ("CLUSTERFUTURES_CONFIG", "CLUSTERFUTURES_SITE_CONFIG"):  # nobody's own settings
         os.environ[variable] = str(Path(tempfile.gettempdir(), f"no-configuration-{uuid.uuid4().hex}", "config.toml"))
     os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="clusterfutures-tests-")  # nobody's own queue
@@ -374,6 +376,7 @@ def ground(
     with contextlib.ExitStack() as stack:
         made = _made(request, tmp_path, monkeypatch, stack)
         monkeypatch.setenv(MARK, made.mark)
+        monkeypatch.setenv("CLUSTERFUTURES_CACHE", str(tmp_path / "cache"))
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
         seed = _seed(request)
         if seed is not None:
@@ -401,7 +404,8 @@ def own_slurm(time_limit: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         def start(**options: Any) -> SlurmGround:
             cluster = clusters.enter_context(RealSlurm(**options))
             made.append(SlurmGround(tmp_path, cluster, None))
-            for variable, value in {**cluster.environment, MARK: made[-1].mark}.items():
+            shared = {MARK: made[-1].mark, "CLUSTERFUTURES_CACHE": str(tmp_path / "cache")}
+            for variable, value in {**cluster.environment, **shared}.items():
                 monkeypatch.setenv(variable, value)
             monkeypatch.chdir(made[-1].work)
             return made[-1]
@@ -447,6 +451,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(os.environ.pop("CLUSTERFUTURES_CACHE"), ignore_errors=True)
     shutil.rmtree(os.environ["XDG_STATE_HOME"], ignore_errors=True)
     if _threads_reported & set(_threads()):
         sys.stdout.flush()

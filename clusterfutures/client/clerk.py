@@ -186,24 +186,24 @@ class Clerk:
 
     def _poll_from_start(self) -> None:
         self._rhythm.restart(time.monotonic())
-        self._poll()
+        self._poll(urgent=True)
 
-    def _poll(self) -> None:
+    def _poll(self, urgent: bool = False) -> None:
         """Ask for the states of all jobs of interest, and post the answer."""
         job_ids = self._watched()
         if not job_ids:
             self._rhythm.rest()
             return
-        asked_at, complete = time.monotonic(), True
+        asked_at, complete, again_at = time.monotonic(), True, 0.0
         try:
-            states, asked_at = self._scheduler.recent_states(job_ids, self._rhythm.max_age)
+            states, asked_at, again_at = self._scheduler.recent_states(job_ids, self._rhythm.max_age, urgent)
             complete = len(states) == len(set(job_ids))
             self._inbox.post(Seen(states, asked_at))
             if self._debts.are_due(time.monotonic()):
                 self._cancel([])
         except ClusterError as error:
             logger.info("clusterfutures: the scheduler does not answer: %s", error)
-        self._rhythm.answered(asked_at, time.monotonic(), complete)
+        self._rhythm.answered(asked_at, time.monotonic(), complete, again_at)
 
     def _explain(self, worker: str, job_id: str) -> None:
         """Wait shortly for the job to reach a final state, then ask for all details."""
@@ -276,7 +276,7 @@ class Clerk:
         """
         if self._array_limit is None:
             patience = time.monotonic() + PATIENCE_SECONDS
-            self._array_limit = self._insist(self._scheduler.array_limit, patience) if count > 1 else None
+            self._array_limit = self._insist(self._scheduler.recent_array_limit, patience) if count > 1 else None
         count = min(count, self._array_limit or count)
         while True:
             batch, spec, path = self._prepared(pool, count)

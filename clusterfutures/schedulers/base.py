@@ -92,10 +92,11 @@ class JobStatus:
 
 
 class Answer(NamedTuple):
-    """States of jobs, and when they were asked for (monotonic)."""
+    """States of jobs, when they were asked for, and before when there is no newer answer (monotonic)."""
 
     states: dict[str, JobStatus]
     asked_at: float
+    again_at: float = 0.0
 
 
 #: how the reason begins of a job whose log could not be opened on its node
@@ -215,6 +216,8 @@ class Scheduler(ABC):
     shows_files_at_once: ClassVar[bool] = False
     #: when commands are given up, the one that runs now too (monotonic); see ``hurry``
     gives_up_at: float = math.inf
+    #: how often a question is asked at once before there is said to be no answer
+    attempts: int = 3
 
     @classmethod
     @abstractmethod
@@ -262,9 +265,11 @@ class Scheduler(ABC):
         """What tells the cluster that ``states`` asks from others; "" when asking costs nothing."""
         return ""
 
-    def recent_states(self, job_ids: Iterable[str], max_age: float) -> Answer:
-        """The states of ``job_ids`` as somebody was told at most ``max_age`` seconds ago.
+    def recent_states(self, job_ids: Iterable[str], max_age: float, urgent: bool = False) -> Answer:
+        """The states of ``job_ids`` as somebody was told at most ``max_age`` seconds ago, or
+        longer ago, where all programs of the user have asked often enough for now.
 
+        urgent: something is wrong, and there are some questions left for that.
         A job that was not asked about then is left out, and is in the next question.  A job
         submitted after ``asked_at`` must not be judged by the answer.  Raises
         SchedulerUnavailable when there was no answer.
@@ -272,7 +277,7 @@ class Scheduler(ABC):
         if self.question_key():
             from clusterfutures.schedulers import shared
 
-            return shared.recent_states(self, job_ids, max_age)
+            return shared.recent_states(self, job_ids, max_age, urgent=urgent)
         asked_at = time.monotonic()
         return Answer(self.states(job_ids), asked_at)
 
@@ -311,6 +316,14 @@ class Scheduler(ABC):
     def array_limit(self) -> int:
         """The most elements that one array may have here."""
         return 1000
+
+    def recent_array_limit(self) -> int:
+        """``array_limit`` as one of the user's programs was told, a while ago perhaps."""
+        if self.question_key():
+            from clusterfutures.schedulers import shared
+
+            return shared.recent_array_limit(self)
+        return self.array_limit()
 
     def close(self) -> None:  # noqa: B027  (most adapters hold nothing)
         """Release what the adapter holds; jobs are not touched."""

@@ -257,7 +257,7 @@ class PBSScheduler(Scheduler):
     def _ask(self, argv: Sequence[str]) -> Result:
         """Run a command that may be run twice."""
         return run(
-            argv, timeout=_ASK_SECONDS, env=scrubbed_environment(), attempts=3, transient=parse.TRANSIENT,
+            argv, timeout=_ASK_SECONDS, env=scrubbed_environment(), attempts=self.attempts, transient=parse.TRANSIENT,
             give_up_at=lambda: self.gives_up_at,
         )  # fmt: skip
 

@@ -11,9 +11,14 @@ reply and is in the next question, so that a new program costs no command of its
 reply carries the time of its question (monotonic, the same for all programs of a host): a
 job submitted after it must not be judged by it.  A failure is shared like an answer.
 
-The file lives in ``<temporary directory>/clusterfutures-<uid>``, which must be ours alone
-(0700), else it is not used and everybody asks for himself; one file for each cluster and
-each boot of the host.  The lock is the kernel's (``flock``): it goes with a program that is
+Nor may all of them ask too often: the file holds a ``Budget`` of questions as well
+(``rhythm.py``).  When it is used up the last answer must do, and the reply says from when on
+there may be another.
+
+The file lives in ``<temporary directory>/clusterfutures-<uid>`` or ``$CLUSTERFUTURES_CACHE``,
+which must be ours alone (0700), else it is not used and everybody asks for himself; one file
+for each cluster and each boot of the host.  Whoever makes a new one removes those that nobody
+has used for a week.  The lock is the kernel's (``flock``): it goes with a program that is
 killed.  One that is suspended with it holds up the others for ``STUCK_SECONDS`` at most.
 
 Users of the cached question: ``Scheduler.recent_states``; nobody else calls this module.
@@ -35,8 +40,9 @@ from typing import Any
 
 from clusterfutures.errors import SchedulerUnavailable
 from clusterfutures.schedulers.base import Answer, JobState, JobStatus, Scheduler
+from clusterfutures.schedulers.rhythm import Budget
 
-__all__ = ["STUCK_SECONDS", "recent_states"]
+__all__ = ["STUCK_SECONDS", "recent_array_limit", "recent_states"]
 
 log = logging.getLogger("clusterfutures")
 
@@ -46,6 +52,10 @@ LOCK_SECONDS = 5.0
 STUCK_SECONDS = 90.0
 #: how long jobs stay in the question without anybody wanting to know
 INTEREST_SECONDS = 600.0
+#: how long what was told of the site's limits holds
+LIMIT_SECONDS = 3600.0
+#: how long files stay that nobody uses
+KEEP_SECONDS = 7 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +66,20 @@ class _Record:
     error: str = ""
     states: dict[str, JobStatus] = field(default_factory=dict)
     wanted: dict[str, float] = field(default_factory=dict)
+    budget: Budget = field(default_factory=Budget)
+    array_limit: int = 0
+    limit_at: float = float("-inf")
 
 
 def recent_states(
-    scheduler: Scheduler, job_ids: Iterable[str], max_age: float, clock: Callable[[], float] = time.monotonic
+    scheduler: Scheduler,
+    job_ids: Iterable[str],
+    max_age: float,
+    clock: Callable[[], float] = time.monotonic,
+    urgent: bool = False,
 ) -> Answer:
-    """The states of ``job_ids`` from an answer of at most ``max_age`` seconds.
+    """The states of ``job_ids`` from an answer of at most ``max_age`` seconds, or the last one
+    that the budget allows; with ``urgent`` it allows more.
 
     Raises SchedulerUnavailable when the scheduler does not answer, or did not answer
     another program just now.
@@ -74,12 +92,27 @@ def recent_states(
     with _locked(path) as mine:
         record = _read(path, clock())
         if not mine and clock() - record.asked_at < STUCK_SECONDS:
-            return _reply(record, ids)  # somebody is asking just now: the last answer must do
-        record = replace(record, wanted=_still_wanted(record, ids, clock()))
-        if clock() - record.asked_at >= max_age:
+            return _reply(record, ids, 0.0)  # somebody is asking just now: the last answer must do
+        record = replace(record, wanted=_still_wanted(record, ids, clock()), budget=record.budget.later(clock()))
+        if clock() - record.asked_at >= max_age and not record.budget.wait(urgent):
             record = _ask(scheduler, record, clock)
         _write(path, record)
-    return _reply(record, ids)
+    return _reply(record, ids, clock() + record.budget.wait(urgent=False))
+
+
+def recent_array_limit(scheduler: Scheduler, clock: Callable[[], float] = time.monotonic) -> int:
+    """``scheduler.array_limit()``, asked once an hour by all programs."""
+    path = _path(scheduler.question_key())
+    if path is None:
+        return scheduler.array_limit()
+    with _locked(path):
+        record = _read(path, clock())
+    if record.array_limit and clock() - record.limit_at < LIMIT_SECONDS:
+        return record.array_limit
+    limit = scheduler.array_limit()
+    with _locked(path):
+        _write(path, replace(_read(path, clock()), array_limit=limit, limit_at=clock()))
+    return limit
 
 
 def _still_wanted(record: _Record, ids: Iterable[str], now: float) -> dict[str, float]:
@@ -88,18 +121,24 @@ def _still_wanted(record: _Record, ids: Iterable[str], now: float) -> dict[str, 
 
 
 def _ask(scheduler: Scheduler, record: _Record, clock: Callable[[], float]) -> _Record:
-    asked_at = clock()
+    """A question that failed is not repeated at once while the one before has failed too."""
+    asked_at, tries = clock(), scheduler.attempts
+    scheduler.attempts = 1 if record.error else tries
     try:
         states = scheduler.states(record.wanted)
     except SchedulerUnavailable as error:
-        return replace(record, asked_at=asked_at, error=str(error))
-    return replace(record, asked_at=asked_at, error="", states=states)
+        cost = record.budget.spend(scheduler.attempts)
+        return replace(record, asked_at=asked_at, error=str(error), budget=cost)
+    finally:
+        scheduler.attempts = tries
+    return replace(record, asked_at=asked_at, error="", states=states, budget=record.budget.spend(1))
 
 
-def _reply(record: _Record, ids: Iterable[str]) -> Answer:
+def _reply(record: _Record, ids: Iterable[str], again_at: float) -> Answer:
     if record.error:
         raise SchedulerUnavailable(message=record.error)
-    return Answer({job_id: record.states[job_id] for job_id in ids if job_id in record.states}, record.asked_at)
+    found = {job_id: record.states[job_id] for job_id in ids if job_id in record.states}
+    return Answer(found, record.asked_at, again_at)
 
 
 # ----------------------------------------------------------------------------- the file
@@ -107,10 +146,15 @@ def _reply(record: _Record, ids: Iterable[str]) -> Answer:
 
 def _path(key: str) -> str | None:
     """The file of this cluster; None when there is no directory that can be trusted."""
-    directory = os.path.join(tempfile.gettempdir(), f"clusterfutures-{os.getuid()}")
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(directory, 0o700)
-    found = os.lstat(directory)
+    directory = os.environ.get("CLUSTERFUTURES_CACHE") or os.path.join(
+        tempfile.gettempdir(), f"clusterfutures-{os.getuid()}"
+    )
+    try:
+        os.makedirs(directory, 0o700, exist_ok=True)
+        found = os.lstat(directory)
+    except OSError as error:
+        log.info("%s cannot be used, this program asks the scheduler for itself: %s", directory, error)
+        return None
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         log.info("%s is not ours alone: this program asks the scheduler for itself", directory)
         return None
@@ -145,8 +189,9 @@ def _read(path: str, now: float) -> _Record:
             job_id: JobStatus(**fields | {"state": JobState(fields["state"])})
             for job_id, fields in content.pop("states").items()
         }
-        record = _Record(states=states, **content)
+        record = _Record(states=states, budget=Budget(*content.pop("budget")), **content)
     except FileNotFoundError:
+        _sweep(os.path.dirname(path))
         return _Record()
     except (ValueError, TypeError, KeyError) as error:  # of another version, or damaged
         log.info("%s cannot be read, the scheduler is asked anew: %s", path, error)
@@ -154,10 +199,26 @@ def _read(path: str, now: float) -> _Record:
     return record if record.asked_at <= now else _Record()
 
 
+def _sweep(directory: str) -> None:
+    """Remove what nobody has used for long: of clusters, boots and programs that are no more."""
+    oldest = time.time() - KEEP_SECONDS
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                if entry.is_file(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_mtime < oldest:
+                    os.unlink(entry.path)
+
+
 def _write(path: str, record: _Record) -> None:
     states = {job_id: asdict(status) | {"state": status.state.value} for job_id, status in record.states.items()}
-    content = {"asked_at": record.asked_at, "error": record.error, "states": states, "wanted": record.wanted}
-    with tempfile.NamedTemporaryFile("w", dir=os.path.dirname(path), delete=False, encoding="utf-8",
-                                     errors="surrogateescape") as file:  # fmt: skip
-        json.dump(content, file)
-    os.replace(file.name, path)
+    content = {
+        name: getattr(record, name) for name in ("asked_at", "error", "wanted", "budget", "array_limit", "limit_at")
+    }
+    content["states"] = states
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=os.path.dirname(path), delete=False, encoding="utf-8",
+                                         errors="surrogateescape") as file:  # fmt: skip
+            json.dump(content, file)
+        os.replace(file.name, path)
+    except OSError as error:  # no space, most likely: each program asks for itself, then
+        log.info("%s cannot be written: %s", path, error)

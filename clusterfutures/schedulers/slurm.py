@@ -191,6 +191,8 @@ class SlurmScheduler(Scheduler):
         if self._array_limit is None:
             result = self._ask(["scontrol", "show", "config"])
             limit = parse.parse_array_limit(result.stdout)
+            if limit is None and result.returncode != 0 and re.search(parse.TRANSIENT, result.said):
+                raise SchedulerUnavailable(message=result.said, command=result.command)
             if limit is None:
                 log.info("no MaxArraySize in the answer of scontrol, taking %d: %s", _DEFAULT_ARRAY_LIMIT, result.said)
                 return _DEFAULT_ARRAY_LIMIT
@@ -228,7 +230,7 @@ class SlurmScheduler(Scheduler):
     def _ask(self, argv: Sequence[str]) -> Result:
         """Run a command that may be run twice."""
         return run(
-            argv, timeout=_ASK_SECONDS, env=self._environment(), attempts=3, transient=parse.TRANSIENT,
+            argv, timeout=_ASK_SECONDS, env=self._environment(), attempts=self.attempts, transient=parse.TRANSIENT,
             give_up_at=lambda: self.gives_up_at,
         )  # fmt: skip
 

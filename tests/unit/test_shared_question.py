@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import itertools
 import multiprocessing
 import os
 import signal
@@ -30,13 +33,21 @@ class Counted(Scheduler):
     def __init__(self, notes: Path) -> None:
         self.notes = notes
         self.failing = False
+        self.limits_told = 0
+        self.count = 0
+
+    def array_limit(self) -> int:
+        self.limits_told += 1
+        return 77
 
     def question_key(self) -> str:
         return str(self.notes)
 
     def states(self, job_ids: Iterable[str]) -> dict[str, JobStatus]:
         with open(self.notes, "a") as notes:
-            notes.write(" ".join(job_ids) + "\n")
+            times = self.attempts if self.failing else 1
+            notes.write((" ".join(job_ids) + "\n") * times)
+            self.count += times
         if self.failing:
             raise SchedulerUnavailable(message="no answer")
         return {job_id: JobStatus(job_id, JobState.RUNNING, reason="ünd\udce9", exit_code=3) for job_id in job_ids}
@@ -67,6 +78,7 @@ class Counted(Scheduler):
 @pytest.fixture
 def scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counted:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delenv("CLUSTERFUTURES_CACHE")  # the session's own
     return Counted(tmp_path / "notes")
 
 
@@ -76,7 +88,7 @@ def cache(tmp_path: Path) -> Path:
 
 def test_the_second_program_is_answered_by_the_first_ones_question(scheduler: Counted) -> None:
     first = shared.recent_states(scheduler, ["1", "2"], 10)
-    assert shared.recent_states(scheduler, ["1", "2"], 10) == first
+    assert shared.recent_states(scheduler, ["1", "2"], 10)[:2] == first[:2]
     assert first.states["1"] == JobStatus("1", JobState.RUNNING, reason="ünd\udce9", exit_code=3)
     assert len(scheduler.questions()) == 1
 
@@ -101,7 +113,7 @@ def test_a_failure_is_shared_like_an_answer(scheduler: Counted) -> None:
     for _ in range(3):
         with pytest.raises(SchedulerUnavailable, match="no answer"):
             shared.recent_states(scheduler, ["1"], 10)
-    assert len(scheduler.questions()) == 1
+    assert len(scheduler.questions()) == scheduler.attempts, "it was one question"
 
 
 def test_jobs_that_nobody_asks_about_leave_the_question(scheduler: Counted) -> None:
@@ -190,8 +202,8 @@ def wait_for_an_hour(scheduler: Counted, job_id: str, start: float) -> None:
     rhythm.restart(clock())
     while rhythm.due is not None and rhythm.due < start + 3600:
         time.sleep(max(0.0, rhythm.due - clock()) / FASTER)
-        states, asked_at = shared.recent_states(scheduler, [job_id], rhythm.max_age, clock)
-        rhythm.answered(asked_at, clock(), bool(states))
+        states, asked_at, again_at = shared.recent_states(scheduler, [job_id], rhythm.max_age, clock)
+        rhythm.answered(asked_at, clock(), bool(states), again_at)
 
 
 def several_executors(scheduler: Counted, program: int, start: float) -> None:
@@ -216,6 +228,140 @@ def test_an_hour_of_waiting(scheduler: Counted) -> None:
     questions = scheduler.questions()
     assert 60 < len(questions) < 150
     assert max(map(len, questions)) == 12  # everybody's jobs
+
+
+# -- how often all programs of a user may ask ---------------------------------------------
+
+
+class Hour:
+    """Executors one after the other, each with one job, on a clock that jumps to what is due next."""
+
+    def __init__(self, scheduler: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+        file = [shared._Record()]  # in memory, for there are many looks
+        monkeypatch.setattr(shared, "_locked", lambda _path: contextlib.nullcontext(True))
+        monkeypatch.setattr(shared, "_read", lambda _path, _now: file[0])
+        monkeypatch.setattr(shared, "_write", lambda _path, record: file.__setitem__(0, record))
+        self.scheduler = scheduler
+        self.now = time.monotonic()
+        self.asked_at: list[float] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def executor(self, number: int, seconds: float) -> None:
+        """Submits a job that is over, or known to be, after so many seconds."""
+        rhythm, end, known = Rhythm(*self.scheduler.poll_seconds), self.now + seconds, self.scheduler.count
+        rhythm.restart(self.now)
+        while rhythm.due is not None and rhythm.due < end:
+            self.now = max(self.now, rhythm.due)
+            try:
+                found, asked_at, again_at = shared.recent_states(
+                    self.scheduler, [f"{number}"], rhythm.max_age, self.clock
+                )
+                rhythm.answered(asked_at, self.now, bool(found), again_at)
+            except SchedulerUnavailable:
+                rhythm.answered(self.now, self.now, complete=True)
+            if self.scheduler.count > known:
+                known = self.scheduler.count
+                self.asked_at.append(self.now)
+        self.now = end
+
+
+@pytest.mark.parametrize("seconds", [4.0, 20.0, 90.0])
+@pytest.mark.parametrize("failing", [False, True])
+def test_an_hour_of_submissions(
+    scheduler: Counted, monkeypatch: pytest.MonkeyPatch, seconds: float, failing: bool
+) -> None:
+    """However short they are: fewer than 150 questions, and no pause of much more than half a minute."""
+    hour, scheduler.failing = Hour(scheduler, monkeypatch), failing
+    start = hour.now
+    for number in range(int(3600 / seconds)):
+        hour.executor(number, seconds)
+    assert 60 < len(scheduler.questions()) < 150
+    first = [at - start for at in hour.asked_at[:3]]
+    assert first == pytest.approx([1, 3, 5] if seconds == 4.0 else [1, 3, 7]) or failing, "short pauses at first"
+    pauses = [later - before for before, later in itertools.pairwise(hour.asked_at)]
+    assert max(pauses) < 30 + min(seconds, 5) + 1
+
+
+def test_after_a_while_without_questions_pauses_are_short_again(
+    scheduler: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hour = Hour(scheduler, monkeypatch)
+    for number in range(60):
+        hour.executor(number, 5)
+    hour.now += 600
+    before = len(hour.asked_at)
+    start = hour.now
+    hour.executor(99, 10)
+    assert [at - start for at in hour.asked_at[before:]] == pytest.approx([1, 3, 7])
+
+
+def test_something_is_kept_for_when_something_is_wrong(scheduler: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    hour = Hour(scheduler, monkeypatch)
+    for number in range(60):
+        hour.executor(number, 5)
+    asked = len(scheduler.questions())
+    for _ in range(5):
+        hour.now += 0.1
+        shared.recent_states(scheduler, ["1"], 0.0, hour.clock)
+    assert len(scheduler.questions()) <= asked + 1, "the last answer must do"
+    asked = len(scheduler.questions())
+    for _ in range(5):
+        hour.now += 0.1
+        shared.recent_states(scheduler, ["1"], 0.0, hour.clock, urgent=True)
+    assert len(scheduler.questions()) == asked + 5
+
+
+def test_the_array_limit_is_asked_once_an_hour(scheduler: Counted) -> None:
+    now = time.monotonic()
+    for passed in range(0, 3500, 500):
+        assert shared.recent_array_limit(scheduler, lambda later=passed: now + later) == 77  # type: ignore[misc]
+    shared.recent_states(scheduler, ["1"], 0.0, lambda: now + 3500)
+    assert scheduler.limits_told == 1
+    shared.recent_array_limit(scheduler, lambda: now + 3601)
+    assert scheduler.limits_told == 2
+
+
+# -- the directory ------------------------------------------------------------------------
+
+
+def test_what_nobody_has_used_for_a_week_is_removed(scheduler: Counted, tmp_path: Path) -> None:
+    shared.recent_states(scheduler, ["1"], 10)
+    old, recent = cache(tmp_path) / "old.lock", cache(tmp_path) / "recent"
+    for file, age in ((old, 8), (recent, 6)):
+        file.touch()
+        os.utime(file, (time.time() - age * 86400,) * 2)
+    shared.recent_states(Counted(tmp_path / "another cluster"), ["1"], 10)
+    assert not old.exists()
+    assert recent.exists()
+
+
+def test_a_directory_of_ones_choice(scheduler: Counted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLUSTERFUTURES_CACHE", str(tmp_path / "my" / "cache"))
+    for _ in range(2):
+        shared.recent_states(scheduler, ["1"], 10)
+    assert len(scheduler.questions()) == 1
+    assert (tmp_path / "my" / "cache").stat().st_mode & 0o777 == 0o700
+    assert not cache(tmp_path).exists()
+
+
+def test_without_a_directory_everybody_asks(
+    scheduler: Counted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CLUSTERFUTURES_CACHE", str(tmp_path / "file" / "cache"))
+    for _ in range(2):
+        assert set(shared.recent_states(scheduler, ["1"], 10).states) == {"1"}
+    assert len(scheduler.questions()) == 2
+
+
+def test_a_disk_without_space_is_no_reason_not_to_answer(scheduler: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", full)
+    assert set(shared.recent_states(scheduler, ["1"], 10).states) == {"1"}
 
 
 def test_pauses_grow() -> None:
