@@ -76,6 +76,15 @@ def job_id_then_hold(path: str) -> str:
     return "in peace"
 
 
+def unlucky(number: int) -> int:
+    """One in a hundred kills its process, one in a hundred raises, the others return."""
+    if number % 100 == 1:
+        os.kill(os.getpid(), 9)
+    if number % 100 == 2:
+        raise ValueError(number)
+    return number
+
+
 def note(path: str) -> bool:
     """Write the moment, the job and the process that started this one; False when that was
     done before."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import calls
 from counting import counted
@@ -62,3 +63,26 @@ def operations(peer: OurPeer, count: int, by_submit: bool) -> Figures:
         figures = timer.figures()
     check(values, range(1, count + 1))
     return figures | {"operations": counting.total}
+
+
+@workload
+def unlucky(peer: OurPeer, count: int) -> Figures:
+    """``count`` calls, of which one in a hundred kills its process and one raises.
+
+    right, died, raised: how many ended as they have to; check raises for all others.
+    """
+    timer = Timer()
+    futures = peer.submit_many(calls.unlucky, range(count))
+    outcomes = [_outcome(future) for future in futures]
+    figures = timer.figures()
+    check(outcomes, [{1: "WorkerDied", 2: "ValueError"}.get(number % 100, number) for number in range(count)])
+    return figures | {
+        "right": sum(isinstance(outcome, int) for outcome in outcomes),
+        "died": outcomes.count("WorkerDied"),
+        "raised": outcomes.count("ValueError"),
+    }
+
+
+def _outcome(future: Any) -> object:
+    error = future.exception()
+    return future.result() if error is None else type(error).__name__

@@ -20,6 +20,7 @@ import cluster
 import contenders
 import costs
 import failures
+import growth
 import pairs
 import report
 import rivals
@@ -34,9 +35,8 @@ __all__ = ["STEPS", "peers_of", "print_goals", "run", "steps_of"]
 SAVED = HERE / "results.json"
 ROUNDS = 2
 
-#: steps that need a Slurm of eight slots and the contenders
 RIVALS = ("rivals-cold", "rivals-warm", "rivals-long")
-STEPS = (*pairs.STEPS, *RIVALS, "costs", "failures")
+STEPS = (*pairs.STEPS, *RIVALS, "costs", "growth", "slow-directory", "trouble", "failures")
 
 
 def peers_of(asked: str) -> list[str]:
@@ -75,13 +75,17 @@ def run(peers: Sequence[str], steps: Collection[str]) -> None:
     who = contenders.contenders(peers, results)
     with tempfile.TemporaryDirectory(prefix="cfbench-") as directory:
         scratch = Path(directory)
-        if set(steps) & {*pairs.STEPS, *RIVALS, "costs"}:
+        if set(steps) - {"failures", "report"}:
             with Cluster() as slurm:
                 nodes = f"{cluster.NODES} nodes of {cluster.CPUS} CPUs, all on this machine, no accounting"
                 results.facts["Slurm"] = f"{cluster.slurm_version()}, {nodes}"
                 pairs.measure(results, slurm, scratch, pairs.FULL, steps, save)
                 _rivals(rivals.Rivals(results, slurm, scratch, who, save), steps)
                 _take("costs", steps, lambda: costs.measure(results, slurm, scratch, who, save))
+                _take("growth", steps, lambda: growth.by_workers(results, save))
+                _take("growth", steps, lambda: growth.by_calls(results, scratch, save))
+                _take("trouble", steps, lambda: growth.trouble(results, scratch))
+                _take("slow-directory", steps, lambda: growth.slow(results, slurm, save))
         _take("failures", steps, lambda: failures.measure(results, scratch, who))
     save()
     print_goals(results)

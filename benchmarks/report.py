@@ -9,6 +9,7 @@ from typing import NamedTuple
 import costs
 import failures
 import figures
+import growth
 import picture
 from goals import GOALS, judge
 from peers import PEERS, REFERENCES
@@ -28,11 +29,14 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """title, what has to be said of it, and its columns; a row is a contender."""
+    """title, what has to be said of it, and its columns; a row is a contender, or one of
+    ``rows``.  corner: what the rows are."""
 
     title: str
     said: str
     columns: Sequence[Column]
+    rows: Sequence[str] | None = None
+    corner: str = ""
 
 
 def _percent(value: float) -> str:
@@ -123,14 +127,72 @@ FAILURES = Table(
     ),
 )
 
+GROWTH = (
+    Table(
+        "Growth with the number of calls",
+        "Trivial calls on 8 warm slots: seconds, the client's CPU, and what the client does to the shared directory "
+        "(listings, and files made, renamed and removed).",
+        (
+            Column("`map`", "growth: map, seconds", figures.duration),
+            Column("CPU", "growth: map, cpu", figures.duration),
+            Column("directory operations", "growth: map, operations", _number),
+            Column("`submit`", "growth: submit, seconds", figures.duration),
+            Column("CPU", "growth: submit, cpu", figures.duration),
+            Column("directory operations", "growth: submit, operations", _number),
+        ),
+        [f"{count:,}" for count in growth.CALLS],
+        "calls",
+    ),
+    Table(
+        "Growth with the number of workers",
+        f"One client, and workers that are simulated in one process on this machine, {growth.CALLS_OF_A_WORKER} "
+        "trivial calls in one bin for each; they look, claim and answer as real ones do.",
+        (
+            Column("seconds", "workers: seconds", figures.duration),
+            Column("client's CPU", "workers: client's CPU", figures.duration),
+            Column("client's directory operations", "workers: client's operations", _number),
+            Column("directory operations of a worker", "workers: their operations", _number),
+        ),
+        [f"{count:,}" for count in growth.WORKERS],
+        "workers",
+    ),
+)
+SLOW_KINDS = ("one call, cold", "one call", "`map` of 1,000", "20,000 `submit`s", "`map` of 1,000,000")
+SLOW = tuple(
+    Table(
+        title,
+        said,
+        tuple(Column(kind, f"slow: {kind}{suffix}", show) for kind in SLOW_KINDS),
+        list(growth.DELAYS),
+        "each operation takes",
+    )
+    for title, said, suffix, show in (
+        (
+            "A slow directory",
+            "The shared directory is a file system (FUSE, in Python) that holds up every operation; 8 slots on Slurm, "
+            "warm but for the first column.",
+            "",
+            figures.duration,
+        ),
+        (
+            "What it is asked",
+            "Operations on names for each call, as the file system sees them from all sides: client, workers that "
+            "work, and workers that wait. The kernel's own look-ups are among them.",
+            ", operations",
+            lambda value: f"{value:.3g}",
+        ),
+    )
+)
+
 
 def text(results: Results) -> str:
     """All of RESULTS.md."""
     parts = [_head(results), _goals(results)]
-    for table in (*TABLES, COSTS, FAILURES):
+    for table in (*TABLES, COSTS, FAILURES, *GROWTH, *SLOW):
         lines = _table(results, table)
         if lines:
             parts.append(f"## {table.title}\n\n{table.said}\n\n" + "\n".join(lines))
+    parts.extend(_trouble(results))
     return "\n\n".join(parts) + "\n"
 
 
@@ -146,7 +208,8 @@ def shown_name(who: str) -> str:
     """A contender as the tables call it."""
     if who == "limit":
         return "*bare scheduler*"
-    return {**REFERENCES, **PEERS}[who].shown
+    rows = {**REFERENCES, **PEERS}
+    return rows[who].shown if who in rows else who
 
 
 def _head(results: Results) -> str:
@@ -176,9 +239,22 @@ def _goals(results: Results) -> str:
     return "## Goals\n\n" + "\n".join(lines)
 
 
+def _trouble(results: Results) -> list[str]:
+    if not results.has("trouble: seconds", "ours"):
+        return []
+    seconds, right, died, raised = (
+        results.median(f"trouble: {n}", "ours") for n in ("seconds", "right", "died", "raised")
+    )
+    return [
+        "## 100,000 calls, of which one in a hundred kills its process and one in a hundred raises\n\n"
+        f"{right:,.0f} results, {died:,.0f} `WorkerDied` and {raised:,.0f} `ValueError`, each for the right call, in "
+        f"{figures.duration(seconds)}."
+    ]
+
+
 def _table(results: Results, table: Table) -> list[str]:
     """Its lines: those who have at least one figure or miss in it."""
-    who = ["limit", *REFERENCES, *PEERS]
+    who = table.rows or ["limit", *REFERENCES, *PEERS]
     figures_ = [column.figure for column in table.columns]
     rows = [
         name for name in who
@@ -186,7 +262,10 @@ def _table(results: Results, table: Table) -> list[str]:
     ]  # fmt: skip
     if not rows:
         return []
-    lines = ["| | " + " | ".join(column.head for column in table.columns) + " |", "|---" * (len(figures_) + 1) + "|"]
+    lines = [
+        f"| {table.corner} | " + " | ".join(column.head for column in table.columns) + " |",
+        "|---" * (len(figures_) + 1) + "|",
+    ]
     for name in rows:
         cells = [_cell(results, column, name) for column in table.columns]
         lines.append(f"| {shown_name(name)} | " + " | ".join(cells) + " |")

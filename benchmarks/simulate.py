@@ -1,6 +1,7 @@
 """Many workers in one process: each claims and answers as a supervisor does.
 
-    python simulate.py RUN POOL BATCH COUNT      be the workers of one submission
+    python simulate.py RUN POOL BATCH COUNT      be the workers of one submission; in the
+                                                 end prints their directory operations
 
 Each worker is a thread with the node's own eye on the queue (``Lookout``) and outbox, over
 the store as it is; only the forked processes are left out, the calls run right here.  So a
@@ -16,6 +17,7 @@ import threading
 import time
 
 from calls import increment
+from counting import counted
 
 from clusterfutures.node.lookout import Lookout
 from clusterfutures.node.outbox import Outbox
@@ -109,4 +111,6 @@ def _serve_one(run: RunDirectory, pool: str, name: str, count: int) -> None:
 
 if __name__ == "__main__":
     threading.stack_size(256 * 1024)
-    serve(*sys.argv[1:4], int(sys.argv[4]))
+    with counted() as counting:
+        serve(*sys.argv[1:4], int(sys.argv[4]))
+        print(counting.total)
