@@ -100,4 +100,6 @@ def _report(
         say("cluf: the arguments ended too early, their iterable raised:\n")
         say("".join(traceback.format_exception(outcome.stopped)))
         return 1
+    if outcome.failed and settings.output and settings.bins is None:
+        say("cluf: --resume makes the calls that failed once more\n")
     return 1 if outcome.failed else 0

@@ -10,6 +10,7 @@ for different things (a ``{subjob}`` in an option) go as a job each.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -122,6 +123,8 @@ def _submit_and_follow(scheduler: Scheduler, plan: Plan, bins: list[Bin]) -> int
             scheduler.cancel(list(jobs))
         ended = sum(os.path.exists(one.exit) for one in bins)
         print(f"cluf: cancelled {len(jobs)} jobs; {ended} of {len(bins)} bins had finished", file=sys.stderr)
+        if plan.settings.output:
+            print("cluf: what they have kept is not lost: --resume goes on from there", file=sys.stderr)
         if isinstance(error, KeyboardInterrupt):
             return 130
         raise
@@ -241,6 +244,21 @@ def _report(plan: Plan, jobs: dict[str, Bin], ended: dict[str, str]) -> int:
             with open(one.stderr, errors="replace") as file:
                 print("".join(f"    {line}" for line in file.readlines()[-15:]), end="", file=sys.stderr)
     results = f"; results are in {plan.settings.output}" if plan.settings.output else ""
-    good = len(jobs) - len(bad)
-    print(f"cluf: {good} of {len(jobs)} bins finished well{results}")
+    calls, failed = _counted(list(jobs.values()))
+    calls_said = f"{calls} call{'s' * (calls != 1)}" + (f", {failed} of them failed" if failed else "")
+    print(f"cluf: finished {calls_said}; {len(jobs) - len(bad)} of {len(jobs)} bins had no failure{results}")
+    if bad and results:
+        print("cluf: --resume makes the calls that failed or are missing")
     return 1 if bad else 0
+
+
+def _counted(bins: list[Bin]) -> tuple[int, int]:
+    """Calls that were made and those of them that failed, as direct mode has said in each bin."""
+    calls = failed = 0
+    for one in bins:
+        if os.path.exists(one.stderr):
+            with open(one.stderr, errors="replace") as file:
+                said = re.findall(r"(?m)^cluf: finished (\d+) calls?(?:, (\d+) of them failed)?", file.read())
+            calls += sum(int(made) for made, _ in said[-1:])
+            failed += sum(int(bad or 0) for _, bad in said[-1:])
+    return calls, failed
