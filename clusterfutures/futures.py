@@ -7,6 +7,7 @@ there as soon as ``result()`` returns.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -25,6 +26,10 @@ class Usage(NamedTuple):
     memory: int
 
 
+class _NotDecoded(Exception):
+    """Stands for an exception that nobody has asked for."""
+
+
 class Owner(Protocol):
     """The client that can still withdraw a call."""
 
@@ -33,6 +38,16 @@ class Owner(Protocol):
 
     def kill(self, call: Any) -> None:
         """Have a call ended that has begun."""
+
+
+class Undecoded:
+    """An outcome as it came from the node.  It is unpickled in a thread that asks for it, and once."""
+
+    __slots__ = ("decode", "lock")
+
+    def __init__(self, decode: Callable[[], tuple[Any, BaseException | None]]) -> None:
+        self.decode = decode
+        self.lock = threading.Lock()
 
 
 class ClusterFuture(Future[T], Generic[T]):
@@ -51,8 +66,31 @@ class ClusterFuture(Future[T], Generic[T]):
         self.usage: Usage | None = None
         self._output: bytes | Callable[[], bytes] = b""
         self.attempts = 0
+        self._undecoded: Undecoded | None = None
         self._owner: Owner | None = None
         self._call: Any = None
+
+    def result(self, timeout: float | None = None) -> T:
+        """As documented.  What the call returned or raised is unpickled here, when that may run code."""
+        self._await_outcome(timeout)
+        return super().result(0)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """As documented; see ``result``."""
+        self._await_outcome(timeout)
+        return super().exception(0)
+
+    def _await_outcome(self, timeout: float | None) -> None:
+        super().exception(timeout)
+        undecoded = self._undecoded
+        if undecoded is None:
+            return
+        with undecoded.lock:
+            if self._undecoded is not None:
+                value, error = undecoded.decode()
+                with self._condition:
+                    self._result, self._exception = value, error
+                    self._undecoded = None
 
     def output(self) -> str:
         """What this call wrote to stdout and stderr, also from C and from child
@@ -156,3 +194,8 @@ class ClusterFuture(Future[T], Generic[T]):
             self.set_exception(error)
         else:
             self.set_result(value)
+
+    def _complete_later(self, decode: Callable[[], tuple[Any, BaseException | None]], failed: bool) -> None:
+        """Complete with what ``decode`` gives when it is asked for; ``failed``: that is an exception."""
+        self._undecoded = Undecoded(decode)
+        self._complete(None, _NotDecoded() if failed else None)

@@ -31,9 +31,6 @@ from clusterfutures.store.run import RunDirectory
 __all__ = ["Mapping", "Plan", "chunked"]
 
 
-_IN_FILES = (records.LARGE, records.LARGE_ERROR)
-
-
 class Arrived:
     """An outcome that waits for the consumer: a record, or an error for ``count`` calls."""
 
@@ -199,7 +196,7 @@ class Mapping:
             left += [arrived for _, arrived in self._ready]
         for arrived in left:
             record = arrived.record
-            if record is not None and record.kind in _IN_FILES and arrived.parts is None:
+            if record is not None and record.kind in outcomes.IN_FILES and arrived.parts is None:
                 arrived.parts = outcomes.fetch(record, self._run, self._wait)
 
     # -- values out (consumer) --------------------------------------------------
@@ -220,6 +217,9 @@ class Mapping:
                 self._yielded(arrived.count)
         finally:
             self.abandon()
+            with self._lock:  # nobody will ask for what is left
+                self._arrived.clear()
+                self._ready.clear()
 
     def _decoded(self, arrived: Arrived, call: str) -> Iterator[Any]:
         record = arrived.record

@@ -7,6 +7,8 @@ call: a class that cannot be imported, a ``__setstate__`` that raises, a damaged
 from __future__ import annotations
 
 import pickle
+import re
+import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -15,7 +17,14 @@ from clusterfutures.store import records
 from clusterfutures.store.records import CallInfo, Record
 from clusterfutures.store.run import RunDirectory
 
-__all__ = ["Outcome", "Place", "decode", "decode_values", "fetch", "tried"]
+__all__ = ["IN_FILES", "Outcome", "Place", "decode", "decode_values", "fetch", "info_of", "runs_code", "tried"]
+
+#: kinds of records whose outcome stands in a file of its own
+IN_FILES = (records.LARGE, records.LARGE_ERROR)
+
+
+#: the opcodes by which a pickle names something (and, by chance, other bytes)
+_NAMES = re.compile(rb"[\x82-\x84\x93]")
 
 
 class Outcome(NamedTuple):
@@ -52,6 +61,22 @@ def fetch(record: Record, run: RunDirectory, wait: float) -> list[memoryview]:
     return run.read_large(bytes(body).decode(), wait)
 
 
+def info_of(record: Record) -> CallInfo | None:
+    """What is known of the call besides its outcome."""
+    return records.split_info(record.body)[0] if record.flags & records.INFO else None
+
+
+def runs_code(record: Record) -> bool:
+    """True when decoding it may run code of the user's, which may do anything, or never return.
+
+    A pickle that names no class or function is made of plain values.
+    """
+    if record.kind == records.VALUE:
+        body = records.split_info(record.body)[1] if record.flags & records.INFO else record.body
+        return _NAMES.search(body) is not None
+    return record.kind == records.ERROR or record.kind in IN_FILES
+
+
 def decode(
     record: Record, run: RunDirectory, place: Place, call: str, wait: float, parts: list[memoryview] | None = None
 ) -> Outcome:
@@ -81,6 +106,7 @@ def decode(
     except StoreError as error:
         return Outcome(None, error, info)
     except BaseException as error:
+        _let_interrupts_through(error)
         return Outcome(None, _cannot_unpickle(call, error), info)
 
 
@@ -104,6 +130,7 @@ def decode_values(record: Record, call: str) -> Iterator[Any]:
     except GeneratorExit:
         raise
     except BaseException as error:
+        _let_interrupts_through(error)
         raise _cannot_unpickle(call, error) from error
 
 
@@ -128,6 +155,7 @@ def _exception(body: memoryview) -> BaseException:
                 return error
             why = f"it unpickles as a {type(error).__name__}, which is no exception"
         except BaseException as reason:
+            _let_interrupts_through(reason)
             why = f"{type(reason).__name__}: {reason}"
     failed = TransferError(
         message=f"the call raised {name}: {text}; the exception itself could not be brought back ({why})"
@@ -141,9 +169,17 @@ def _death(body: memoryview, place: Place, call: str) -> WorkerDied:
     if fields.pop("loading"):
         call += " (while its arguments were unpickled)"
     advice = ""
+    if fields.pop("cut_off"):
+        advice = "it closed file descriptors that it had not opened, those of its own process: close only your own"
     if fields["signal"] == "SIGKILL":
         advice = "SIGKILL from outside is most often the kernel, out of memory: try a larger memory="
     return WorkerDied(call=call, host=place.host, job_id=place.job_id, advice=advice, **fields)
+
+
+def _let_interrupts_through(error: BaseException) -> None:
+    """Ctrl-C, while the program's own thread unpickles, is no property of what it unpickles."""
+    if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+        raise error
 
 
 def _cannot_unpickle(call: str, error: BaseException) -> TransferError:

@@ -19,9 +19,10 @@ from typing import Any, Protocol
 from clusterfutures.client import outcomes
 from clusterfutures.client.outcomes import Place
 from clusterfutures.client.tags import Row
-from clusterfutures.errors import CallKilled
+from clusterfutures.errors import CallKilled, StoreError
 from clusterfutures.futures import ClusterFuture, Usage
 from clusterfutures.retries import Attempt, Retries, told
+from clusterfutures.store import records
 from clusterfutures.store.bins import CALLS, CHUNK, CallHead, Extras
 from clusterfutures.store.records import CallInfo, Record
 from clusterfutures.store.run import RunDirectory
@@ -124,8 +125,7 @@ class Call:
 
     def settle(self, record: Record, run: RunDirectory, place: Place, slot_log: str, wait: float) -> CallInfo | None:
         """Complete the future; what is known of the call besides its outcome."""
-        value, error, info = outcomes.decode(record, run, place, self.name, wait)
-        future = self.future
+        future, info = self.future, outcomes.info_of(record)
         future.host, future.job_id = place.host, place.job_id
         future.attempts = len(self._history) + 1
         if info is not None:
@@ -137,8 +137,29 @@ class Call:
             elif info.out_stop > info.out_start:
                 log = f"{slot_log}.{info.slot}"
                 future._output = lambda: run.read_log(log, info.out_start, info.out_stop)
-        future._complete(value, error if error is None else outcomes.tried(error, told(self._history)))
+        self._settle(record, run, place, wait)
         return info if info is not None and info.wall >= 0 else None
+
+    def _settle(self, record: Record, run: RunDirectory, place: Place, wait: float) -> None:
+        """Complete the future.  What may run code of the user's is left to those who ask for the result:
+        it may do anything, and must not keep other calls from theirs."""
+        future, name, tries = self.future, self.name, told(self._history)
+        later = outcomes.runs_code(record)
+        try:
+            parts = outcomes.fetch(record, run, wait) if record.kind in outcomes.IN_FILES else None
+        except StoreError as error:
+            future._complete(None, outcomes.tried(error, tries))
+            return
+        kept = record._replace(body=memoryview(bytes(record.body))) if later else record
+
+        def decoded() -> tuple[Any, BaseException | None]:
+            value, error, _ = outcomes.decode(kept, run, place, name, wait, parts)
+            return value, error if error is None else outcomes.tried(error, tries)
+
+        if later:
+            future._complete_later(decoded, record.kind in (records.ERROR, records.LARGE_ERROR))
+        else:
+            future._complete(*decoded())
 
     def fail(self, _first: int, _count: int, error: BaseException) -> None:
         """It will have no result."""

@@ -15,6 +15,7 @@ supervisor reads there what had not been sent, and whose turn it was.
              6 output    where the output of the running call starts in the log
              7 version   counts changes that make what was read before invalid
              8 plain     1 while the open row holds plain values (``records.PLAIN``)
+             9 cut off   1 when the process could not go on: its descriptors were closed
     lengths  of the open row's pickles, four bytes each
     bytes    records, then the open row's pickles
 
@@ -35,12 +36,12 @@ import mmap
 
 from clusterfutures.store import records
 
-__all__ = ["ARENA_BYTES", "NOBODY", "ROW_STOP", "Arena"]
+__all__ = ["ARENA_BYTES", "CUT_OFF", "NOBODY", "ROW_STOP", "Arena"]
 
 ARENA_BYTES = 4 << 20
 NOBODY = (1 << 64) - 1
 
-CURRENT, LOADING, BIN, END, ROW, FIRST, OUTPUT, VERSION, _PLAIN = range(9)
+CURRENT, LOADING, BIN, END, ROW, FIRST, OUTPUT, VERSION, _PLAIN, CUT_OFF = range(10)
 _WORDS = 128
 # More calls than a process can run before it reports, however short they are.
 _ROW_CALLS = 1 << 18
@@ -63,7 +64,7 @@ class Arena:
     def clear(self) -> None:
         """A new process: nobody's turn, no records."""
         self.forget()
-        self.words[LOADING] = 0
+        self.words[LOADING] = self.words[CUT_OFF] = 0
         self.words[CURRENT] = NOBODY
 
     def forget(self) -> None:

@@ -55,6 +55,7 @@ def obituary(run: RunDirectory, slot: Slot, death: Death, bin_id: int, first: in
         "log": run.log_path(slot.log_name),
         "tail": output.tail(slot.log, death.output),
         "loading": death.loading,
+        "cut_off": death.cut_off,
     }
     packed = _what_it_wrote(slot, death) + pickle.dumps(body, 5)
     return records.pack(records.DIED, bin_id, first, stop - first, packed, records.INFO)

@@ -4,6 +4,7 @@ Every process has its own log file, opened before the fork and put in the place 
 descriptors 1 and 2: so what C code and child processes write is caught as well.  A
 call's output is what the file grew by while it ran.  Python's and C's buffers are
 flushed after every call, or a call's last words would be counted as the next one's.
+Of a call that writes without end, the first and the last bytes are kept.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ import io
 import os
 import sys
 
-__all__ = ["INLINE_BYTES", "Capture", "tail"]
+__all__ = ["INLINE_BYTES", "MOST_BYTES", "Capture", "shorten", "tail"]
 
 #: a call's output up to this size travels with its result
 INLINE_BYTES = 1 << 16
+
+#: of what a call writes, no more is kept than this
+MOST_BYTES = 32 << 20
+_LEFT_OUT = b"\n[clusterfutures: the middle of this output is left out, for it is longer than 32 MB]\n"
 
 _TAIL_BYTES = 4096
 _TAIL_LINES = 10
@@ -47,8 +52,11 @@ class Capture:
         """How many bytes the log has."""
         return os.lseek(self._log, 0, os.SEEK_END)
 
-    def settle(self) -> None:
-        """Flush what Python and C hold back; undo what a call did to the streams."""
+    def settle(self, start: int | None = None) -> None:
+        """Flush what Python and C hold back; undo what a call did to the streams.
+
+        start: where the output of what has run starts, of which not too much is to be kept.
+        """
         intact = sys.stdout is self.stdout and sys.stderr is self.stderr
         try:
             sys.stdout.flush()
@@ -59,6 +67,8 @@ class Capture:
             self._fflush(stream)
         if not (intact and self._goes_to_log(1) and self._goes_to_log(2)):
             self._restore()
+        if start is not None:
+            shorten(self._log, start)
 
     def _goes_to_log(self, descriptor: int) -> bool:
         try:
@@ -81,6 +91,18 @@ def _text_stream(descriptor: int) -> io.TextIOWrapper:
     """A text stream that does not close the descriptor when it is collected."""
     raw = open(descriptor, "wb", buffering=io.DEFAULT_BUFFER_SIZE, closefd=False)  # noqa: SIM115
     return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
+def shorten(log: int, start: int) -> None:
+    """Leave out the middle of what a log has from ``start`` on, when it is more than ``MOST_BYTES``."""
+    size = os.lseek(log, 0, os.SEEK_END)
+    if size - start <= MOST_BYTES:
+        return
+    end = os.pread(log, MOST_BYTES // 4, size - MOST_BYTES // 4)
+    os.ftruncate(log, start + MOST_BYTES // 2)
+    with contextlib.suppress(OSError):  # no space: then the end is left out as well
+        os.write(log, _LEFT_OUT)
+        os.write(log, end)
 
 
 def tail(log: int, start: int) -> str:

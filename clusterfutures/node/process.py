@@ -213,7 +213,7 @@ class Process:
         if wall > 0.02:  # the clock of what child processes used ticks in hundredths
             now = os.times()
             cpu += now[2] + now[3] - children[2] - children[3]
-        capture.settle()
+        capture.settle(output)
         end = capture.position()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         info = records.CallInfo(started, wall, cpu, peak, self._slot, output, end, capture.read(output, end))
@@ -277,7 +277,7 @@ class Process:
                 else:
                     at, row, plain = self._add_unusual(index, self._packed(value)), index + 1, True
             if clock() > due and index + 1 < stop:
-                self._capture.settle()
+                self._capture.settle(words[OUTPUT])
                 if clock() > end:
                     stop, last = index + 1, False
                     break
@@ -287,7 +287,7 @@ class Process:
         value = None
         if last:
             self._chunk, chunk = [], []
-        self._capture.settle()
+        self._capture.settle(words[OUTPUT])
         self._report(stop, GROUP_DONE)
         return stop - first
 

@@ -10,17 +10,21 @@ that pipe open for ever.
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import errno
 import os
 import pickle
+import resource
 import signal
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
 from typing import Any, NamedTuple
 
 from clusterfutures.node import kin
-from clusterfutures.node.arena import BIN, CURRENT, LOADING, NOBODY, OUTPUT, Arena
+from clusterfutures.node.arena import BIN, CURRENT, CUT_OFF, LOADING, NOBODY, OUTPUT, Arena
 from clusterfutures.node.notice import NOTICE
+from clusterfutures.node.output import MOST_BYTES, shorten
 from clusterfutures.node.process import LENGTH, REPLY, Process
 from clusterfutures.node.share import take_share
 from clusterfutures.store.run import RunDirectory
@@ -54,7 +58,7 @@ class Death(NamedTuple):
     """How a process ended: what it had not sent, and which call was running.
 
     current: the running call's index, or None; loading: it was unpickling a chunk;
-    output: where the log starts that is its own.
+    output: where the log starts that is its own; cut_off: its own descriptors were closed.
     """
 
     pid: int
@@ -64,6 +68,18 @@ class Death(NamedTuple):
     current: int | None
     loading: bool
     output: int
+    cut_off: bool = False
+
+
+def out_of_the_way(descriptors: list[int]) -> list[int]:
+    """The same files under high numbers: a call that closes what it did not open, and opens files
+    then, gets the lowest free numbers, and would have our records written into its files."""
+    highest = min(1024, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    moved = []
+    for number, descriptor in enumerate(descriptors, highest - len(descriptors)):
+        moved.append(os.dup2(descriptor, number, inheritable=False))
+        os.close(descriptor)
+    return moved
 
 
 class Slot:
@@ -76,6 +92,7 @@ class Slot:
         self.glance_at = 0.0
         self.glance_pause = 0.0
         self.calls_left: int | None = None
+        self.hung_up = False
         self._notified = False
         self.log_name = f"{worker}.{number}"
         self._run = run
@@ -91,7 +108,7 @@ class Slot:
     def start(self, context: dict[str, Any], close: Callable[[], None]) -> None:
         """Fork a new process.  ``close``: drops in the child what is the supervisor's."""
         self.calls_left = context["max_tasks_per_child"]
-        self._notified = False
+        self._notified = self.hung_up = False
         self._arena.clear()
         self._received.clear()
         self._unsent.clear()
@@ -121,13 +138,17 @@ class Slot:
             os.setpgid(0, 0)
             close()
             take_share(self.number, context["processes"], context["job_cores"], self._told)
-            process = Process(self._run, self.log_name, self.number, commands, replies, self._arena, self.log)
+            commands, replies, log = out_of_the_way([commands, replies, self.log])
+            process = Process(self._run, self.log_name, self.number, commands, replies, self._arena, log)
             process.serve(context)
             status = 0
-        except BaseException:
-            import traceback
+        except BaseException as error:
+            if isinstance(error, OSError) and error.errno == errno.EBADF:
+                self._arena.words[CUT_OFF] = 1  # and stderr may be a file of the user's by now
+            else:
+                import traceback
 
-            traceback.print_exc()
+                traceback.print_exc()
         finally:
             os._exit(status)
 
@@ -170,6 +191,7 @@ class Slot:
         try:
             while piece := os.read(self.replies, 1 << 20):
                 self._received += piece
+            self.hung_up = True  # it is dead, or its call has closed what it did not open
         except BlockingIOError:
             pass  # nothing more for now
         replies = []
@@ -204,15 +226,33 @@ class Slot:
         words = self._arena.words
         if words[BIN] != bin_id or words[CURRENT] not in calls:
             return
-        was_stopped = self._is_stopped()
+        with self._stopped() as stopped:
+            if stopped and words[BIN] == bin_id and words[CURRENT] in calls:
+                self.kill()
+
+    def shorten_output(self) -> bool:
+        """Leave out the middle of what the running call wrote, when that is too much; False when it is not."""
+        start = self._arena.words[OUTPUT]
+        if os.fstat(self.log).st_size - start <= MOST_BYTES:
+            return False
+        with self._stopped() as stopped:
+            if stopped and self._arena.words[OUTPUT] == start:
+                shorten(self.log, start)
+        return True
+
+    @contextlib.contextmanager
+    def _stopped(self) -> Iterator[bool]:
+        """Have the process stand still, so that what is true of it stays so; False when it does not."""
+        before = self._is_stopped()
         os.kill(self.pid, signal.SIGSTOP)
         deadline = time.monotonic() + STOPPING_SECONDS
-        while not self._is_stopped() and time.monotonic() < deadline:
+        while not (stopped := self._is_stopped()) and time.monotonic() < deadline:
             time.sleep(0.0005)
-        if self._is_stopped() and words[BIN] == bin_id and words[CURRENT] in calls:
-            self.kill()
-        elif not was_stopped:
-            os.kill(self.pid, signal.SIGCONT)
+        try:
+            yield stopped
+        finally:
+            if not before:
+                os.kill(self.pid, signal.SIGCONT)  # not reaped yet, even if it has been killed
 
     def _is_stopped(self) -> bool:
         """True while the process is stopped by a signal; also when it is over, and will do nothing more."""
@@ -243,7 +283,8 @@ class Slot:
             os.close(descriptor)
         self._commands = self.replies = -1
         self.state = SlotState.DEAD
-        return Death(self.pid, exit_code, killed_by, remains, None if current == NOBODY else current, loading, output)
+        running = None if current == NOBODY else current
+        return Death(self.pid, exit_code, killed_by, remains, running, loading, output, bool(words[CUT_OFF]))
 
     def hang_up(self) -> None:
         """Close the command pipe: an idle process ends by itself."""

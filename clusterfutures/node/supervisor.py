@@ -100,7 +100,7 @@ class Supervisor:
 
     def _wait(self, now: float) -> None:
         readable = [self._signals.descriptor] + [
-            slot.replies for slot in self._slots if slot.state is not SlotState.DEAD
+            slot.replies for slot in self._slots if slot.state is not SlotState.DEAD and not slot.hung_up
         ]
         writable = [fd for slot in self._slots if (fd := slot.wants_to_write) is not None]
         ready, open_, _ = select.select(readable, writable, [], max(0.0, self._next_due(now) - now))
@@ -253,7 +253,8 @@ class Supervisor:
             claim = self._books.claims.get(slot.number)
             if slot.state is SlotState.BUSY and claim is not None and now >= slot.glance_at:
                 self._outbox.add(claim.to_report(slot.glance()))
-                slot.glance_pause = min(2 * slot.glance_pause, LONGEST_LOOK_SECONDS)
+                flooded = slot.shorten_output()
+                slot.glance_pause = GLANCE_SECONDS if flooded else min(2 * slot.glance_pause, LONGEST_LOOK_SECONDS)
                 slot.glance_at = now + slot.glance_pause
 
     # -- processes that die -----------------------------------------------------

@@ -1,4 +1,5 @@
-"""Ending a running call, step by step: what is listed and when, who is stopped, what is left out."""
+"""Ending a running call, step by step: what is listed and when, who is stopped, what is left out; and what
+else is done to a process that is held still."""
 
 from __future__ import annotations
 
@@ -20,8 +21,9 @@ from clusterfutures.client.work import Call, QueueFile
 from clusterfutures.errors import CallKilled, JobFailed
 from clusterfutures.futures import ClusterFuture
 from clusterfutures.node import kills as node_kills
-from clusterfutures.node.arena import BIN, CURRENT, NOBODY
+from clusterfutures.node.arena import BIN, CURRENT, NOBODY, OUTPUT
 from clusterfutures.node.claim import Claim
+from clusterfutures.node.output import MOST_BYTES
 from clusterfutures.node.slot import Slot, SlotState
 from clusterfutures.store import names
 from clusterfutures.store.bins import CALLS, Bin, CallHead
@@ -172,6 +174,22 @@ def test_a_call_that_ends_while_its_process_is_being_stopped(slot: Slot, monkeyp
     while _how(slot) != 0:
         assert time.monotonic() < deadline
         time.sleep(0.001)
+
+
+def test_a_call_that_writes_without_end_is_shortened_while_it_runs(slot: Slot) -> None:
+    """It goes on, and what was written before it stays."""
+    os.write(slot.log, b"of another call\n")
+    start = slot._arena.words[OUTPUT] = os.fstat(slot.log).st_size
+    assert not slot.shorten_output()
+    os.write(slot.log, b"first " + bytes(2 * MOST_BYTES) + b" last")
+    assert slot.shorten_output()
+    assert not slot.shorten_output()
+    assert _how(slot) == 0
+    size = os.fstat(slot.log).st_size
+    assert size - start <= MOST_BYTES
+    assert os.pread(slot.log, start + 6, 0) == b"of another call\nfirst "
+    assert os.pread(slot.log, 5, size - 5) == b" last"
+    assert b"left out" in os.pread(slot.log, 100, start + MOST_BYTES // 2)
 
 
 # -- the client -------------------------------------------------------------------------

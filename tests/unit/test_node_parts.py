@@ -614,7 +614,7 @@ class Doomed:
         self.worker = worker
         worker._run, worker._name, worker._arena, worker._forked = run, "x", self.arena, []
         worker._large = worker._bin = worker._slot = 0
-        worker._capture = SimpleNamespace(settle=lambda: None, position=lambda: 0, read=lambda _from, _to: b"")
+        worker._capture = SimpleNamespace(settle=lambda *_: None, position=lambda: 0, read=lambda _from, _to: b"")
         worker._send = lambda _flags, _upto=0, body=b"": self.sent.extend(body)
         worker._chunk, worker._chunk_first, worker._chunk_function = [(i,) for i in range(COUNT)], 0, self.call
         worker._loader = SimpleNamespace(
