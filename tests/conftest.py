@@ -273,6 +273,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--flaky-scheduler", type=int, nargs="?", const=1, metavar="SEED", dest="flaky_scheduler",
         help="the contract tests on schedulers whose commands fail one time in three and take up to 5 s",
     )  # fmt: skip
+    parser.addoption("--pipeline", type=int, metavar="JOBS", help="the size of test_pipeline.py on every scheduler")
     parser.addoption("--lagging", action="store_true", help="runs are on a directory that both sides see late")
 
 
@@ -356,6 +357,7 @@ def real_slurm_cluster(real_slurm_or_none: RealSlurm | None) -> RealSlurm:
 def time_limit(request: pytest.FixtureRequest) -> Iterator[None]:
     """Interrupts the test, and then again whatever hangs after it."""
     seconds = TIME_LIMIT if _seed(request) is None else FLAKY_TIME_LIMIT
+    seconds += 3 * (request.config.getoption("pipeline") or 0)
 
     def interrupt(_number: int, _frame: object) -> None:
         faulthandler.dump_traceback(all_threads=True)

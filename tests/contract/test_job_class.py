@@ -1,4 +1,4 @@
-"""The life of a Job step by step, on every scheduler; and a pipeline in which jobs fail."""
+"""The life of a Job step by step, on every scheduler."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from clusterfutures import Job, JobState, OptionError, SubmitError, submit
+from clusterfutures import Job, OptionError, SubmitError, submit
 from tests.conftest import Ground
 
 
@@ -84,21 +84,3 @@ def test_what_cannot_be_run_is_refused(ground: Ground) -> None:
         job.submit()
     assert os.path.exists(job.path)
     job.clean()
-
-
-def test_a_pipeline_with_failures(ground: Ground) -> None:
-    """Three layers of three jobs, each needing the one above; one fails in the first and one in the second."""
-    gate = ground.work / "go"
-    fails = {(0, 0), (1, 1)}
-    jobs: dict[tuple[int, int], Job] = {}
-    for layer in range(3):
-        for place in range(3):
-            command = f"while [ ! -e {gate} ]; do sleep 0.1; done; exit {int((layer, place) in fails)}"
-            needs = jobs[layer - 1, place] if layer else ()
-            jobs[layer, place] = submit(command, dependencies=needs, memory="50MB", **where(ground))
-    gate.touch()
-    states = {at: job.wait(50).state for at, job in jobs.items()}
-    bad = {at for at, state in states.items() if state is not JobState.COMPLETED}
-    assert bad == {(0, 0), (1, 0), (2, 0), (1, 1), (2, 1)}
-    assert {states[at] for at in bad} == {JobState.FAILED}
-    assert {at for at, job in jobs.items() if job.started is None} == {(1, 0), (2, 0), (2, 1)}
