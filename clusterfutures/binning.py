@@ -17,12 +17,15 @@ __all__ = [
     "stream_size",
 ]  # fmt: skip
 
-#: work in a bin of short calls, in seconds
-BIN_SECONDS = 0.1
+#: work in a bin of short calls, in seconds: a bin and its results are two files, and a
+#: worker shall make no more than ten a second
+BIN_SECONDS = 0.2
 #: what another bin costs the client and the worker that takes it, roughly
 BIN_COST_SECONDS = 0.002
-#: bins for each process slot, when ``map`` may choose
+#: bins for each process slot, when ``map`` may choose and nothing is known of its calls
 BINS_PER_SLOT = 4
+#: bins of long calls that ``map`` makes at most, where that is more than the above
+MOST_BINS = 1000
 
 
 def map_sizes(
@@ -35,9 +38,9 @@ def map_sizes(
     """Sizes of the bins that ``count`` calls are divided into, in order.
 
     slots: processes that will work on them.  bins: exactly so many, of equal size.
-    chunksize: so many calls in each.  Neither: ``BINS_PER_SLOT`` for each slot, and fewer
+    chunksize: so many calls in each.  Neither: ``BINS_PER_SLOT`` for each slot; fewer
     where the whole work is known to be so little that more bins would cost more than they
-    gain.
+    gain, more where calls are known to be long.
     """
     if count <= 0:
         return []
@@ -50,24 +53,33 @@ def map_sizes(
 
 
 def _wanted(count: int, slots: int, seconds_per_call: float | None) -> int:
-    """With n bins the work takes about ``work / n + n * BIN_COST_SECONDS``: least at the root."""
+    """With n bins the work takes about ``work / n + n * BIN_COST_SECONDS``: least at the root.
+    What is so long that bins of ``BIN_SECONDS`` are more than that is divided into these."""
     most = BINS_PER_SLOT * max(1, slots)
     if seconds_per_call is None:
         return most
-    return max(1, min(most, math.ceil(math.sqrt(count * seconds_per_call / BIN_COST_SECONDS))))
+    cheapest = min(most, math.ceil(math.sqrt(count * seconds_per_call / BIN_COST_SECONDS)))
+    return max(1, cheapest, min(MOST_BINS, count // _together(seconds_per_call)))
 
 
-def stream_size(waiting: int, seconds_per_call: float | None, slots: int) -> int:
+def _together(seconds_per_call: float) -> int:
+    """Calls that make up ``BIN_SECONDS`` of work; one of longer calls."""
+    return max(1, int(BIN_SECONDS / max(seconds_per_call, 1e-7)))
+
+
+def stream_size(waiting: int, seconds_per_call: float | None, slots: int, measured: int) -> int:
     """How many of ``waiting`` calls to put into the next bin.
 
-    Unknown calls go one by one.  Short ones are spread over the slots, in bins of at
-    most ``BIN_SECONDS`` of work, and of no less than a twentieth of that.
+    Unknown calls go one by one.  Short ones go together, in bins of ``BIN_SECONDS`` of work
+    while many wait, and of ever less towards the end, but no less than a fortieth of that.
+    measured: how many calls the estimate is from.  The first to come back are the short ones
+    of a mixture, so few of them are no reason to put many together.
     """
     if seconds_per_call is None or seconds_per_call >= BIN_SECONDS:
         return 1
-    most = max(1, int(BIN_SECONDS / max(seconds_per_call, 1e-7)))
-    least = max(1, most // 20)
-    return max(1, min(most, waiting, max(least, math.ceil(waiting / max(1, slots)))))
+    most = _together(seconds_per_call)
+    wanted = max(most // 40, math.ceil(waiting / (2 * max(1, slots))))
+    return max(1, min(most, waiting, wanted, measured // 8))
 
 
 def noted(count: int, seconds_per_call: float | None) -> int:
@@ -75,7 +87,7 @@ def noted(count: int, seconds_per_call: float | None) -> int:
     known of them, a bin's worth of short ones."""
     if seconds_per_call is None:
         return 1
-    return max(1, min(count, int(BIN_SECONDS / max(seconds_per_call, 1e-9))))
+    return min(count, _together(seconds_per_call))
 
 
 # ----------------------------------------------------- which bin a call belongs to

@@ -233,7 +233,8 @@ class Adoption:
         left = state.settled[live.first : live.stop].count(0)
         if not left:
             return
-        piece = Piece(live.first, live.stop, left, live.note)
+        piece = Piece(live.first, live.stop, live.note)
+        piece.left = left
         file = QueueFile(state.pool)
         file.name = live.file
         for work in state.work[live.first : live.stop] if state.kind == CALLS else state.work:
@@ -251,7 +252,7 @@ class Adoption:
     def _hear_again(self, state: BinState, call: Earlier, record: Record) -> None:
         """A call that failed, and may be tried again: as if that were heard now."""
         if state.piece_at(call.index) is None:
-            state.pieces.append(Piece(call.index, call.index + 1, 1, 1))
+            state.pieces.append(Piece(call.index, call.index + 1, 1))
         teller = Worker(call.worker, state.pool, call.place.job_id, 0.0)
         teller.host = call.place.host
         self._ledger.outcome(teller, record._replace(first=call.index, calls=1))

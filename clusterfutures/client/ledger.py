@@ -99,9 +99,7 @@ class Ledger:
             self.forget(state, first, stop)
             return
         for start, end in gaps(state.settled, first, stop):
-            piece = Piece(start, end, end - start, 1)
-            state.pieces.append(piece)
-            self.publishing.publish(pool, state, piece)
+            self.publishing.publish_again(pool, state, start, end)
 
     def forget(self, state: BinState, first: int, stop: int) -> None:
         """Calls that nobody wants any more."""
@@ -163,7 +161,7 @@ class Ledger:
                     state.settled[index] = 1
                     pool.append(state.work[index])
                 else:
-                    piece = Piece(index, index + 1, 1, 1)
+                    piece = Piece(index, index + 1, 1)
                     state.pieces.append(piece)
                     self.publishing.publish(pool, state, piece)
         self.drop_if_done(state)

@@ -73,6 +73,7 @@ class Outward:
             [work.head() for work in pieces],
             b"".join([work.data for work in pieces]),
             tags.pack(state.kind, state.pool, self.program, [work.row() for work in pieces]),
+            piece.seconds,
         )
         file = piece.file
         assert file is not None

@@ -9,21 +9,29 @@ from __future__ import annotations
 
 __all__ = ["Pace"]
 
-#: the share of a new measurement in what is believed
-_NEWS = 0.3
+#: how many of the last calls count: what came before them is forgotten, a little with each
+_REMEMBERED = 32
+_UNKNOWN = (0.0, 0)
 
 
 class Pace:
-    """Seconds per call, by the function's key."""
+    """Seconds per call, and the number of calls that says so, by the function's key."""
 
     def __init__(self) -> None:
-        self._seconds: dict[str, float] = {}
+        self._known: dict[str, tuple[float, int]] = {}
 
     def seconds(self, function: str) -> float | None:
         """What a call of it takes, roughly; None while that is unknown."""
-        return self._seconds.get(function)
+        known = self._known.get(function)
+        return None if known is None else known[0]
 
-    def learn(self, function: str, seconds: float) -> None:
-        """Calls of it took so long each."""
-        known = self._seconds.get(function)
-        self._seconds[function] = seconds if known is None else (1 - _NEWS) * known + _NEWS * seconds
+    def measured(self, function: str) -> int:
+        """How many of its calls have been measured."""
+        return self._known.get(function, _UNKNOWN)[1]
+
+    def learn(self, function: str, seconds: float, calls: int = 1) -> None:
+        """So many calls of it took so long each."""
+        known, measured = self._known.get(function, _UNKNOWN)
+        measured += calls
+        news = calls / min(measured, max(calls, _REMEMBERED))
+        self._known[function] = (known + news * (seconds - known), measured)

@@ -24,6 +24,8 @@ __all__ = ["QUIET_SECONDS", "Publishing"]
 
 #: after so long without another submit, calls of unknown length are published
 QUIET_SECONDS = 0.2
+#: how much is written when calls of a chunk that came back are divided among several workers
+_MOST_BYTES_AGAIN = 4 << 20
 
 
 class Publishing:
@@ -46,7 +48,8 @@ class Publishing:
             if head.kind == CALLS:
                 if len(pool.waiting) >= self._limits.room(estimate, now >= quiet_at):
                     break
-                size = binning.stream_size(len(pool.pending), estimate, self._limits.slots)
+                measured = self._limits.pace.measured(head.function)
+                size = binning.stream_size(len(pool.pending), estimate, self._limits.slots, measured)
                 if estimate is None and now >= quiet_at:
                     size = max(size, math.ceil(len(pool.pending) / kept.MOST_WAITING))
                 if self._limits.bins_per_job == 1:
@@ -58,7 +61,7 @@ class Publishing:
                     break
                 work, note = [pool.next_pending()], binning.noted(head.count, estimate)
             if work:
-                self._publish_new(pool, work, note)
+                self._publish_new(pool, work, note, estimate)
         else:
             return now + 60.0
         return quiet_at if now < quiet_at else now + 60.0
@@ -74,12 +77,27 @@ class Publishing:
                 work.append(call)
         return work
 
-    def _publish_new(self, pool: Pool, work: list[Work], note: int) -> None:
+    def _publish_new(self, pool: Pool, work: list[Work], note: int, estimate: float | None) -> None:
         state = BinState(self._ledger.new_bin_id(), pool.name, work)
         for first, stop in gaps(state.settled, 0, len(state.settled)):
-            piece = Piece(first, stop, stop - first, min(note, stop - first))
-            state.pieces.append(piece)
-            self.publish(pool, state, piece)
+            self._publish_piece(pool, state, Piece(first, stop, min(note, stop - first), estimate))
+
+    def publish_again(self, pool: Pool, state: BinState, first: int, stop: int) -> None:
+        """Calls of a chunk have come back: in as many pieces as their length asks for."""
+        estimate = self._limits.pace.seconds(state.work[0].function)
+        sizes = [stop - first]
+        if estimate is not None:
+            sizes = binning.map_sizes(stop - first, self._limits.slots, seconds_per_call=estimate)
+        most = max(1, _MOST_BYTES_AGAIN // max(1, len(state.work[0].data)))  # each has the whole chunk's arguments
+        if len(sizes) > most:
+            sizes = binning.map_sizes(stop - first, self._limits.slots, bins=most)
+        for size in sizes:
+            self._publish_piece(pool, state, Piece(first, first + size, binning.noted(size, estimate), estimate))
+            first += size
+
+    def _publish_piece(self, pool: Pool, state: BinState, piece: Piece) -> None:
+        state.pieces.append(piece)
+        self.publish(pool, state, piece)
 
     def publish(self, pool: Pool, state: BinState, piece: Piece) -> bool:
         """Put a piece in the queue; False when some of its work was cancelled meanwhile."""

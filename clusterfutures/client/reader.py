@@ -113,7 +113,7 @@ class Reader:
             case records.BEGUN:
                 self._ledger.begun(worker, record)
             case records.PACE:
-                self._ledger.limits.pace.learn(*records.unpack_pace(record))
+                self._ledger.limits.pace.learn(*records.unpack_pace(record), record.calls)
             case records.RETURNED:
                 self._ledger.returned(worker, record)
             case records.RETIRING:

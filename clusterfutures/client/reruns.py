@@ -114,6 +114,6 @@ class Reruns:
         part = BinState(ledger.new_bin_id(), pool_name, state.work)
         part.settled = bytearray(b"\x01" * len(state.settled))
         part.settled[first:stop] = bytes(stop - first)
-        piece = Piece(first, stop, stop - first, 1)
+        piece = Piece(first, stop, 1)
         part.pieces.append(piece)
         ledger.publishing.publish(pool, part, piece)

@@ -18,7 +18,7 @@ __all__ = ["Staffing"]
 
 LONGEST_GATHER_SECONDS = 1.0
 #: idle workers have been idle so long before busy ones are asked to share
-HUNGRY_SECONDS = 0.03
+HUNGRY_SECONDS = 0.01
 
 
 class Staffing:
@@ -61,7 +61,7 @@ class Staffing:
 
     def share(self, pool: Pool, bins: Iterable[BinState], now: float) -> float:
         """Ask busy workers for calls that wait in their bins, while others are idle."""
-        hungry = not pool.backlog and self._someone_idle(pool) and self._someone_rich(pool, bins)
+        hungry = self._idle(pool) > pool.backlog and self._someone_rich(pool, bins)
         if not hungry:
             pool.hungry_since = None
         elif pool.hungry_since is None:
@@ -72,12 +72,14 @@ class Staffing:
             self._out.set_hungry(pool.name, due)
         return now + HUNGRY_SECONDS if hungry and not due else now + 60.0
 
-    def _someone_idle(self, pool: Pool) -> bool:
-        return any(w.state is WorkerState.RUNNING and w.free(self._limits.processes) for w in pool.workers.values())
+    def _idle(self, pool: Pool) -> int:
+        """Processes that have nothing to do."""
+        running = [worker for worker in pool.workers.values() if worker.state is WorkerState.RUNNING]
+        return sum(worker.free(self._limits.processes) for worker in running)
 
     def _someone_rich(self, pool: Pool, bins: Iterable[BinState]) -> bool:
         return any(
-            piece.worker is not None and piece.stop - piece.begun > 1
+            piece.worker is not None and piece.left > 1
             for state in bins
             if state.pool == pool.name
             for piece in state.pieces

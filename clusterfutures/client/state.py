@@ -77,14 +77,15 @@ class Worker:
 class Piece:
     """Calls ``first`` up to ``stop`` of a bin, in one place; before ``begun`` they have begun."""
 
-    __slots__ = ("begun", "file", "first", "left", "note", "stop", "worker")
+    __slots__ = ("begun", "file", "first", "left", "note", "seconds", "stop", "worker")
 
-    def __init__(self, first: int, stop: int, left: int, note: int) -> None:
+    def __init__(self, first: int, stop: int, note: int, seconds: float | None = None) -> None:
         self.first = first
         self.stop = stop
         self.begun = first
-        self.left = left
+        self.left = stop - first
         self.note = note  # how many of them count as begun once the file is claimed
+        self.seconds = seconds  # what one of them takes, where that is known
         self.file: QueueFile | None = None
         self.worker: Worker | None = None
 

@@ -16,6 +16,7 @@
     loading.py     functions and arguments from what the client pickled
     output.py      what each call wrote to stdout and stderr
     limit.py       how long the job has left
+    sharing.py     what is given back when others have nothing to do
     share.py       the slot's share of the job's cores and GPUs
 
     queue/ --claim--> Supervisor --pipe--> process: fn(*args)

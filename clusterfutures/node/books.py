@@ -40,6 +40,7 @@ class Books:
     def open(self, slot: Slot, name: str, content: Bin) -> Claim:
         """A slot is to work on a bin that has been claimed."""
         claim = self.claims[slot.number] = Claim(name, content)
+        self._outbox.made()
         if claim.noted > claim.first:
             self.note_begun(slot, claim, claim.first, claim.noted)
         return claim
@@ -84,6 +85,7 @@ class Books:
 
     def give_back(self, claim: Claim, stop: int) -> None:
         """Calls from ``stop`` on, which have not begun, are for another worker."""
+        self._outbox.add(claim.pace())
         self._outbox.add(records.pack(records.RETURNED, claim.bin_id, stop, claim.stop - stop))
         claim.cut(stop)
 

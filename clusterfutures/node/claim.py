@@ -15,9 +15,11 @@ a group ends before it; what becomes of a running one is not decided here.
 A process stops by itself when a group turns out to take much longer than was thought
 (``process.py``); what it has not run is handed over anew, or given back.
 
-*Begun* is noted on disk before calls are handed over (the claim itself is the note of
-the first ``begun``).  Short calls are handed over in groups of about ``GROUP_SECONDS``,
-so that notes stay few; long ones singly, so that little is lost with a job.
+Short calls are handed over in groups of about ``GROUP_SECONDS``, so that few of them wait in
+a process behind one that turns out to be long; what has not been handed over may go elsewhere
+at any time.  *Begun* is noted on disk before calls are handed over (the claim itself is the
+note of the first ``begun``), for several groups at a time, so that notes stay few; long ones
+singly, so that little is lost with a job.
 """
 
 from __future__ import annotations
@@ -31,18 +33,22 @@ from clusterfutures.store.bins import Bin
 __all__ = ["Claim", "group_size"]
 
 #: work handed over at a time, in seconds
-GROUP_SECONDS = 0.1
+GROUP_SECONDS = 0.02
+#: work noted as begun at a time, in seconds
+NOTE_SECONDS = 0.2
+#: a group has at most so many times the calls of the one whose duration it is sized by
+_GROWTH = 16
 
 
-def group_size(remaining: int, seconds_per_call: float | None, processes: int) -> int:
-    """How many of ``remaining`` calls to hand over: one when nothing is known of them.
+def group_size(remaining: int, seconds_per_call: float | None, processes: int, seconds: float = GROUP_SECONDS) -> int:
+    """How many of ``remaining`` calls are ``seconds`` of work: one when nothing is known of them.
 
-    A worker with many processes notes as many groups at a time; they get longer, so that
-    the number of files does not grow with the processes.
+    A worker with many processes has as many groups at a time; they get longer, so that the
+    number of files, and what the supervisor has to do, does not grow with the processes.
     """
     if seconds_per_call is None:
         return min(1, remaining)
-    target = GROUP_SECONDS * max(1.0, min(20.0, processes / 2))
+    target = seconds * max(1.0, min(20.0, processes / 2))
     return max(1, min(remaining, int(target / max(seconds_per_call, 1e-9))))
 
 
@@ -55,7 +61,7 @@ class Claim:
         self.first, self.stop = content.first, content.stop
         self.done = self.handed = content.first
         self.noted = content.first + content.begun
-        self.seconds_per_call: float | None = None
+        self.seconds_per_call = content.seconds
         self.strikes = 0
         self.doomed: set[int] = set()
         self.reported = content.first
@@ -64,6 +70,8 @@ class Claim:
         self._loaded = False
         self._group_start = content.first
         self._group_seconds = 0.0
+        self._largest = 0  # group so far by whose duration another may be sized
+        self._measured = (0, 0.0)  # calls and seconds that have not been told
         self._offsets = [0]
         if content.kind == bins.CALLS:
             for head in content.heads:
@@ -79,15 +87,23 @@ class Claim:
 
         most: how many its process may still run.
         """
-        noted = min(self.noted, self.stop) - self.handed
-        if noted <= 0:
+        if self.seconds_per_call is None:
+            size = max(1, min(self.noted, self.stop) - self.handed)
+        else:
             size = group_size(self.stop - self.handed, self.seconds_per_call, processes)
-        elif self.seconds_per_call is None:
-            size = noted
-        else:  # they took longer than it was thought when they were noted
-            size = group_size(noted, self.seconds_per_call, processes)
+        if self._largest:
+            size = min(size, _GROWTH * self._largest)
         stop = self.handed + (size if most is None else min(size, most))
         return self.handed, min([stop, *(call for call in self.doomed if call > self.handed)])
+
+    def note(self, stop: int, processes: int) -> tuple[int, int] | None:
+        """The calls to note as begun before those up to ``stop`` are handed over; None when they are."""
+        if stop <= self.noted:
+            return None
+        first = max(self.noted, self.handed)
+        size = group_size(self.stop - first, self.seconds_per_call, processes, NOTE_SECONDS)
+        self.noted = max(stop, first + size)
+        return first, self.noted
 
     def leave_out_doomed(self) -> list[int]:
         """Doomed calls that would be handed over next; they count as done.  Only between two groups."""
@@ -120,16 +136,21 @@ class Claim:
         self.done = max(self.done, upto)
         self._group_seconds += seconds
         if group_done and upto > self._group_start:
-            self.seconds_per_call = self._group_seconds / (upto - self._group_start)
+            calls = upto - self._group_start
+            self.seconds_per_call = self._group_seconds / calls
+            self._largest = max(self._largest, calls)
+            self._measured = (self._measured[0] + calls, self._measured[1] + self._group_seconds)
         left = self.handed - upto if group_done else 0
         self.handed -= left
         return left
 
     def pace(self) -> bytes:
-        """A record of how long calls of this chunk take; those of a stream say it themselves."""
-        if self._content.kind != bins.CHUNK or self.seconds_per_call is None:
+        """A record of how long calls of this chunk took since the last one; those of a stream say it themselves."""
+        calls, seconds = self._measured
+        if self._content.kind != bins.CHUNK or not calls:
             return b""
-        return records.pack_pace(self._content.heads[0].function, self.seconds_per_call)
+        self._measured = (0, 0.0)
+        return records.pack_pace(self._content.heads[0].function, seconds / calls, calls)
 
     def epitaph(self) -> bytes:
         """A record that stands for the file of a bin that is done; none for one whose file stays."""
@@ -155,6 +176,8 @@ class Claim:
             upto = self.reached(found)
         self.reported = max(already, upto)
         self.keep = self.keep or records.any_failed(found)
+        if upto > self.stop:  # a slice that could not be unpickled, of which a part had been given back
+            found = records.pieces_upto(found, self.stop)
         return found if records.first_call(found) >= already else records.pieces_from(found, already)
 
     def reached(self, found: bytes) -> int:

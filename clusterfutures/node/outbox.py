@@ -2,10 +2,11 @@
 
     records --add--> Outbox --publish--> results/<worker>~<number>
 
-A segment goes out at once when nothing is running (somebody may be waiting for just this
-result).  Otherwise records are gathered: for a few milliseconds at first, and longer when
-many segments have gone out, so that over time no more than ``SEGMENTS_PER_SECOND`` files
-are written, however many calls there are.
+A segment goes out at once when a process has nothing to do (somebody may be waiting for just
+this result, to go on).  Otherwise records are gathered: for a few milliseconds at first, and
+longer when many files have been made, so that over time there are no more than
+``FILES_PER_SECOND``, however many calls there are: segments, and the bins that they answer.
+But no result waits for longer than ``LONGEST_GATHER_SECONDS``.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ from clusterfutures.store.run import RunDirectory
 __all__ = ["Outbox"]
 
 GATHER_SECONDS = 0.002
-SEGMENTS_PER_SECOND = 8.0
-SEGMENT_BURST = 10.0
+FILES_PER_SECOND = 8.0
+FILE_BURST = 2.0
+LONGEST_GATHER_SECONDS = 0.25
+#: how far bins and notes, which have to be, may use up what is left for segments
+_MOST_DEBT = 1.0
 
 
 class Outbox:
@@ -34,18 +38,20 @@ class Outbox:
         self._worker = worker
         self._records: list[bytes] = []
         self._finished: list[tuple[str, bool]] = []
-        self._tokens = SEGMENT_BURST
-        self._flushed = time.monotonic()
+        self._tokens = FILE_BURST
+        self._flushed = self._counted = self._waiting_since = time.monotonic()
         self._patience = FULL_SECONDS
 
     def add(self, record: bytes) -> None:
         """Report something."""
         if record:
+            if not self._records:
+                self._waiting_since = time.monotonic()
             self._records.append(record)
 
     def report(self, kind: int, body: dict[str, Any]) -> None:
         """Say something about the worker itself."""
-        self._records.append(records.pack(kind, 0, 0, 0, pickle.dumps(body, 5)))
+        self.add(records.pack(kind, 0, 0, 0, pickle.dumps(body, 5)))
 
     def finish(self, name: str, keep: bool = False) -> None:
         """Forget a claimed bin, once the segment with its last result is out; keep: its file stays."""
@@ -57,15 +63,21 @@ class Outbox:
             return None
         if not busy:
             return 0.0
-        return self._flushed + max(GATHER_SECONDS, (1.0 - self._tokens) / SEGMENTS_PER_SECOND)
+        allowed = self._counted + (1.0 - self._tokens) / FILES_PER_SECOND
+        return max(self._flushed + GATHER_SECONDS, min(allowed, self._waiting_since + LONGEST_GATHER_SECONDS))
+
+    def made(self) -> None:
+        """A file has been made for this worker, or by it."""
+        now = time.monotonic()
+        tokens = min(FILE_BURST, self._tokens + (now - self._counted) * FILES_PER_SECOND)
+        self._tokens = max(-_MOST_DEBT, tokens - 1.0)
+        self._counted = now
 
     def flush(self) -> None:
         """Publish what has been gathered as one segment, then forget finished bins."""
         if self._records:
-            now = time.monotonic()
-            tokens = min(SEGMENT_BURST, self._tokens + (now - self._flushed) * SEGMENTS_PER_SECOND)
-            self._tokens = max(0.0, tokens - 1.0)  # notes that had to go out make no debt for results
-            self._flushed = now
+            self.made()
+            self._flushed = self._counted
             self._publish(names.segment_name(self._worker, self.segments), b"".join(self._records))
             self.segments += 1
             self._records.clear()

@@ -234,6 +234,7 @@ class Process:
     def _load_chunk(self, first: int, stop: int, head: CallHead, blob: bytes) -> None:
         words = self._arena.words
         words[CURRENT], words[LOADING] = first, 1
+        self._chunk = []  # the one before may have been given back in part, and never ended
         try:
             self._chunk_function = self._loader.function(head.function)
             self._chunk = self._loader.arguments(head, blob)

@@ -89,6 +89,8 @@ class Slot:
         self.number = number
         self.state = SlotState.DEAD
         self.pid = 0
+        self.heard_at = 0.0
+        self.share_at = 0.0
         self.glance_at = 0.0
         self.glance_pause = 0.0
         self.calls_left: int | None = None

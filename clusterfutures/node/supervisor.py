@@ -35,6 +35,7 @@ from clusterfutures.node.notice import Notices
 from clusterfutures.node.outbox import Outbox
 from clusterfutures.node.pace import Pace
 from clusterfutures.node.process import BROKEN, GROUP_DONE, LEAVING, READY
+from clusterfutures.node.sharing import SILENT_SECONDS, Sharing
 from clusterfutures.node.signals import Signals, signal_name
 from clusterfutures.node.slot import Death, Reply, Slot, SlotState
 from clusterfutures.store import records
@@ -57,6 +58,7 @@ class Supervisor:
         self._outbox = outbox
         self._books = Books(run, outbox)
         self._lookout = Lookout(run, pool, worker, context["max_workers"])
+        self._sharing = Sharing(self._lookout, self._slots, self._books, outbox)
         self._kills = Kills(run, worker, self._slots, self._books)
         self._pace = Pace()
         self._notices = Notices(context)
@@ -64,7 +66,6 @@ class Supervisor:
         self._worked = time.monotonic()
         self._bins_left = context["bins_per_job"] or -1
         self._idle_deaths = 0
-        self._hungry_look = 0.0
         self._ending: Ending | None = None
         self._broken = ""
         self._signals = Signals()
@@ -89,6 +90,7 @@ class Supervisor:
         now = time.monotonic()
         self._look(now)
         self._glance(now)
+        self._sharing.behind_long_calls(now)
         self._kills.carry_out(now)
         self._notices.give(self._slots)
         due = self._outbox.due(self._busy())
@@ -113,7 +115,7 @@ class Supervisor:
             self._handle_signals(self._signals.take())
 
     def _next_due(self, now: float) -> float:
-        due = min(now + LONGEST_LOOK_SECONDS, self._kills.due(now))
+        due = min(now + LONGEST_LOOK_SECONDS, self._kills.due(now), self._sharing.due())
         flush_due = self._outbox.due(self._busy())
         if flush_due is not None:
             due = min(due, flush_due)
@@ -169,9 +171,9 @@ class Supervisor:
     def _hand_over(self, slot: Slot, claim: Claim) -> None:
         """Give the slot's process its next calls, noted as begun before."""
         first, stop = claim.next_group(len(self._slots), slot.calls_left)
-        if stop > claim.noted:
-            claim.noted = stop
-            self._books.note_begun(slot, claim, first, stop)
+        noted = claim.note(stop, len(self._slots))
+        if noted is not None:
+            self._books.note_begun(slot, claim, *noted)
             self._outbox.flush()
         slot.hand_over(stop - first)
         self._glance_later(slot)
@@ -209,7 +211,7 @@ class Supervisor:
             slot.state = SlotState.STARTING  # the process leaves; the next one goes on
             return
         slot.state = SlotState.IDLE
-        self._give_back_half(claim)
+        self._sharing.after_group(claim, time.monotonic())
         self._resume(slot)
 
     def _resume(self, slot: Slot) -> None:
@@ -223,28 +225,13 @@ class Supervisor:
         else:
             self._hand_over(slot, claim)
 
-    def _give_back_half(self, claim: Claim) -> None:
-        """Share long calls that wait in this bin with workers that have nothing to do.
-
-        Only when the client asks for it: it alone knows who is idle, and it must be
-        there to put the calls in the queue again.
-        """
-        left = claim.stop - claim.handed
-        seconds = claim.seconds_per_call or 0.0
-        now = time.monotonic()
-        if left < 2 or left * seconds < 0.02 or now < self._hungry_look:
-            return
-        self._hungry_look = now + 0.05
-        if self._lookout.asked_to_share():
-            stop = claim.handed + left // 2
-            self._books.give_back(claim, stop)
-            self._outbox.flush()
-
     # -- processes that are silent ---------------------------------------------
 
     def _glance_later(self, slot: Slot) -> None:
+        slot.heard_at = time.monotonic()
         slot.glance_pause = GLANCE_SECONDS
-        slot.glance_at = time.monotonic() + GLANCE_SECONDS
+        slot.glance_at = slot.heard_at + GLANCE_SECONDS
+        slot.share_at = slot.heard_at + SILENT_SECONDS
 
     def _glance(self, now: float) -> None:
         """Report what silent processes have finished: their running call may be a long
@@ -307,7 +294,9 @@ class Supervisor:
             self._bury_the_dead()
 
     def _busy(self) -> bool:
-        return any(slot.state is SlotState.BUSY for slot in self._slots)
+        """True while no process waits for work: results may be gathered then."""
+        states = [slot.state for slot in self._slots]
+        return SlotState.BUSY in states and SlotState.IDLE not in states
 
     # -- the end ----------------------------------------------------------------
 

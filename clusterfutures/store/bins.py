@@ -47,8 +47,8 @@ class Bin(NamedTuple):
     """Calls ``first`` up to ``stop`` of bin ``bin_id``.
 
     begun: how many of them count as begun as soon as a worker has claimed the bin: the
-    claim is their note (DESIGN.md, step 4).
-    tag: what the client wants to know of the bin when another program asks for it.
+    claim is their note.  tag: what the client wants to know of the bin when another program
+    asks for it.  seconds: what one of them takes, where that is known.
     """
 
     bin_id: int
@@ -59,17 +59,18 @@ class Bin(NamedTuple):
     heads: list[CallHead]
     blob: Bytes
     tag: bytes = b""
+    seconds: float | None = None
 
 
 def pack_bin(content: Bin) -> list[Bytes]:
     """The pieces of the bin's file."""
     heads = [(h.function, h.length, None if h.extras is None else tuple(h.extras)) for h in content.heads]
-    return framed([pickle.dumps((*content[:5], heads, content.tag), 5), content.blob])
+    return framed([pickle.dumps((*content[:5], content.seconds, heads, content.tag), 5), content.blob])
 
 
 def unpack_bin(file: Bytes, path: str) -> Bin:
     """A bin from its file's bytes.  Raises StoreError when the file is damaged."""
     head, blob = unframed(file, path)
-    *fields, heads, tag = pickle.loads(head)
+    *fields, seconds, heads, tag = pickle.loads(head)
     calls = [CallHead(f, n, None if e is None else Extras(*e)) for f, n, e in heads]
-    return Bin._make((*fields, calls, blob, tag))
+    return Bin._make((*fields, calls, blob, tag, seconds))

@@ -16,7 +16,7 @@ Pure functions of bytes.  A record says something about calls ``first`` up to
     LARGE     this call returned; body: name of the file that holds the pickle
     DIED      this call killed its process; body: pickled dict of WorkerDied's fields
     RETURNED  these calls have not begun and are given back
-    PACE      calls of a function take so long; body: seconds per call (a double), its key
+    PACE      ``count`` calls of a function took so long; body: seconds per call (a double), its key
     ENDED     the worker's last word; body: pickled dict (why, signal, ...)
     KILLED    this call was ended, or not begun, because its program asked for that; body: its last
               lines of output
@@ -36,6 +36,7 @@ from typing import Any, NamedTuple
 
 __all__ = [
     "CallInfo", "Record", "any_failed", "bin_of", "first_call", "pack", "pack_info", "pack_pace", "pieces_from",
+    "pieces_upto",
     "plain_values", "records", "split_info", "unpack_pace",
 ]  # fmt: skip
 
@@ -104,9 +105,9 @@ def split_info(body: memoryview) -> tuple[CallInfo, memoryview]:
     return CallInfo._make((*numbers, bytes(body[_INFO.size : rest]))), body[rest:]
 
 
-def pack_pace(function: str, seconds: float) -> bytes:
-    """What one call of a function takes, as a record."""
-    return pack(PACE, 0, 0, 0, _PACE.pack(seconds) + function.encode())
+def pack_pace(function: str, seconds: float, calls: int) -> bytes:
+    """What each of ``calls`` calls of a function took, as a record."""
+    return pack(PACE, 0, 0, calls, _PACE.pack(seconds) + function.encode())
 
 
 def unpack_pace(record: Record) -> tuple[str, float]:
@@ -137,6 +138,16 @@ def pieces_from(segment: bytes, start: int) -> bytes:
             kept.append(pack(record.kind, record.bin_id, record.first, record.calls, bytes(record.body), record.flags))
         elif record.kind == VALUES and record.first + record.calls > start:
             kept.append(_row_from(record, start))
+    return b"".join(kept)
+
+
+def pieces_upto(segment: bytes, stop: int) -> bytes:
+    """The records of a segment, none of them about calls from ``stop`` on.  Rows of values are not divided."""
+    kept = [
+        pack(r.kind, r.bin_id, r.first, min(r.calls, stop - r.first), bytes(r.body), r.flags)
+        for r in records(memoryview(segment))
+        if r.first < stop
+    ]
     return b"".join(kept)
 
 

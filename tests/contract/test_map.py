@@ -251,6 +251,21 @@ def test_a_bin_of_long_calls_is_shared(ground: Ground) -> None:
         assert len(set(ex.map(tasks.slow_worker, range(64), bins=1))) == 2
 
 
+def test_what_waits_behind_a_long_call_goes_to_another_worker(ground: Ground, tmp_path: Path) -> None:
+    """The first call of a bin ends when the last one has run, which only another worker can do now."""
+
+    def first_awaits_last(number: int) -> int:
+        if number == 0:
+            tasks.await_file(tmp_path / "last")
+        elif number == 4:
+            tasks.touch(tmp_path / "last")
+        return number
+
+    with ground.executor() as ex:
+        list(ex.map(functools.partial(tasks.share, tmp_path / "both"), [2, 2], chunksize=1))
+        assert list(ex.map(first_awaits_last, range(5), bins=1)) == list(range(5))
+
+
 def test_memory_of_results_is_let_go(ground: Ground) -> None:
     """Large results of a map are taken out of the run directory as they are read."""
 

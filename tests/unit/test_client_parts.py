@@ -34,6 +34,7 @@ from clusterfutures.client.client import Client
 from clusterfutures.client.inbox import Inbox, Phase
 from clusterfutures.client.mapping import Mapping, Plan, chunked
 from clusterfutures.client.outcomes import Place
+from clusterfutures.client.pace import Pace
 from clusterfutures.client.pickling import Pickled, Pickler
 from clusterfutures.client.pump import Pump
 from clusterfutures.client.snapshot import Snapshot
@@ -920,20 +921,44 @@ def test_sizes_of_a_map(count: int, slots: int) -> None:
             assert len(sizes) == min(count, min(bins, 5000) if bins else binning.BINS_PER_SLOT * slots)
 
 
+def test_what_is_known_of_calls_decides_how_a_map_is_divided() -> None:
+    """Little work: few bins, each costs.  Long calls: bins of two tenths of a second, or of one call."""
+    seconds = (1e-6, 1e-4, 1e-3, 0.01, 0.05, 0.11, 1.0)
+    assert [len(binning.map_sizes(1000, 8, seconds_per_call=s)) for s in seconds] == [1, 8, 23, 50, 250, 1000, 1000]
+    assert len(binning.map_sizes(10**6, 8, seconds_per_call=1.0)) == binning.MOST_BINS
+
+
 def test_no_calls_no_bins() -> None:
-    assert [len(binning.map_sizes(1000, 8, seconds_per_call=s)) for s in (1e-6, 1e-4, 1e-3, 1.0)] == [1, 8, 23, 32]
-    assert [binning.noted(100, s) for s in (None, 1e-9, 0.01, 5.0)] == [1, 100, 10, 1]
+    assert [binning.noted(100, s) for s in (None, 1e-9, 0.01, 5.0)] == [1, 100, 20, 1]
     assert binning.map_sizes(0, 4) == binning.map_sizes(-1, 4, bins=3) == binning.map_sizes(0, 0, chunksize=2) == []
 
 
 @pytest.mark.parametrize("waiting", [1, 3, 100, 10**6])
-@pytest.mark.parametrize("seconds", [None, 0.0, 1e-9, 1e-4, 0.01, 0.099, 0.1, 60.0])
+@pytest.mark.parametrize("seconds", [None, 0.0, 1e-9, 1e-4, 0.01, 0.199, 0.2, 60.0])
 @pytest.mark.parametrize("slots", [0, 1, 8, 1000])
 def test_sizes_of_a_stream(waiting: int, seconds: float | None, slots: int) -> None:
-    size = binning.stream_size(waiting, seconds, slots)
+    size = binning.stream_size(waiting, seconds, slots, 10**9)
     assert 1 <= size <= waiting
     if seconds is None or seconds >= binning.BIN_SECONDS:
         assert size == 1
     elif seconds:
         assert size == 1 or size * max(seconds, 1e-7) <= binning.BIN_SECONDS * 1.001
-        assert size >= min(waiting, int(binning.BIN_SECONDS / max(seconds, 1e-7)) // 20)
+        assert size >= min(waiting, int(binning.BIN_SECONDS / max(seconds, 1e-7)) // 40)
+
+
+def test_the_first_short_calls_of_a_stream_do_not_bring_many_together() -> None:
+    """The first to come back are the short ones of a mixture."""
+    assert [binning.stream_size(1000, 0.001, 8, measured) for measured in (1, 8, 80, 800)] == [1, 1, 10, 63]
+
+
+def test_the_pace_of_a_function_is_that_of_its_last_calls() -> None:
+    pace = Pace()
+    assert (pace.seconds("f"), pace.measured("f")) == (None, 0)
+    for seconds in (0.01, 0.01, 0.01, 0.97):
+        pace.learn("f", seconds)
+    assert (pace.seconds("f"), pace.measured("f")) == (pytest.approx(0.25), 4)
+    pace.learn("f", 5.0, 100)
+    assert (pace.seconds("f"), pace.measured("f")) == (pytest.approx(5.0), 104)
+    for _ in range(200):
+        pace.learn("f", 0.01)
+    assert 0.01 <= (pace.seconds("f") or 0) < 0.02

@@ -201,11 +201,12 @@ class Bench:
         self.ledger.returned(worker, record(records.RETURNED, bin_id, first, count))
 
     def learn(self, wall: float, function: str = "f") -> Worker:
-        """Have one call run, so that its function's length is known."""
+        """Have one call run, so that its function's length is known, as if it had run often."""
         self.submit(1, function=function)
         self.ledger.advance(0.0)
         (worker,) = self.hire(1, asked=0)
         self.settle(worker, self.begin(worker), wall=wall)
+        self.ledger.limits.pace.learn(function, wall, 10_000)
         return worker
 
 
@@ -248,10 +249,10 @@ def test_a_quiet_crowd_shares_bins(bench: Bench) -> None:
 
 def test_short_calls_share_bins(bench: Bench) -> None:
     bench.learn(0.001)
-    bench.submit(1000)
+    bench.submit(2000)
     bench.ledger.advance(0.0)
     sizes = [piece.stop for _, piece in bench.site.queue.values()]
-    assert sizes[:7] == [100] * 7, "a tenth of a second in each"
+    assert sizes[:2] == [200] * 2, "two tenths of a second in each"
     assert sizes == sorted(sizes, reverse=True), "smaller ones at the end"
     assert len(sizes) <= 16
     assert [piece.note for _, piece in bench.site.queue.values()] == sizes, "the claim is the note of all"
@@ -262,7 +263,7 @@ def test_few_short_calls_are_spread_over_the_slots(bench: Bench) -> None:
     bench.submit(40)
     bench.ledger.advance(0.0)
     assert len(bench.queue) >= 4
-    assert max(piece.stop for _, piece in bench.site.queue.values()) == 10
+    assert max(piece.stop for _, piece in bench.site.queue.values()) == 5
 
 
 def test_no_more_bins_of_short_calls_than_the_slots_need(bench: Bench) -> None:
@@ -270,7 +271,7 @@ def test_no_more_bins_of_short_calls_than_the_slots_need(bench: Bench) -> None:
     bench.submit(1000)
     bench.ledger.advance(0.0)
     assert len(bench.queue) == 16, "four for each slot"
-    assert len(bench.pool.pending) == 1000 - 2 * 16
+    assert len(bench.pool.pending) == 1000 - 4 * 16
 
 
 def test_long_calls_go_one_by_one_and_all_of_them(bench: Bench) -> None:
@@ -1002,10 +1003,42 @@ def test_sharing_ends_when_there_is_work_again(bench: Bench) -> None:
 
 def test_nobody_is_asked_when_nothing_can_be_shared(bench: Bench) -> None:
     worker, bin_id = _one_busy_one_idle(bench)
-    bench.ledger.begun(worker, record(records.BEGUN, bin_id, 1, 8))
+    bench.settle(worker, bin_id, 0, 9)
     for now in (1.0, 2.0, 3.0):
         bench.ledger.advance(now)
     assert bench.site.hungry == []
+
+
+def test_more_is_asked_for_while_more_are_idle_than_what_waits_can_use(bench: Bench) -> None:
+    bench.submit_chunk(10)
+    bench.ledger.advance(0.0)
+    busy, _idle, _idle_too = bench.hire(3)
+    bin_id = bench.begin(busy)
+    bench.ledger.advance(1.0)
+    bench.ledger.advance(2.0)
+    bench.give_back(busy, bin_id, 5, 5)
+    bench.ledger.advance(3.0)
+    assert (len(bench.queue), bench.site.hungry) == (1, [True])
+
+
+def test_what_comes_back_is_divided_by_how_long_its_calls_are(bench: Bench) -> None:
+    busy, bin_id = _one_busy_one_idle(bench)
+    bench.ledger.limits.pace.learn("f", 1.0, 5)
+    bench.give_back(busy, bin_id, 5, 5)
+    assert sorted((piece.first, piece.stop) for _, piece in bench.site.queue.values()) == [
+        (n, n + 1) for n in range(5, 10)
+    ]
+
+
+def test_large_arguments_are_not_written_again_for_every_call(bench: Bench) -> None:
+    chunk = bench.submit_chunk(10)
+    chunk.data = bytes(3 << 20)
+    bench.ledger.advance(0.0)
+    busy, _idle = bench.hire(2)
+    bin_id = bench.begin(busy)
+    bench.ledger.limits.pace.learn("f", 1.0, 5)
+    bench.give_back(busy, bin_id, 5, 5)
+    assert [(piece.first, piece.stop) for _, piece in bench.site.queue.values()] == [(5, 10)]
 
 
 def test_nobody_is_asked_when_nobody_is_idle(bench: Bench) -> None:

@@ -36,7 +36,7 @@ from clusterfutures.node import process as process_module
 from clusterfutures.node.arena import CURRENT, NOBODY, Arena
 from clusterfutures.node.claim import GROUP_SECONDS, Claim, group_size
 from clusterfutures.node.lookout import LONGEST_LOOK_SECONDS, Lookout
-from clusterfutures.node.outbox import SEGMENT_BURST, SEGMENTS_PER_SECOND, Outbox
+from clusterfutures.node.outbox import FILE_BURST, FILES_PER_SECOND, LONGEST_GATHER_SECONDS, Outbox
 from clusterfutures.node.output import INLINE_BYTES, Capture, tail
 from clusterfutures.node.process import CALLS as RUN_CALLS
 from clusterfutures.node.process import CHUNK as LOAD_CHUNK
@@ -135,7 +135,7 @@ def test_what_the_claim_notes_is_handed_over_first() -> None:
     claim.progress(2, 0.01, False)
     claim.progress(4, 0.03, True)
     assert claim.seconds_per_call == pytest.approx(0.01)
-    assert claim.next_group(1, None) == (4, 10)
+    assert claim.next_group(1, None) == (4, 6)
     ((_, _, first, heads, blob),) = claim.commands(4, 10)
     assert (first, len(heads), blob) == (4, 6, b"040506070809")
     claim.progress(10, 0.06, True)
@@ -159,7 +159,7 @@ def test_a_process_that_died_is_followed_by_one_that_loads_again() -> None:
     claim.noted = 10
     claim.process_lost(4)
     assert (claim.done, claim.handed, claim.finished) == (4, 4, False)
-    assert claim.next_group(1, None) == (4, 10), "noted before"
+    assert (claim.next_group(1, None), claim.note(6, 1)) == ((4, 6), None), "noted before"
     assert [command[0] for command in claim.commands(4, 10)] == [LOAD_CHUNK, RANGE]
     claim.process_lost(10)
     assert claim.finished
@@ -250,13 +250,41 @@ def test_a_group_that_takes_longer_than_was_thought_is_left_in_the_middle(run: R
     assert claim.next_group(1, None) == (last.upto, last.upto + 1)
 
 
+def test_groups_grow_with_what_is_known_and_notes_are_for_several_of_them() -> None:
+    claim = Claim("name", Bin(5, 0, 5000, CHUNK, 1, [CallHead("f", 4, None)], b"blob"))
+    groups, notes = [], []
+    while not claim.finished:
+        first, stop = claim.next_group(1, None)
+        groups.append(stop - first)
+        if (noted := claim.note(stop, 1)) is not None:
+            notes.append(noted)
+        claim.commands(first, stop)
+        claim.progress(stop, 0.0001 * (stop - first), True)
+    assert groups[:4] == [1, 16, 200, 200], "twenty milliseconds each, when it is known"
+    assert notes == [(1, 2001), (2001, 4001), (4001, 5000)]
+    assert Claim("name", Bin(5, 0, 50, CHUNK, 1, [CallHead("f", 4, None)], b"", seconds=0.001)).next_group(1, None) == (
+        0,
+        20,
+    )
+
+
+def test_a_slice_that_cannot_be_unpickled_fails_only_what_is_still_here() -> None:
+    """It says so of all calls that it was to run, some of which have been given back meanwhile."""
+    claim = a_claim(CHUNK, 10, 1)
+    claim.commands(0, 1)
+    claim.cut(4)
+    (found,) = records.records(memoryview(claim.to_report(records.pack(records.ERROR, 5, 0, 10, b"why"), 10)))
+    assert (found.first, found.calls, bytes(found.body)) == (0, 4, b"why")
+
+
 def test_a_finished_chunk_tells_how_long_its_calls_take() -> None:
     claim = a_claim(CHUNK, 10, 10)
     assert claim.pace() == b""
     claim.commands(0, 10)
     claim.progress(10, 0.5, True)
     (record,) = records.records(memoryview(claim.pace()))
-    assert (record.kind, records.unpack_pace(record)) == (records.PACE, ("f", 0.05))
+    assert (record.kind, record.calls, records.unpack_pace(record)) == (records.PACE, 10, ("f", 0.05))
+    assert claim.pace() == b"", "only once"
     assert a_claim(CALLS, 3).pace() == b""
 
 
@@ -423,12 +451,41 @@ def test_files_do_not_grow_with_calls(outbox: Outbox, clock: Clock) -> None:
         assert due is not None
         if clock.now >= due:
             outbox.flush()
-    assert 60 * SEGMENTS_PER_SECOND - 1 <= outbox.segments <= 60 * SEGMENTS_PER_SECOND + SEGMENT_BURST + 1
+    assert 60 * FILES_PER_SECOND - 1 <= outbox.segments <= 60 * FILES_PER_SECOND + FILE_BURST + 1
+
+
+def test_bins_count_as_files_too_but_no_result_waits_for_long(outbox: Outbox, clock: Clock) -> None:
+    """A bin of a fifth of a second after the other, a result every millisecond: less than ten files a second."""
+    longest, waiting = 0.0, 0.0
+    for millisecond in range(60_000):
+        clock.now += 0.001
+        if millisecond % 200 == 0:
+            outbox.made()
+        outbox.add(b"result")
+        waiting += 0.001
+        due = outbox.due(True)
+        assert due is not None
+        if clock.now >= due:
+            outbox.flush()
+            longest, waiting = max(longest, waiting), 0.0
+    assert 60 * 3 < outbox.segments < 60 * 5
+    assert longest < LONGEST_GATHER_SECONDS + 0.003
+
+
+def test_bins_that_come_ever_so_fast_do_not_keep_results_back(outbox: Outbox, clock: Clock) -> None:
+    outbox.add(b"result")
+    begun = clock.now
+    for _ in range(100):
+        clock.now += 0.001
+        outbox.made()
+    due = outbox.due(True)
+    assert due is not None
+    assert due - begun <= LONGEST_GATHER_SECONDS
 
 
 def test_after_a_rest_the_first_results_are_quick_again(outbox: Outbox, clock: Clock) -> None:
     for _ in range(2):
-        for _ in range(int(SEGMENT_BURST)):
+        for _ in range(int(FILE_BURST)):
             outbox.add(b"result")
             due = outbox.due(True)
             assert due is not None
