@@ -303,6 +303,7 @@ class Ledger:
             if state is not None and piece is not None and piece.worker is None:
                 self._claimed(worker, state, piece)
                 piece.begun = max(piece.begun, piece.first + piece.note)
+                self._begin(state, worker, piece.first, piece.begun)
         for state in [s for s in self._bins.values() if any(p.worker is worker for p in s.pieces)]:
             for piece in [p for p in state.pieces if p.worker is worker]:
                 state.pieces.remove(piece)

@@ -71,6 +71,10 @@ def _wait_at(directory: str, number: int, bad: int) -> int:
     return number
 
 
+def _claimed(ground: Ground) -> list[str]:
+    return [path.name for path in ground.run_directory().glob("claimed/*/0*")]
+
+
 @pytest.mark.on("local")
 def test_calls_of_a_bin(ground: Ground, tmp_path: Path) -> None:
     """One is running, one comes after it in the same bin: they end, the others of the bin do not."""
@@ -79,7 +83,8 @@ def test_calls_of_a_bin(ground: Ground, tmp_path: Path) -> None:
             future.result(30)
         futures = [ex.submit(_wait_at, str(tmp_path), n, 57) for n in range(100)]
         wait_until(lambda: (tmp_path / "57").exists(), "the call runs")
-        (claimed,) = [path.name for path in ground.run_directory().glob("claimed/*/0*")]
+        wait_until(lambda: len(_claimed(ground)) == 1, "the bins before are done with")
+        (claimed,) = _claimed(ground)
         wait_until(futures[57].running, "the client knows")
         assert futures[57].kill()
         assert futures[59].kill()

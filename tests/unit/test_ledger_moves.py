@@ -601,6 +601,7 @@ def test_of_a_claim_without_a_report_the_note_counts(bench: Bench, wall: float |
     bench.ledger.lost(worker, [bench.claim()], error_of)
     assert sum(len(call.outcomes) for call in calls) == failed
     assert bench.ledger.unsettled == 5 - failed
+    assert sum(len(call.begun) for call in calls) == failed, "where they were is known all the same"
 
 
 def test_a_lost_worker_leaves_other_workers_bins_alone(bench: Bench) -> None:
