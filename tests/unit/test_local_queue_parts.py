@@ -61,7 +61,7 @@ class Site:
 
     def row(self, job_id: str) -> Row:
         with Table(state_directory()) as found:
-            return found.with_ids([int(job_id)])[0]
+            return found.with_ids([int(job_id)], environment=True)[0]
 
     def until(self, condition: Callable[[], object]) -> None:
         deadline = time.monotonic() + LIMIT
@@ -185,6 +185,29 @@ def test_dependencies(site: Site) -> None:
     for wrong in ("99", "1.server"):
         with pytest.raises(SubmitError, match=f"job {wrong} is not in the queue"):
             site.submit("true", Dependency(wrong))
+
+
+def test_one_look_serves_all_that_is_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    jobs = site.submit("true", count=50)
+    looks = []
+    opened = Table.__init__
+
+    def counted(self: Table, directory: str) -> None:
+        looks.append(directory)
+        opened(self, directory)
+
+    with monkeypatch.context() as watched:
+        watched.setattr(adapter, "_FRESH_SECONDS", 1000.0)
+        watched.setattr(Table, "__init__", counted)
+        assert {site.queue.recent_states([one], 1000.0).states[one].state for one in jobs} == {JobState.PENDING}
+        first = len(looks)
+        site.queue._answer = site.queue._answer._replace(asked_at=time.monotonic() - 1001)
+        before = time.monotonic()
+        for one in jobs:
+            assert site.queue.recent_states([one], 1000.0).asked_at >= before
+        assert len(looks) == first + 1
+        watched.setenv("XDG_STATE_HOME", str(tmp_path / "another"))
+        assert site.queue.recent_states(jobs[:1], 1000.0).states[jobs[0]].state is JobState.GONE
 
 
 # --------------------------------------------------------------------------------- ending jobs

@@ -3,8 +3,8 @@
     submit() --> table, then the keeper is woken, or started
     states(), queue() <-- table; where jobs are open and no keeper is awake, one is started
 
-Nothing is kept in the program: every question opens the table anew, so it may be asked from
-any thread, after a fork, and by any number of programs.
+Every question opens the table anew, so it may be asked from any thread, after a fork, and by any
+number of programs; all that is kept in the program is the last answer, for an instant.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 from clusterfutures.errors import SubmitError
 from clusterfutures.schedulers import script as scripts
-from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, QueuedJob, Scheduler
+from clusterfutures.schedulers.base import Answer, JobSpec, JobState, JobStatus, QueuedJob, Scheduler
 from clusterfutures.schedulers.command import scrubbed_environment
 from clusterfutures.schedulers.local import PROLOGUE, cores_here, user_here
 from clusterfutures.schedulers.local_queue.keeper import summon
@@ -30,6 +30,10 @@ from clusterfutures.schedulers.local_queue.table import Row, Table
 __all__ = ["LocalQueue"]
 
 log = logging.getLogger("clusterfutures")
+
+#: the age of an answer that serves for other jobs too, and how long a job stays in the question, in seconds
+_FRESH_SECONDS = 0.05
+_INTEREST_SECONDS = 10.0
 
 
 class LocalQueue(Scheduler):
@@ -43,6 +47,11 @@ class LocalQueue(Scheduler):
     poll_seconds: ClassVar[tuple[float, float]] = (0.05, 0.5)
     gather_seconds: ClassVar[float] = 0.0
     shows_files_at_once: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self._directory = ""
+        self._answer = Answer({}, float("-inf"))
+        self._wanted: dict[str, float] = {}  # when somebody last wanted to know
 
     @classmethod
     def is_here(cls) -> bool:
@@ -79,9 +88,23 @@ class LocalQueue(Scheduler):
         found = {str(row.id): _status(row) for row in self._jobs("id in (select value from json_each(?))", [numbers])}
         return {job_id: found.get(job_id) or JobStatus(job_id, JobState.GONE) for job_id in wanted}
 
+    def recent_states(self, job_ids: Iterable[str], max_age: float) -> Answer:
+        """One look at the table for all that somebody waits for just now, not one for each of them."""
+        ids, asked_at = list(job_ids), time.monotonic()
+        if self._directory != (directory := state_directory()):  # another queue, with jobs 1, 2, 3 of its own
+            self._directory, self._answer, self._wanted = directory, Answer({}, float("-inf")), {}
+        self._wanted |= dict.fromkeys(ids, asked_at)
+        if asked_at - self._answer.asked_at > min(max_age, _FRESH_SECONDS):
+            self._wanted = {job_id: at for job_id, at in self._wanted.items() if asked_at - at < _INTEREST_SECONDS}
+            self._answer = Answer(self.states(self._wanted), asked_at)
+        if new := [job_id for job_id in ids if job_id not in self._answer.states]:
+            self._answer.states.update(self.states(new))
+        return Answer({job_id: self._answer.states[job_id] for job_id in ids}, self._answer.asked_at)
+
     def queue(self) -> list[QueuedJob]:
         host, owner = os.uname().nodename, user_here()
-        there = cores_here()
+        with Table(state_directory()) as table:
+            there = table.declared() or cores_here()
         return [
             QueuedJob(
                 _status(row),

@@ -59,7 +59,7 @@ class Row(NamedTuple):
     log: str  # the path, whole
     place: int  # its index in the array
     umask: int
-    environment: str  # of the submitter, as JSON; "{}" when the job has ended
+    environment: str  # of the submitter, as JSON; "{}" when the job has ended; "" where it was not asked for
     after: tuple[Dependency, ...]
     submitted: float
     state: JobState
@@ -198,14 +198,18 @@ class Table:
             found = self._db.execute("select cores from machine").fetchone()
         return None if found is None else int(found[0])
 
-    def jobs(self, where: str = "1", values: Sequence[Any] = ()) -> list[Row]:
-        """The jobs for which a condition of SQL holds, in order."""
+    def jobs(self, where: str = "1", values: Sequence[Any] = (), *, environment: bool = False) -> list[Row]:
+        """The jobs for which a condition of SQL holds, in order.  environment: with that, which is large."""
+        columns = ", ".join(name if environment or name != "environment" else "''" for name in Row._fields)
         with self._explained():
-            return [_row(values) for values in self._db.execute(f"select * from job where {where} order by id", values)]
+            return [
+                _row(one) for one in self._db.execute(f"select {columns} from job where {where} order by id", values)
+            ]
 
-    def with_ids(self, ids: Iterable[int]) -> list[Row]:
+    def with_ids(self, ids: Iterable[int], *, environment: bool = False) -> list[Row]:
         """The jobs with these ids, of those that are here."""
-        return self.jobs("id in (select value from json_each(?))", [json.dumps(list(ids))])
+        where = "id in (select value from json_each(?))"
+        return self.jobs(where, [json.dumps(list(ids))], environment=environment)
 
     def has_open_jobs(self) -> bool:
         """True when a job waits or runs."""
@@ -227,7 +231,7 @@ class Table:
                 "attempt = attempt + 1 where id = ? and state = 'pending' and ending = ''",
                 [(cores, boot, started, monotonic, job_id) for job_id, cores in given.items()],
             )  # fmt: skip
-        return [row for row in self.with_ids(given) if row.state is JobState.RUNNING]
+        return [row for row in self.with_ids(given, environment=True) if row.state is JobState.RUNNING]
 
     def take_back(self, job_id: int) -> None:
         """A job that was noted as started was not: it waits again."""
