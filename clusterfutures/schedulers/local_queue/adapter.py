@@ -88,7 +88,7 @@ class LocalQueue(Scheduler):
         found = {str(row.id): _status(row) for row in self._jobs("id in (select value from json_each(?))", [numbers])}
         return {job_id: found.get(job_id) or JobStatus(job_id, JobState.GONE) for job_id in wanted}
 
-    def recent_states(self, job_ids: Iterable[str], max_age: float) -> Answer:
+    def recent_states(self, job_ids: Iterable[str], max_age: float, urgent: bool = False) -> Answer:
         """One look at the table for all that somebody waits for just now, not one for each of them."""
         ids, asked_at = list(job_ids), time.monotonic()
         if self._directory != (directory := state_directory()):  # another queue, with jobs 1, 2, 3 of its own
