@@ -44,6 +44,7 @@ from lagging import LOCAL_SUBPROCESS, LaggingDirectory, LaggingSlurm, LaggingSub
 
 import clusterfutures
 from clusterfutures.executors import ClusterExecutor
+from clusterfutures.futures import ClusterFuture
 from clusterfutures.testing import FakePBS, FakeTorque, StandIn, real_slurm
 from clusterfutures.testing.processes import kill
 from clusterfutures.testing.real_slurm import RealSlurm
@@ -54,7 +55,10 @@ MARK = "CONTRACT_TEST"
 #: seconds for one test, its set-up and what is looked for after it included
 TIME_LIMIT = int(os.environ.get("TEST_TIME_LIMIT", "60"))
 #: and where the scheduler's commands fail
-FLAKY_TIME_LIMIT = 110
+FLAKY_TIME_LIMIT = 240
+#: how many times as long as usual results may take there, and what else takes time, in seconds
+FLAKY_PATIENCE = 4
+FLAKY_SLACK = 60.0
 #: seconds that jobs, processes, threads and files may take to go away
 LEAVING_SECONDS = 10.0
 GROUNDS = ("local", "slurm", "pbs", "torque")
@@ -76,6 +80,9 @@ class Ground:
     executor_name: str
     #: seconds from a submission to a running job, roughly; tests scale their limits by it
     start_seconds = 0.5
+    #: seconds that scheduler commands which fail and are slow may add to anything
+    slack = 0.0
+    idle_timeout = 2.0
 
     def __init__(self, directory: Path, lagging: LaggingDirectory | None = None) -> None:
         self.directory = directory
@@ -87,7 +94,7 @@ class Ground:
 
     def executor(self, **options: Any) -> ClusterExecutor:
         """An executor of this ground, with workers that do not stay long."""
-        options = {"max_workers": 2, "idle_timeout": 2.0, "directory": self.runs} | options
+        options = {"max_workers": 2, "idle_timeout": self.idle_timeout, "directory": self.runs} | options
         made: ClusterExecutor = getattr(clusterfutures, self.executor_name)(**options)
         self._executors.append(made)
         return made
@@ -305,6 +312,21 @@ def _make_flaky(ground: Ground, seed: int, monkeypatch: pytest.MonkeyPatch) -> N
     if isinstance(ground, SlurmGround):
         monkeypatch.setitem(ground.slurm.environment, "PATH", os.environ["PATH"])
     monkeypatch.setenv("PATH", flaky_scheduler.install(str(ground.directory / "flaky"), seed))
+    import contract_tasks  # found only where contract tests are collected
+
+    ground.slack, ground.idle_timeout = FLAKY_SLACK, 20.0
+    monkeypatch.setattr(contract_tasks, "PATIENCE", FLAKY_PATIENCE)
+    for method in ("result", "exception"):
+        monkeypatch.setattr(ClusterFuture, method, _patient(getattr(ClusterFuture, method)))
+
+
+def _patient(method: Callable[..., Any]) -> Callable[..., Any]:
+    """``result`` or ``exception`` of a future, waiting longer than the test says."""
+
+    def patient(future: ClusterFuture[Any], timeout: float | None = None) -> Any:
+        return method(future, timeout and timeout * FLAKY_PATIENCE)
+
+    return patient
 
 
 def pytest_configure(config: pytest.Config) -> None:

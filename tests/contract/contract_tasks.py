@@ -18,11 +18,13 @@ from typing import Any, NoReturn
 
 #: longer than any test waits, short enough that a call which nobody releases ends
 CALL_LIMIT = 30.0
+#: tests wait so many times as long as they say (where the scheduler's commands fail: conftest.py)
+PATIENCE = 1
 
 
 def wait_until(condition: Callable[[], object], what: str, limit: float = 15.0) -> None:
     """Wait for a condition; fail, saying ``what`` did not come about, after ``limit`` seconds."""
-    deadline = time.monotonic() + limit
+    deadline = time.monotonic() + limit * PATIENCE
     while not condition():
         assert time.monotonic() < deadline, f"not within {limit} s: {what}"
         time.sleep(0.01)

@@ -13,6 +13,8 @@ import pytest
 from clusterfutures import Job, OptionError, SubmitError, submit
 from tests.conftest import Ground
 
+pytestmark = pytest.mark.steady("a submission that fails is told at once, and not repeated")
+
 
 def where(ground: Ground) -> dict[str, Any]:
     return {"scheduler": {"torque": "pbs"}.get(ground.name, ground.name), "directory": str(ground.work / "jobs")}
