@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import contract_tasks as tasks
+import filelock
 import pytest
 from conftest import MARK, Ground, SlurmGround, StandInGround
 from contract_tasks import wait_until
 
+import clusterfutures
 from clusterfutures.errors import JobFailed
 from clusterfutures.executors import ClusterExecutor
 from clusterfutures.futures import ClusterFuture
@@ -127,6 +134,53 @@ def test_a_worker_that_is_ended_between_two_bins(ground: Ground) -> None:
         ground.end_job(second[0])
         wait_until(lambda: second[0] not in ground.jobs(), "the job is over")
         assert ex.submit(tasks.worker).result(30)[0] != second[0]
+
+
+_OF_ANOTHER_USER = """
+import os, sys, time
+from clusterfutures import SlurmExecutor
+
+def hold(started):
+    open(started, "w").close()
+    time.sleep(30)
+
+with SlurmExecutor(max_workers=1, directory=sys.argv[1] + "/runs") as ex:
+    future, other = ex.submit(hold, sys.argv[1] + "/started"), ex.submit(os.getuid)
+    print(future.exception(30), other.result(30), sep="\\n")
+"""
+
+
+def _as_nobody(directory: Path) -> list[str]:
+    """The command line of a Python that another user may run, with what it needs in ``directory``."""
+    for package in (clusterfutures, cloudpickle, filelock):
+        source = Path(package.__file__ or "").parent
+        shutil.copytree(source, directory / "packages" / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run(["chmod", "-R", "a+rwX", str(directory)], check=True)
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    found = [f"/usr/bin/python3.{sys.version_info.minor}", sys.executable]
+    usable = [path for path in found if subprocess.run([*user, path, "-c", ""], capture_output=True).returncode == 0]
+    assert usable, f"none of {found} can be run by another user: a test of root's needs one"
+    return [*user, usable[0], "-c", _OF_ANOTHER_USER, str(directory)]
+
+
+@AS_ROOT
+@pytest.mark.on("slurm")
+def test_a_job_that_an_administrator_ends(ground: SlurmGround) -> None:
+    """The program and its job are those of another user."""
+    with tempfile.TemporaryDirectory(prefix="nobody-") as name:
+        command = _as_nobody(Path(name))
+        environment = {"PYTHONPATH": f"{name}/packages", "HOME": name, "CLUSTERFUTURES_CACHE": f"{name}/cache"}
+        program = subprocess.Popen(
+            command, env={**os.environ, **environment}, cwd=name, stdout=subprocess.PIPE, text=True
+        )
+        tasks.await_file(f"{name}/started")
+        (job_id,) = ground.jobs()
+        ground.end_job(job_id)
+        said = program.communicate(timeout=30)[0]
+    assert f"job {job_id} on " in said
+    assert "CANCELLED" in said
+    assert "an administrator" in said
+    assert said.endswith("65534\n"), "what had not begun runs in another job"
 
 
 # -- a node that does not see the run directory ----------------------------------------------
