@@ -36,8 +36,8 @@ class Owner(Protocol):
     def take_back(self, call: Any) -> bool:
         """Withdraw a call that has not begun; False when it has."""
 
-    def kill(self, call: Any) -> None:
-        """Have a call ended that has begun."""
+    def kill(self, call: Any) -> bool:
+        """Have a call ended that has begun; False when that cannot be."""
 
 
 class Undecoded:
@@ -48,6 +48,11 @@ class Undecoded:
     def __init__(self, decode: Callable[[], tuple[Any, BaseException | None]]) -> None:
         self.decode = decode
         self.lock = threading.Lock()
+
+
+def _outcome_of(future: Future[Any]) -> tuple[Any, BaseException | None]:
+    error = future.exception()
+    return None if error else future.result(), error
 
 
 class ClusterFuture(Future[T], Generic[T]):
@@ -137,18 +142,18 @@ class ClusterFuture(Future[T], Generic[T]):
         lost, that is the end of the call too, and ``CallKilled`` says so.
 
         The child processes of the call that stayed in its process group end with it.  The
-        calls of a ``map`` have no futures: to leave its iterator cancels what has not begun.
+        calls of a ``map`` have no futures (to leave its iterator cancels what has not begun);
+        those that ``attach`` gives them can be waited for, not killed.
 
-        Returns False when the call is done, which is all that is known at once; else True,
-        and the outcome tells what became of it.  Does not wait.
+        Returns False when the call is done, or cannot be killed; else True, and the outcome
+        tells what became of it.  Does not wait.
         """
         if self.cancel():
             return True
         owner, call = self._owner, self._call
         if owner is None or self.done():
             return False
-        owner.kill(call)
-        return True
+        return owner.kill(call)
 
     def _cancelled(self) -> bool:
         """Cancel, and tell those who ``wait`` for it: no worker will."""
@@ -182,8 +187,10 @@ class ClusterFuture(Future[T], Generic[T]):
         assert isinstance(other, ClusterFuture)
         self.job_id, self.host, self.started, self.usage = other.job_id, other.host, other.started, other.usage
         self.attempts, self._output = other.attempts, other._output
-        error = CancelledError() if other.cancelled() else other.exception()
-        self._complete(None if error else other.result(), error)
+        if other.cancelled():
+            self._complete(None, CancelledError())
+        else:  # in the thread that asks for it: it may be a user's code that unpickles it
+            self._complete_later(lambda: _outcome_of(other), other._exception is not None)
 
     def _complete(self, value: Any, error: BaseException | None) -> None:
         """Set the outcome, through RUNNING; a cancelled future stays cancelled."""

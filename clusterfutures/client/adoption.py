@@ -36,7 +36,10 @@ logger = logging.getLogger("clusterfutures")
 
 
 class Spread:
-    """Where the outcomes of an adopted chunk go: a future for each call that had none."""
+    """Where the outcomes of an adopted chunk go: a future for each call that had none.
+
+    It is their owner, too: one call of a chunk cannot be taken back, nor killed.
+    """
 
     def __init__(self, run: RunDirectory, name: str, wait: float) -> None:
         self.futures: dict[int, ClusterFuture[Any]] = {}
@@ -45,17 +48,26 @@ class Spread:
         self._wait = wait
 
     def deliver(self, _number: int, record: Record, place: Place, tried: str) -> None:
-        """Calls have an outcome."""
-        if record.kind == records.VALUES:
-            values = outcomes.decode_values(record, self._name)
-            for index in range(record.first, record.first + record.calls):
-                try:
-                    self._complete(index, next(values), None, place)
-                except Exception as reason:  # it, and what follows it, cannot be unpickled here
-                    self._complete(index, None, reason, place)
-        else:
-            value, error, _ = outcomes.decode(record, self._run, place, self._name, self._wait)
-            self._complete(record.first, value, error and outcomes.tried(error, tried), place)
+        """Calls have an outcome.  It is unpickled where it is asked for: that may be a user's code."""
+        if record.kind == records.VALUES and record.flags & records.PLAIN:
+            for index, value in enumerate(records.plain_values(record), record.first):
+                self._complete(index, value, None, place)
+            return
+        for one in records.singly(record) if record.kind == records.VALUES else [record]:
+            try:
+                parts = outcomes.fetch(one, self._run, self._wait) if one.kind in outcomes.IN_FILES else None
+            except StoreError as error:
+                self._complete(one.first, None, error, place)
+            else:
+                self._complete_later(one, place, tried, parts)
+
+    def take_back(self, _call: object) -> bool:
+        """One call of a chunk stays in it."""
+        return False
+
+    def kill(self, _call: object) -> bool:
+        """One call of a chunk goes on."""
+        return False
 
     def refuse(self, _number: int, first: int, count: int, error: BaseException) -> None:
         """Calls will have none."""
@@ -71,10 +83,24 @@ class Spread:
         """Nothing is read later."""
 
     def _complete(self, index: int, value: Any, error: BaseException | None, place: Place) -> None:
+        if (future := self._placed(index, place)) is not None:
+            future._complete(value, error)
+
+    def _complete_later(self, record: Record, place: Place, tried: str, parts: list[memoryview] | None) -> None:
+        kept = record._replace(body=memoryview(bytes(record.body)))
+
+        def decoded() -> tuple[Any, BaseException | None]:
+            value, error, _ = outcomes.decode(kept, self._run, place, self._name, self._wait, parts)
+            return value, error and outcomes.tried(error, tried)
+
+        if (future := self._placed(record.first, place)) is not None:
+            future._complete_later(decoded, record.kind in records.FAILURES)
+
+    def _placed(self, index: int, place: Place) -> ClusterFuture[Any] | None:
         future = self.futures.get(index)
         if future is not None:
             future.host, future.job_id = place.host, place.job_id
-            future._complete(value, error)
+        return future
 
 
 class Adoption:
@@ -227,6 +253,7 @@ class Adoption:
         assert isinstance(chunk.sink, Spread)
         for call in calls:
             call.future = chunk.sink.futures[call.index] = ClusterFuture()
+            call.future._owner = chunk.sink
         return chunk
 
     def _adopt_piece(self, state: BinState, live: LivePiece) -> None:

@@ -217,9 +217,10 @@ class Client:
         self.inbox.post(Cancelled(call, file))
         return True
 
-    def kill(self, call: Call) -> None:
+    def kill(self, call: Call) -> bool:
         """Have a call ended that a worker has."""
         self.inbox.post(Kill(call))
+        return True
 
     def _abandon(self, chunk: Chunk) -> None:
         if not chunk.withdrawn:

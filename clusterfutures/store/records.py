@@ -37,7 +37,7 @@ from typing import Any, NamedTuple
 __all__ = [
     "CallInfo", "Record", "any_failed", "bin_of", "first_call", "pack", "pack_info", "pack_pace", "pieces_from",
     "pieces_upto",
-    "plain_values", "records", "split_info", "unpack_pace",
+    "plain_values", "records", "singly", "split_info", "unpack_pace",
 ]  # fmt: skip
 
 STARTED, BEGUN, VALUE, VALUES, ERROR, LARGE, LARGE_ERROR, DIED, RETURNED, ENDED, RETIRING, PACE, KILLED, BIN = range(
@@ -158,6 +158,14 @@ def _row_from(record: Record, start: int) -> bytes:
     lengths = record.body[at:].cast("I")
     body = bytes(record.body[sum(lengths[:skipped]) : at]) + bytes(lengths[skipped:])
     return pack(VALUES, record.bin_id, start, left, body, record.flags)
+
+
+def singly(record: Record) -> Iterator[Record]:
+    """A row of pickled values as a record for each."""
+    at = 0
+    for number, length in enumerate(record.body[len(record.body) - 4 * record.calls :].cast("I")):
+        yield Record(VALUE, 0, record.bin_id, record.first + number, 1, record.body[at : at + length])
+        at += length
 
 
 def plain_values(record: Record) -> list[Any]:

@@ -14,7 +14,8 @@ import pytest
 from conftest import Ground, SlurmGround
 from contract_tasks import wait_until
 
-from clusterfutures.errors import CallKilled
+from clusterfutures import attach, remove_run
+from clusterfutures.errors import CallKilled, JobFailed
 from clusterfutures.futures import ClusterFuture
 
 
@@ -137,3 +138,43 @@ def test_in_a_job_that_is_lost(ground: Ground, tmp_path: Path) -> None:
         assert f"at the same time: job {call.job_id}" in str(error)
         assert call.attempts == 1
         assert ex.submit(tasks.double, 1).result(30) == 2
+
+
+PROGRAM = """
+import sys, time
+def forever(path):
+    open(path, "w").close()
+    while True:
+        time.sleep(0.01)
+ex = executor(run="fit", max_workers=2, idle_timeout=1.0)
+one = ex.submit(forever, sys.argv[1] + "/one")
+values = ex.map(forever, [sys.argv[1] + "/two"])
+next(values)
+"""
+
+
+@pytest.mark.on("local")
+def test_in_a_run_that_was_attached_to(ground: Ground, tmp_path: Path) -> None:
+    """A call of submit ends; one of a map stays what it is."""
+    program = ground.script(PROGRAM, str(tmp_path), wait=False)
+    try:
+        for name in ("one", "two"):
+            tasks.await_file(tmp_path / name)
+        wait_until(
+            lambda: len(list(ground.runs.glob("fit/results/*")) + list(ground.runs.glob("fit/read/*"))) > 1, "told"
+        )
+    finally:
+        program.kill()
+        program.communicate()
+    with attach("fit", ground.runs) as run:
+        one, two = run.futures
+        assert one.kill()
+        assert isinstance(one.exception(10), CallKilled)
+        assert not two.kill()
+        assert not two.cancel()
+        assert not two.done()
+        for job_id in ground.jobs():
+            ground.end_job(job_id)
+        assert isinstance(two.exception(20), JobFailed)
+    wait_until(lambda: not ground.jobs(), "the jobs have ended")
+    remove_run("fit", ground.runs)
