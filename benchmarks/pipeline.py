@@ -22,6 +22,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from clusterfutures import Job, JobState, Queue, submit
+from clusterfutures.jobs.finding import jobs_in
 
 __all__ = ["Planned", "attach", "expected", "plan", "submit_all"]
 
@@ -90,7 +91,7 @@ def attach(directory: Path, timeout: float) -> Counter[str]:
     """Find the jobs by their ids, wait for them, and count how they ended.  Raises AssertionError at a wrong one."""
     content, ids, scheduler = json.loads((directory / "pipeline.json").read_text())
     planned = [Planned(*one) for one in content]
-    known = {job.id: job for job in map(Job.attach, map(str, (directory / "jobs").iterdir()))}
+    known = {job.id: job for job in jobs_in(str(directory / "jobs"))}
     jobs = [known[job_id] for job_id in ids]
     Queue(scheduler=scheduler).wait(jobs, timeout)
     ends = {}

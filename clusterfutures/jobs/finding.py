@@ -11,7 +11,7 @@ from clusterfutures.errors import OptionError, StoreError
 from clusterfutures.jobs.job import Job
 from clusterfutures.jobs.request import DIRECTORY
 
-__all__ = ["find", "job_directories", "jobs_directory", "jobs_in"]
+__all__ = ["find", "job_directories", "jobs_directory", "jobs_in", "with_id"]
 
 log = logging.getLogger("clusterfutures")
 
@@ -62,6 +62,18 @@ def find(words: Iterable[str], directory: str) -> list[Job | str]:
             known = _by_id(directory)
         found += known.get(word) or [word]
     return found
+
+
+def with_id(job_id: str, directory: str | None = None) -> Job:
+    """The job with this id; of several schedulers' the one submitted last.  Raises StoreError when there is none."""
+    where = jobs_directory(directory)
+    found = [job for job in jobs_in(where) if job.id == job_id]
+    if not found:
+        raise StoreError(
+            message=f"there is no job {job_id} of yours in {where}: was it made in another directory=, or cleaned up?",
+            path=where,
+        )
+    return max(found, key=lambda job: job.submitted or 0.0)
 
 
 def _by_id(directory: str) -> dict[str, list[Job]]:

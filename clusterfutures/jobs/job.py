@@ -72,8 +72,15 @@ class Job:
         self._set(None, self._request.record())
 
     @classmethod
-    def attach(cls, path: str) -> Job:
-        """The job whose directory is ``path``, whoever submitted it.  Raises StoreError."""
+    def attach(cls, path: str | int, directory: str | None = None) -> Job:
+        """The job whose directory is ``path``, or whose id, whoever submitted it.  Raises StoreError.
+
+        directory: where an id is looked for; default the configured one, else ``~/.clusterfutures/jobs``.
+        """
+        if isinstance(path, int) or (os.sep not in path and not os.path.isdir(path)):
+            from clusterfutures.jobs.finding import with_id
+
+            return with_id(str(path), directory)
         files = JobFiles(path)
         job = cls.__new__(cls)
         job._request = None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clusterfutures.errors import JobFailed, OptionError
+from clusterfutures.errors import JobFailed, OptionError, StoreError
 from clusterfutures.jobs.job import Job, submit
 from clusterfutures.schedulers.base import JobState
 from tests.conftest import Ground
@@ -62,12 +65,26 @@ def test_cancel(start: Callable[..., Job]) -> None:
 def test_another_program_attaches(start: Callable[..., Job]) -> None:
     first = start(pow, [2, 10])
     second = start("echo done", dependencies=[first])
+    base = os.path.dirname(second.path)
     code = (
         "from clusterfutures.jobs.job import Job\n"
-        f"print(Job.attach({first.path!r}).get(40), Job.attach({second.path!r}).get(40))"
+        f"print(Job.attach({first.path!r}).get(40), Job.attach({second.id!r}, {base!r}).get(40))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=True)
     assert done.stdout == "1024 (0, 'done\\n', '')\n"
+
+
+@pytest.mark.on("local")
+def test_by_id(start: Callable[..., Job], ground: Ground) -> None:
+    where = str(ground.work / "jobs")
+    first, second = start("true"), start("exit 3")
+    assert Job.attach(int(second.id), where).get(40)[0] == 3
+    assert Job.attach(first.id, where).path == first.path
+    with pytest.raises(StoreError, match="no job 99 of yours in "):
+        Job.attach(99, where)
+    old = Path(second.path, "job.json")
+    old.write_text(json.dumps(json.loads(old.read_text()) | {"id": first.id, "submitted": 5.0}))
+    assert Job.attach(first.id, where).path == first.path, "one of another scheduler, long ago"
 
 
 @pytest.mark.on("local")
