@@ -40,7 +40,7 @@ def test_stopped_and_continued(ground: Ground, tmp_path: Path) -> None:
     """Once while it submits, once while its calls run: its jobs do what they find, and end."""
     log = tmp_path / "log"
     log.touch()
-    program = ground.script(STOPPED, str(log), wait=False)
+    program = ground.script(STOPPED.replace("sys.argv[1]", repr(str(log))), wait=False)
     try:
         assert program.stdout is not None
         assert program.stdout.readline() == "ready\n"
