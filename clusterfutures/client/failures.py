@@ -13,7 +13,7 @@ from clusterfutures.store import records
 from clusterfutures.store.launch import EXIT_NO_CHECK_IN, EXIT_NO_SPACE
 from clusterfutures.store.records import Record
 
-__all__ = ["executor_failed", "left", "unreadable", "of_job", "of_record", "job_failed", "last_lines"]
+__all__ = ["executor_failed", "gone", "left", "unreadable", "of_job", "of_record", "job_failed", "last_lines"]
 
 _TAIL_LINES = 10
 #: what Slurm writes into the log of a job that it ends for its memory
@@ -109,6 +109,16 @@ def unreadable(call: str, error: Exception) -> StoreError:
     return failed
 
 
+def gone(cause: FileNotFoundError, path: str) -> StoreError:
+    """What is said when somebody removes a run that is being used."""
+    part = "" if cause.filename is None else f" (there is no {cause.filename})"
+    text = f"the run directory {path} was removed while the executor used it{part}: by hand, or by a clean-up of old "
+    text += "files? What had no result has none now, and the executor takes no more calls: make another one"
+    error = StoreError(message=text, path=path)
+    error.__cause__ = cause
+    return error
+
+
 def left(path: str) -> StoreError:
     """Why this program has no result of a call that goes on without it."""
     text = f"the program has left the run {path}; the call goes on: clusterfutures.attach({path!r}) gives its future"
@@ -117,6 +127,10 @@ def left(path: str) -> StoreError:
 
 def executor_failed(cause: BaseException | None, path: str) -> StoreError:
     """Why nothing more can be had from this run."""
+    if isinstance(cause, StoreError):
+        return cause
+    if isinstance(cause, FileNotFoundError):
+        return gone(cause, path)
     if isinstance(cause, OSError):
         what = f"the run directory {path} cannot be used any more: {cause.strerror}"
     else:

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import cloudpickle
 
+from clusterfutures.client import failures
 from clusterfutures.client.repeated import Repeated
 from clusterfutures.client.snapshot import Snapshot
 from clusterfutures.client.work import name_of
@@ -154,7 +155,10 @@ class Pickler:
         key = digest.hexdigest()
         with self._lock:
             if key not in self._written:
-                self._run.write_object(key, pieces)
+                try:
+                    self._run.write_object(key, pieces)
+                except FileNotFoundError as error:
+                    raise failures.gone(error, self._run.path) from error
                 self._written.add(key)
         return key
 

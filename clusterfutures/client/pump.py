@@ -93,6 +93,9 @@ class Pump:
         try:
             while self._goes_on():
                 self._turn()
+        except FileNotFoundError as error:
+            cause = failures.gone(error, self._run.path)
+            logger.error("clusterfutures: %s", cause)
         except BaseException as error:
             logger.exception("clusterfutures: the thread that collects results failed")
             cause = error

@@ -160,7 +160,7 @@ def test_jobs_that_start_while_the_directory_goes_are_cancelled(tmp_path: Path) 
             assert time.monotonic() < deadline, "the job does not start"
             time.sleep(0.01)
         Path(client.run.path).rename(tmp_path / "elsewhere")
-        with pytest.raises(StoreError, match=f"{client.run.path} cannot be used any more"):
+        with pytest.raises(StoreError, match=f"{client.run.path} was removed while the executor used it"):
             future.result(20)
     (job,) = client._scheduler._jobs.values()  # type: ignore[attr-defined]
     assert not Path("/proc", str(job.process.pid)).exists()
