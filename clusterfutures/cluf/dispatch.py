@@ -21,14 +21,16 @@ from itertools import islice
 from types import SimpleNamespace
 from typing import Any
 
+from clusterfutures import config
 from clusterfutures.cluf.outputs import HEADER
 from clusterfutures.cluf.progress import Progress
 from clusterfutures.cluf.reading import Given
-from clusterfutures.cluf.scripts import Bin, Plan, asked, text_of
+from clusterfutures.cluf.scripts import Bin, Plan, text_of
 from clusterfutures.cluf.selecting import bin_of
 from clusterfutures.errors import ArrayTooLarge, ClusterError, OptionError, SchedulerUnavailable
 from clusterfutures.schedulers import by_name, find_scheduler
 from clusterfutures.schedulers.base import JobSpec, Scheduler
+from clusterfutures.schedulers.options import normalise
 
 __all__ = ["run"]
 
@@ -38,12 +40,15 @@ _MARK = "\x01"
 
 def run(iterable: Iterable[Any], settings: SimpleNamespace, given: Given) -> int:
     """Write the scripts, and do with them what the settings say; returns the exit status."""
+    configured = config.load().options(settings.profile)
+    settings.scheduler = settings.scheduler or _cluster(configured.get("scheduler"))
+    below = normalise({name: value for name, value in configured.items() if name not in config.SETTINGS})
     scheduler, dialect = _scheduler(settings)
     count = settings.nodes or 1
     if settings.iterations:
         calls = sum(1 for _ in islice(iterable, settings.limit))
         count = max(1, -(-calls // settings.iterations))
-    plan = Plan(settings, given, count, dialect)
+    plan = Plan(settings, given, count, dialect, below)
     bins = plan.bins()
     texts = [text_of(plan, one) for one in bins]
     if settings.dry_run:
@@ -55,6 +60,11 @@ def run(iterable: Iterable[Any], settings: SimpleNamespace, given: Given) -> int
         print(f"cluf: run one with: bash {shlex.quote(bins[0].script)}; --queue submits them")
         return 0
     return _submit_and_follow(scheduler, plan, bins)
+
+
+def _cluster(name: str | None) -> str | None:
+    """A configured scheduler that jobs can be made for: this machine runs them without."""
+    return None if name == "local" else name
 
 
 def _listed(bins: list[Bin]) -> str:
@@ -154,17 +164,13 @@ def _submit_some(scheduler: Scheduler, plan: Plan, bins: list[Bin], jobs: dict[s
         index.join(shlex.quote(part) for part in path.split(_MARK))
         for path in (pattern.script, pattern.stdout, pattern.stderr)
     )
-    options = {
-        name: value.format(subjob=bins[0].number) if isinstance(value, str) and len(bins) == 1 else value
-        for name, value in plan.options.items()
-    }
     name = pattern.name.replace(_MARK, "all")
     spec = JobSpec(
         name=name,
         command=["/bin/bash", "-c", f"CLUF_EXIT=1 exec /bin/bash {script} >{stdout} 2>{stderr}"],
         log=os.path.join(plan.directory, f"{name}.job"),
         cwd=plan.directory,
-        resources=asked(options, plan.settings.processes, plan.place),
+        resources=plan.asked(bins[0].number if len(bins) == 1 else None),
     )
     path = os.path.join(plan.directory, f"{name}.submit")
     with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:

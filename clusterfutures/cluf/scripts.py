@@ -26,7 +26,7 @@ from clusterfutures.schedulers import options as resources
 from clusterfutures.schedulers.options import normalise
 from clusterfutures.schedulers.pbs_dialects import Dialect, Pro, Torque
 
-__all__ = ["Bin", "Plan", "asked", "text_of"]
+__all__ = ["Bin", "Plan", "text_of"]
 
 _SPECIAL = ("name", "stdout", "stderr")
 _NAME = "{target}-{subjob}-{num_subjobs}"
@@ -46,9 +46,15 @@ class Bin(NamedTuple):
 
 
 class Plan:
-    """What all scripts share.  dialect: pbs, torque, slurm, or "" for no directives."""
+    """What all scripts share.  dialect: pbs, torque, slurm, or "" for no directives.
 
-    def __init__(self, settings: SimpleNamespace, given: Given, count: int, dialect: str) -> None:
+    below: resources of the user's configuration, where the options say nothing.
+    """
+
+    def __init__(
+        self, settings: SimpleNamespace, given: Given, count: int, dialect: str, below: Mapping[str, Any]
+    ) -> None:
+        self.below = below
         self.settings, self.given, self.count, self.dialect = settings, given, count, dialect
         self.directory = os.path.abspath(settings.jobs_dir or ".")
         named = {"slurm": settings.slurm_options}.get(dialect, settings.pbs_options)
@@ -94,12 +100,20 @@ class Plan:
             raise OptionError(f"{self.place}: {option}={text!r} makes no name of a file")
         return made
 
-    def asked(self) -> dict[str, Any]:
-        """The resources; cores follow ``processes`` where they are not said."""
-        return asked(self.options, self.settings.processes, self.place)
+    def asked(self, number: int | None = None) -> dict[str, Any]:
+        """The resources, of bin ``number`` alone where one is named; cores follow ``processes`` where they are
+        not said."""
+        own = {
+            name: value.replace("{subjob}", str(number)) if isinstance(value, str) and number is not None else value
+            for name, value in self.options.items()
+        }
+        found = _asked(own, self.place)
+        if self.settings.processes and "cores" not in found:
+            found["cores"] = self.settings.processes
+        return {**self.below, **found}
 
 
-def asked(options: Mapping[str, Any], processes: int | None, place: str) -> dict[str, Any]:
+def _asked(options: Mapping[str, Any], place: str) -> dict[str, Any]:
     """Normalised resources; what only the scheduler knows becomes ``extra``."""
     known: dict[str, Any] = {}
     extra: list[str] = []
@@ -116,8 +130,6 @@ def asked(options: Mapping[str, Any], processes: int | None, place: str) -> dict
             continue
         known[name] = value
     found = normalise(known)
-    if processes and "cores" not in found:
-        found["cores"] = processes
     if extra:
         found["extra"] = [*found.get("extra", []), *extra]
     return found
@@ -179,7 +191,7 @@ def _directives(plan: Plan, one: Bin) -> list[str]:
     for text in (one.name, one.stdout, one.stderr):
         if any(ord(c) < 32 for c in text):
             raise OptionError(f"a line break in the name of a job or file: {text!r}")
-    wanted = plan.asked()
+    wanted = plan.asked(one.number)
     extra = [wanted.get("extra", [])] if wanted.get("extra") else []
     if plan.dialect == "slurm":
         head = [[f"--job-name={one.name}"], [f"--output={one.stdout}"], [f"--error={one.stderr}"]]

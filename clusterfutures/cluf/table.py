@@ -31,6 +31,7 @@ ROWS = (
     Row("jobs-dir", "j", "DIR", "word", "jobs", "where scripts and their output go (default: here)"),
     Row("scheduler", "", "NAME", "choice", "jobs", "slurm, pbs or torque (default: the one here)", "",
         ("slurm", "pbs", "torque")),
+    Row("profile", "", "NAME", "word", "jobs", "what jobs ask for by this profile of your configuration"),
     Row("env", "e", "'A=b C=\"d e\"'", "env", "jobs", "variables for the calls"),
     Row("prepend-script", "P", "FILE,..", "files", "jobs", "put these shell files before the work"),
     Row("append-script", "A", "FILE,..", "files", "jobs", "put these shell files after it"),

@@ -45,6 +45,7 @@ class JobFiles:
 
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
+        self._kept: dict[str, bytes | None] | None = None
 
     @classmethod
     def make(cls, base: str, name: str, suffix: str = "") -> JobFiles:
@@ -67,7 +68,10 @@ class JobFiles:
         os.replace(temporary, self.file(name))
 
     def read(self, name: str) -> bytes | None:
-        """A file's content, None when it is not there.  Raises StoreError when it is not ours."""
+        """A file's content, None when it is not there; once removed, what has come of the job is still
+        known.  Raises StoreError when it is not ours."""
+        if self._kept is not None:
+            return self._kept.get(name)
         os.listdir(self.path)  # a file system that remembers "not there" looks again
         try:
             with open(self.file(name), "rb") as file:
@@ -120,7 +124,9 @@ class JobFiles:
 
         With the last job of an array the array's own directory goes.
         """
+        kept = {name: self.read(name) for name in _OUTCOME} if os.path.isdir(self.path) else {}
         self._remove(_OURS)
+        self._kept = self._kept or kept
         above = JobFiles(os.path.dirname(self.path))
         if os.path.isfile(above.file("array.json")) and not any(entry.is_dir() for entry in os.scandir(above.path)):
             above._remove([name for name in os.listdir(above.path) if re.fullmatch(_OURS_OF_ARRAYS, name)])
@@ -138,6 +144,8 @@ _OURS = (
     "job.json", "script", "run.sh", "command", "call", "started", "exit", "out", "err", "result", "cancelled",
     "log-0.log", "log-0.log.attempt",
 )  # fmt: skip
+#: what is remembered of a job whose files were removed
+_OUTCOME = ("started", "exit", "out", "err", "result", "cancelled")
 _OURS_OF_ARRAYS = r"array\.json|script|log-\d+\.log(\.attempt)?"
 
 

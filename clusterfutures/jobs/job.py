@@ -10,14 +10,14 @@ A job that never started because of its dependencies has failed, with that as th
 from __future__ import annotations
 
 import logging
-import os
 import pickle
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 from clusterfutures.errors import JobFailed, RemoteTraceback, SchedulerUnavailable
-from clusterfutures.jobs.files import ID_FIELD, JobFiles
+from clusterfutures.jobs.files import JobFiles
+from clusterfutures.jobs.known import Known
 from clusterfutures.jobs.request import Request, label, spec_of
 from clusterfutures.jobs.story import story
 from clusterfutures.jobs.submission import submitted
@@ -34,7 +34,7 @@ def submit(command: str | Callable[..., Any], args: Sequence[Any] = (), *more: A
     return Job(command, args, *more, **options).submit()
 
 
-class Job:
+class Job(Known):
     """One command or function as a job of its own.
 
     command: shell text (bash; a ``#!`` line names another), or a function.
@@ -88,12 +88,7 @@ class Job:
         return job
 
     def _set(self, files: JobFiles | None, record: dict[str, Any]) -> None:
-        self._here = files
-        self.record = record
-        self.id = str(record["id"])
-        self.name = str(record["name"])
-        self.scheduler = str(record["scheduler"])
-        self.submitted: float | None = record["submitted"]
+        self._know(files, record)
         self._watched = None
         if self.id and files is not None:
             after = [Dependency(*pair) for pair in record["after"]]
@@ -110,11 +105,6 @@ class Job:
         """What was asked for, by this program."""
         assert self._request is not None
         return self._request
-
-    @property
-    def array_size(self) -> int:
-        """How many jobs were submitted together as one array with this one; 0 when it is alone."""
-        return int(self.record.get("array", 0))
 
     # -------------------------------------------------------------------- submitting
 
@@ -211,15 +201,14 @@ class Job:
     def clean(self, delete_outputs: bool = False) -> None:
         """Remove the job's directory.  Raises RuntimeError while it has not ended.
 
+        What it printed and returned, and how it ended, this Job still knows.
         delete_outputs: remove ``outfile`` and ``errfile`` as well, where it has them.
         """
         if self.id:
             self._must_have_ended()
-        outputs = [self._output(name) for name in ("out", "err") if self.record.get(f"{name}file")]
         self._files.remove()
-        for path in outputs if delete_outputs else ():
-            if os.path.isfile(path):
-                os.unlink(path)
+        if delete_outputs:
+            self._delete_outputs()
 
     def _must_have_ended(self) -> None:
         if not self.update().state.is_final:
@@ -228,21 +217,10 @@ class Job:
     # ------------------------------------------------------------------------- asking
 
     @property
-    def _files(self) -> JobFiles:
-        if self._here is None:
-            raise RuntimeError(f"{self!r} has no files yet: write() or submit() it")
-        return self._here
-
-    @property
     def _watch(self) -> Watch:
         if self._watched is None:
             raise RuntimeError(f"{self!r} was not submitted yet: submit() it")
         return self._watched
-
-    @property
-    def path(self) -> str:
-        """The job's directory."""
-        return self._files.path
 
     def update(self) -> JobStatus:
         """What the job is doing now, as its files say, or the scheduler a few seconds ago."""
@@ -270,84 +248,6 @@ class Job:
     def exitcode(self) -> int | None:
         """The exit code, None until there is one."""
         return self.update().exit_code
-
-    @property
-    def stdout(self) -> str:
-        """What it has printed so far."""
-        return self._printed("out")
-
-    @property
-    def stderr(self) -> str:
-        """What it has written to stderr so far."""
-        return self._printed("err")
-
-    def _printed(self, name: str) -> str:
-        path = self._output(name)
-        if os.path.dirname(path) == self._files.path:
-            return self._files.text(name)
-        return self.printed_after(name, 0)[0]
-
-    def printed_after(self, name: str, seen: int) -> tuple[str, int]:
-        """What it wrote to "out" or "err" behind the first ``seen`` bytes, and how many there are now."""
-        os.listdir(self.path)  # a file system that remembers "not there" looks again
-        try:
-            with open(self._output(name), "rb") as file:
-                file.seek(seen)
-                content = file.read()
-        except FileNotFoundError:
-            return "", seen
-        return content.decode("utf-8", "replace"), seen + len(content)
-
-    def command_text(self) -> str:
-        """What it runs, as shell text; of a function its name."""
-        return self._files.text("command") or self.name
-
-    def _output(self, name: str) -> str:
-        """The file that it prints to, or writes its stderr to."""
-        told = str(self.record.get(f"{name}file") or "")
-        return told.replace(ID_FIELD, self.id) if told else self._files.file(name)
-
-    @property
-    def out(self) -> Any:
-        """What a function returned, None until it has; of a command what it has printed so far."""
-        if not self.record["function"]:
-            return self.stdout
-        content = self._files.read("result")
-        worked, value, _ = pickle.loads(content) if content is not None else (False, None, "")
-        return value if worked else None
-
-    @property
-    def submission(self) -> str:
-        """The text that the scheduler is given."""
-        return self._files.text("script")
-
-    @property
-    def started(self) -> float | None:
-        """When it started, in seconds since the epoch by the node's clock; None when it has not."""
-        words = self._files.numbers("started")
-        return float(words[0]) if words else None
-
-    @property
-    def ended(self) -> float | None:
-        """When it said that it had ended; None when it has not."""
-        words = self._files.numbers("exit")
-        return float(words[1]) if words else None
-
-    @property
-    def runtime(self) -> float | None:
-        """Seconds that it has run, so far or in all; None when it has not started."""
-        started, ended = self.started, self.ended
-        return None if started is None else max(0.0, (time.time() if ended is None else ended) - started)
-
-    @property
-    def nodes(self) -> list[str]:
-        """Where it runs: the node that its command was started on; [] when it has not."""
-        return self._files.numbers("started")[1:2]
-
-    @property
-    def files(self) -> list[str]:
-        """The paths of all that is in its directory now."""
-        return sorted(map(self._files.file, os.listdir(self.path)))
 
     # ------------------------------------------------------------------------ waiting
 

@@ -143,3 +143,22 @@ def test_direct_mode_has_this_environment(user: User) -> None:
     user.variables["MYENV"] = "1"
     user.cluf("example")
     assert made(user) == every_call("1\n")
+
+
+def test_what_jobs_ask_for_by_the_configuration(user: User) -> None:
+    """The script's own options win over it, and ``processes`` over its cores; direct mode does not read it."""
+    file = user.home / "config.toml"
+    file.write_text('account = "lab"\nmemory = "1GB"\n[profile.long]\ntime = "3h"\ncores = 8\n')
+    user.variables["CLUSTERFUTURES_CONFIG"] = str(file)
+    with (user.here / "my_script.py").open("a") as script:
+        script.write("cluf_options = {'slurm_options': {'mem': '2GB', 'comment': 'part {subjob}'}}\n")
+    user.cluf("my_script", "-n", "2", "--scheduler=slurm", "--profile=long", "-p", "2")
+    lines = (user.here / "my_script-1-2.slurm").read_text().partition("\n\n")[0].splitlines()
+    assert {line.split(" ", 1)[1] for line in lines if "=" in line and str(user.here) not in line} == {
+        "--job-name=my_script-1-2", "--account=lab", "--mem=2048M", "--time=03:00:00", "--cpus-per-task=2",
+        "'--comment=part 1'",
+    }  # fmt: skip
+    _, err = user.cluf("my_script", "-n", "2", "--profile=huge", status=2)
+    assert "there is no profile 'huge'" in err
+    file.write_text("nonsense = 3\n")
+    user.cluf("my_script", "--limit=1")

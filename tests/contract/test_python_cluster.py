@@ -116,6 +116,8 @@ def test_the_flow_of_a_job(ground: Ground) -> None:
     assert job.stdout == "\n" == job.out  # a command's arguments are the script's own: $1, $2
     job.clean()
     assert not os.path.exists(job.path)
+    assert (job.stdout, job.exitcode, job.files, len(job.nodes)) == ("\n", 0, [], 1)
+    assert job.get() == (0, "\n", "")
 
 
 @RUNS
@@ -281,13 +283,22 @@ def test_one_file_for_both_outputs_and_a_directory_for_them(ground: Ground) -> N
     both = submit_anywhere("echo a; echo b >&2", outfile="both", errfile="both", clean_outputs=True, **where(ground))
     both.wait(40)
     assert (ground.work / "both").read_text() == "a\nb\n"
-    assert both.get()[0] == 0
+    assert both.get() == (0, "a\nb\n", "a\nb\n")
     assert not (ground.work / "both").exists()
+    assert both.stdout == "a\nb\n"
     (ground.work / "results").mkdir()
     job = submit_anywhere("echo a; echo b >&2", outpath="results", name="named", **where(ground))
     assert job.get(40) == (0, "a\n", "b\n")
     name = os.path.basename(job.path)
     assert {path.name for path in (ground.work / "results").iterdir()} == {f"{name}.out", f"{name}.err"}
+
+
+@pytest.mark.on("local")
+def test_a_full_queue_is_waited_for(ground: Ground) -> None:
+    first = submit_anywhere("sleep 1", **where(ground))
+    second = submit_anywhere("true", max_jobs=1, **where(ground))
+    assert first.state.is_final
+    assert Job("true", **where(ground)).submit(max_jobs=10).get(40)[0] == second.get(40)[0] == 0
 
 
 @pytest.mark.on("local")
