@@ -10,6 +10,7 @@ A job that never started because of its dependencies has failed, with that as th
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
