@@ -8,6 +8,7 @@ there as soon as ``result()`` returns.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -55,6 +56,37 @@ def _outcome_of(future: Future[Any]) -> tuple[Any, BaseException | None]:
     return None if error else future.result(), error
 
 
+class _Condition(threading.Condition):
+    """The same in a quarter of the objects.  ``threading.Condition`` keeps five bound methods and a row of
+    waiters; among tens of thousands of futures, for few of which anybody waits, they cost more than the rest of
+    ``submit``: the garbage collector visits each of them, again and again."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._waiters: Any = ()
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        return self._lock.acquire(blocking, timeout)
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def _release_save(self) -> Any:
+        return self._lock._release_save()  # type: ignore[attr-defined]
+
+    def _acquire_restore(self, saved: Any) -> None:
+        self._lock._acquire_restore(saved)  # type: ignore[attr-defined]
+
+    def _is_owned(self) -> bool:
+        return self._lock._is_owned()  # type: ignore[attr-defined, no-any-return]
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """As documented.  The caller has the lock, so nobody else makes the row meanwhile."""
+        if self._waiters == ():
+            self._waiters = deque()
+        return super().wait(timeout)
+
+
 class ClusterFuture(Future[T], Generic[T]):
     """The future of one call on a cluster.
 
@@ -64,7 +96,13 @@ class ClusterFuture(Future[T], Generic[T]):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        # As Future.__init__ does it (a test compares), but for the condition.
+        self._condition = _Condition()
+        self._state = "PENDING"
+        self._result: Any = None
+        self._exception: BaseException | None = None
+        self._waiters: list[Any] = []
+        self._done_callbacks: list[Any] = []
         self.job_id: str = ""
         self.host: str = ""
         self.started: float | None = None
@@ -77,7 +115,8 @@ class ClusterFuture(Future[T], Generic[T]):
 
     def result(self, timeout: float | None = None) -> T:
         """As documented.  What the call returned or raised is unpickled here, when that may run code."""
-        self._await_outcome(timeout)
+        if self._state != "FINISHED" or self._undecoded is not None:
+            self._await_outcome(timeout)
         return super().result(0)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
@@ -195,8 +234,9 @@ class ClusterFuture(Future[T], Generic[T]):
     def _complete(self, value: Any, error: BaseException | None) -> None:
         """Set the outcome, through RUNNING; a cancelled future stays cancelled."""
         self._owner = self._call = None
-        if self.done() or not self._begin():
-            return
+        with self._condition:
+            if self._state not in ("PENDING", "RUNNING") or not self._begin():
+                return
         if error is not None:
             self.set_exception(error)
         else:

@@ -227,7 +227,8 @@ class Adoption:
             call = Call(where.pool, ClusterFuture(), Absent(row.name), head.function, data, head.extras)  # type: ignore[arg-type]
             call.order, call.identity = row.orders[0], row.identities
             call.retries, call.resumed = row.retries, self._resumed
-            call._history += row.history or []
+            if row.history:
+                call.history(0).extend(row.history)
             call.future._owner, call.future._call = self._owner, call
             work.append(call)
         for earlier in calls:

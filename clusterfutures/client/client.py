@@ -91,7 +91,7 @@ class Client:
         future: ClusterFuture[Any] = ClusterFuture()
         try:
             key = self._pickler.function(function)
-            pickled = self._pickler.arguments((args, kwargs), function)
+            pickled = self._pickler.call(args, kwargs, function)
         except Exception as error:
             future._complete(None, error)
             return future

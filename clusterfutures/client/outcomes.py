@@ -17,7 +17,7 @@ from clusterfutures.store import records
 from clusterfutures.store.records import CallInfo, Record
 from clusterfutures.store.run import RunDirectory
 
-__all__ = ["IN_FILES", "Outcome", "Place", "decode", "decode_values", "fetch", "info_of", "runs_code", "tried"]
+__all__ = ["IN_FILES", "Outcome", "Place", "apart", "decode", "decode_values", "fetch", "runs_code", "tried"]
 
 #: kinds of records whose outcome stands in a file of its own
 IN_FILES = (records.LARGE, records.LARGE_ERROR)
@@ -61,9 +61,12 @@ def fetch(record: Record, run: RunDirectory, wait: float) -> list[memoryview]:
     return run.read_large(bytes(body).decode(), wait)
 
 
-def info_of(record: Record) -> CallInfo | None:
-    """What is known of the call besides its outcome."""
-    return records.split_info(record.body)[0] if record.flags & records.INFO else None
+def apart(record: Record) -> tuple[CallInfo | None, Record]:
+    """What is known of the call besides its outcome, and the record without that."""
+    if not record.flags & records.INFO:
+        return None, record
+    info, body = records.split_info(record.body)
+    return info, Record(record.kind, record.flags & ~records.INFO, record.bin_id, record.first, record.calls, body)
 
 
 def runs_code(record: Record) -> bool:

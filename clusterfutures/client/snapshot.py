@@ -54,6 +54,8 @@ class Snapshot:
         for variables, name, value in self._globals:
             if variables.get(name, _MISSING) is not value:
                 return False
+        if not self._cells:
+            return True
         try:
             return all(cell.cell_contents is value for cell, value in self._cells)
         except ValueError:  # emptied since

@@ -93,10 +93,12 @@ class Call:
         self.identity = b""
         self.resumed = False  # an earlier program made it, and this one would have made it again
         self.retries: Retries | None = None
-        self._history: list[Attempt] = []
+        self._history: Sequence[Attempt] = ()
 
     def history(self, _index: int) -> list[Attempt]:
         """Its attempts that were followed by another."""
+        if not isinstance(self._history, list):
+            self._history = []  # made late: most calls never need it, and there are many
         return self._history
 
     def wait_again(self, pool: str) -> None:
@@ -125,7 +127,8 @@ class Call:
 
     def settle(self, record: Record, run: RunDirectory, place: Place, slot_log: str, wait: float) -> CallInfo | None:
         """Complete the future; what is known of the call besides its outcome."""
-        future, info = self.future, outcomes.info_of(record)
+        future = self.future
+        info, record = outcomes.apart(record)
         future.host, future.job_id = place.host, place.job_id
         future.attempts = len(self._history) + 1
         if info is not None:
@@ -145,6 +148,10 @@ class Call:
         it may do anything, and must not keep other calls from theirs."""
         future, name, tries = self.future, self.name, told(self._history)
         later = outcomes.runs_code(record)
+        if record.kind == records.VALUE and not later:
+            value, error, _ = outcomes.decode(record, run, place, name, wait)
+            future._complete(value, error if error is None else outcomes.tried(error, tries))
+            return
         try:
             parts = outcomes.fetch(record, run, wait) if record.kind in outcomes.IN_FILES else None
         except StoreError as error:

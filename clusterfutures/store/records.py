@@ -100,9 +100,10 @@ def pack_info(info: CallInfo) -> bytes:
 
 def split_info(body: memoryview) -> tuple[CallInfo, memoryview]:
     """The info and the rest of a body that was packed with the flag INFO."""
-    *numbers, length = _INFO.unpack_from(body)
+    started, wall, cpu, memory, slot, out_start, out_stop, length = _INFO.unpack_from(body)
     rest = _INFO.size + length
-    return CallInfo._make((*numbers, bytes(body[_INFO.size : rest]))), body[rest:]
+    output = bytes(body[_INFO.size : rest])
+    return CallInfo(started, wall, cpu, memory, slot, out_start, out_stop, output), body[rest:]
 
 
 def pack_pace(function: str, seconds: float, calls: int) -> bytes:

@@ -833,6 +833,51 @@ def test_a_routine_answer_of_the_scheduler_does_not_wake_an_idle_pump(item: Any,
     assert (pump._active > -10.0, len(stirred), len(pump._items)) == (wakes, int(wakes), 0)
 
 
+# -- futures --------------------------------------------------------------------------
+
+
+def test_a_future_has_all_that_one_of_this_python_has() -> None:
+    """Its __init__ does not call the standard library's, and its condition does not call its condition's."""
+    ours, theirs = vars(ClusterFuture()), vars(Future())
+    assert {name: ours[name] for name in theirs if name != "_condition"} == {
+        name: value for name, value in theirs.items() if name != "_condition"
+    }
+    assert set(vars(threading.Condition())) <= set(dir(ClusterFuture()._condition))
+
+
+def test_waiting_for_a_future() -> None:
+    future, seen = ClusterFuture[int](), list[int]()
+    with pytest.raises(TimeoutError):
+        future.result(0.001)
+    with pytest.raises(RuntimeError, match="un-acquired"):
+        future._condition.notify()
+    threads = [threading.Thread(target=lambda: seen.append(future.result(10))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 10
+    while len(future._condition._waiters) < 3 and time.monotonic() < deadline:  # type: ignore[attr-defined]
+        time.sleep(0.001)
+    future._complete(7, None)
+    for thread in threads:
+        thread.join(10)
+    assert seen == [7, 7, 7]
+    assert not future._begin() or future.done()
+
+
+@pytest.mark.parametrize("arguments", [(), (1, "a", None, 2.5, b"b", True, 3j), ([1], {2: 3}), (len, int)])
+def test_arguments_of_one_call(tmp_path: Path, arguments: tuple[Any, ...]) -> None:
+    pickler = Pickler(RunDirectory.create(str(tmp_path / "run")))
+    for keywords in ({}, {"k": 1}):
+        pickled = pickler.call(arguments, keywords, len)
+        assert (pickle.loads(pickled.data), pickled.extras, pickled.futures) == ((arguments, keywords), None, ())
+
+
+def test_a_large_argument_of_one_call_has_a_file_of_its_own(tmp_path: Path) -> None:
+    pickler = Pickler(RunDirectory.create(str(tmp_path / "run")))
+    pickled = pickler.call((b"x" * (LARGE_BYTES + 1),), {}, len)
+    assert (pickled.data, pickled.extras is not None) == (b"", True)
+
+
 # -- exceptions -----------------------------------------------------------------------
 
 MADE: list[BaseException] = [
