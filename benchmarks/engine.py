@@ -31,10 +31,13 @@ def idle(peer: OurPeer, futures: int, settle: float, seconds: float) -> Figures:
 
     settle: seconds that it may take to notice that nothing happens.
     """
-    begin = 1.2  # by then every slot has one: an idle worker looks once a second
-    length = begin + settle + seconds + 1.0
-    busy = peer.map(calls.nap, [(number, length) for number in range(peer.slots)], 1)
-    time.sleep(begin)
+    length = settle + seconds + 2.0
+    busy = peer.submit_many(calls.hold, [length] * peer.slots)
+    deadline = time.monotonic() + length
+    while not all(future.running() for future in busy):
+        if time.monotonic() > deadline:
+            raise TimeoutError("not every slot has one of the long calls")
+        time.sleep(0.01)
     waiting = peer.submit_many(calls.increment, range(futures - peer.slots))
     time.sleep(settle)
     with counted() as counting:
@@ -42,7 +45,7 @@ def idle(peer: OurPeer, futures: int, settle: float, seconds: float) -> Figures:
         time.sleep(seconds)
         figures = timer.figures()
     unfinished = sum(not future.done() for future in waiting)
-    check(busy, range(peer.slots))
+    check([len(future.result()) for future in busy], [2] * peer.slots)
     check([future.result() for future in waiting], range(1, futures - peer.slots + 1))
     return {
         "core": figures["cpu"] / figures["seconds"],

@@ -13,6 +13,7 @@ import platform
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
@@ -61,52 +62,75 @@ def steps_of(asked: str | None) -> list[str]:
 
 
 def run(peers: Sequence[str], steps: Collection[str]) -> None:
-    """Measure these steps and write the files."""
-    results = Results.load(SAVED) if SAVED.exists() else Results()
-
-    def save() -> None:
-        results.save(SAVED)
-        report.write(results, HERE)
-
+    """Measure these steps and write the files.  A step that fails is told, and the others go on."""
     if set(steps) <= {"report"}:
-        report.write(results, HERE)
+        report.write(Results.load(SAVED), HERE)
         return
-    _describe(results)
-    who = contenders.contenders(peers, results)
     with tempfile.TemporaryDirectory(prefix="cfbench-") as directory:
-        scratch = Path(directory)
-        if set(steps) - {"failures", "report"}:
+        _Run(Path(directory), peers, steps).all()
+
+
+class _Run:
+    """One full run; after every step and workload the three files are written."""
+
+    def __init__(self, scratch: Path, peers: Sequence[str], steps: Collection[str]) -> None:
+        self._results = Results.load(SAVED) if SAVED.exists() else Results()
+        self._scratch = scratch
+        self._steps = steps
+        _describe(self._results)
+        self._who = contenders.contenders(peers, self._results)
+
+    def all(self) -> None:
+        results, scratch = self._results, self._scratch
+        if set(self._steps) - {"failures", "report"}:
             with Cluster() as slurm:
                 nodes = f"{cluster.NODES} nodes of {cluster.CPUS} CPUs, all on this machine, no accounting"
                 results.facts["Slurm"] = f"{cluster.slurm_version()}, {nodes}"
-                pairs.measure(results, slurm, scratch, pairs.FULL, steps, save)
-                _rivals(rivals.Rivals(results, slurm, scratch, who, save), steps)
-                _take("costs", steps, lambda: costs.measure(results, slurm, scratch, who, save))
-                _take("growth", steps, lambda: growth.by_workers(results, save))
-                _take("growth", steps, lambda: growth.by_calls(results, scratch, save))
-                _take("trouble", steps, lambda: growth.trouble(results, scratch))
-                _take("slow-directory", steps, lambda: growth.slow(results, slurm, save))
-        _take("failures", steps, lambda: failures.measure(results, scratch, who))
-    save()
-    print_goals(results)
+                pairs.measure(results, slurm, scratch, pairs.FULL, self._steps, self._done)
+                self._on(slurm)
+        self._take("failures", lambda: failures.measure(results, scratch, self._who))
+        self._save()
+        print_goals(results)
 
+    def _on(self, slurm: Cluster) -> None:
+        results, scratch, save = self._results, self._scratch, self._save
+        contest = rivals.Rivals(results, slurm, scratch, self._who, save)
+        takes: list[tuple[str, Callable[[], None]]] = [
+            ("rivals-cold", lambda: contest.cold(rivals.COLD, ROUNDS)),
+            ("rivals-warm", lambda: contest.warm(rivals.WARM, ROUNDS)),
+            ("rivals-long", lambda: contest.warm(rivals.LONG, 1)),
+            ("rivals-long", lambda: contest.cold(rivals.COLD_LONG, 1, bare=False)),
+            ("costs", lambda: costs.measure(results, slurm, scratch, self._who, save)),
+            ("growth", lambda: growth.by_workers(results, save)),
+            ("growth", lambda: growth.by_calls(results, scratch, save)),
+            ("trouble", lambda: growth.trouble(results, scratch)),
+            ("slow-directory", lambda: growth.slow(results, slurm, save)),
+        ]
+        for name, take in takes:
+            slurm.clear()
+            self._take(name, take)
 
-def _rivals(contest: rivals.Rivals, steps: Collection[str]) -> None:
-    takes: dict[str, Callable[[], None]] = {
-        "rivals-cold": lambda: contest.cold(rivals.COLD, ROUNDS),
-        "rivals-warm": lambda: contest.warm(rivals.WARM, ROUNDS),
-        "rivals-long": lambda: (contest.warm(rivals.LONG, 1), contest.cold(rivals.COLD_LONG, 1, bare=False))[0],
-    }
-    for name, take in takes.items():
-        _take(name, steps, take)
-
-
-def _take(name: str, steps: Collection[str], step: Callable[[], None]) -> None:
-    """Do it when it is asked for."""
-    if name in steps:
-        begun = time.monotonic()
-        step()
+    def _take(self, name: str, step: Callable[[], None]) -> None:
+        """Do it when it is asked for."""
+        if name not in self._steps:
+            return
+        begun, failed = time.monotonic(), None
+        try:
+            step()
+        except Exception as error:
+            failed = error
         print(f"  {name}: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+        self._done(name, failed)
+
+    def _done(self, name: str, failed: Exception | None) -> None:
+        if failed is not None:
+            print(f"  {name} FAILED: {type(failed).__name__}: {failed}", file=sys.stderr, flush=True)
+            traceback.print_exception(failed)
+        self._save()
+
+    def _save(self) -> None:
+        self._results.save(SAVED)
+        report.write(self._results, HERE)
 
 
 def _describe(results: Results) -> None:

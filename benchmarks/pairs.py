@@ -35,6 +35,8 @@ __all__ = ["FULL", "QUICK", "SMALLEST", "STEPS", "Sizes", "measure"]
 CHUNKSIZES = (32, 63, 125, 250)
 MANY = 1_000_000
 
+Done = Callable[[str, Exception | None], None]
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -67,30 +69,38 @@ STEPS = ("starts", "claims", "cold", "warm", "large", "naps", "files", "idle")
 
 
 def measure(
-    results: Results, cluster: Cluster, scratch: Path, sizes: Sizes, only: Collection[str], save: Callable[[], None]
+    results: Results, cluster: Cluster, scratch: Path, sizes: Sizes, only: Collection[str], done: Done | None = None
 ) -> None:
-    """Those of ``STEPS`` that are in ``only``, into ``results``; ``save`` is called after each."""
+    """Those of ``STEPS`` that are in ``only``, into ``results``.
 
-    def take(step: Callable[..., None], *with_what: object) -> None:
-        name = step.__name__[1:]
+    done: called after each step with its name and what went wrong in it, if anything did;
+    without it, that ends the measurement.
+    """
+
+    def take(step: Callable[..., None], *with_what: object) -> bool:
+        name, begun, failed = step.__name__[1:], time.monotonic(), None
         if name not in only:
-            return
-        begun = time.monotonic()
-        step(results, *with_what, sizes)
-        save()
+            return True
+        try:
+            step(results, *with_what, sizes)
+        except Exception as error:
+            if done is None:
+                raise
+            failed = error
         print(f"  {name}: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+        if done:
+            done(name, failed)
+        return failed is None
 
     take(_starts)
     take(_claims)
     take(_cold, cluster, scratch)
-    if not {"warm", "large", "naps", "files", "idle"}.intersection(only):
-        return
-    with prepared("ours", scratch) as ours:
-        if "warm" in only:
-            with prepared("pool", scratch) as pool:
-                take(_warm, ours, pool)
-        for step in (_large, _naps, _files, _idle):
-            take(step, ours)
+    left: list[Callable[..., None]] = [step for step in _WITH_SLOTS if step.__name__[1:] in only]
+    while left:
+        cluster.clear()
+        with prepared("ours", scratch) as ours:
+            while left and take(left.pop(0), ours, scratch):
+                pass
 
 
 @contextmanager
@@ -180,7 +190,12 @@ def _cold(results: Results, cluster: Cluster, scratch: Path, sizes: Sizes) -> No
 # -- warm --------------------------------------------------------------------------------------
 
 
-def _warm(results: Results, ours: Session, pool: Session, sizes: Sizes) -> None:
+def _warm(results: Results, ours: Session, scratch: Path, sizes: Sizes) -> None:
+    with prepared("pool", scratch) as pool:
+        _warm_pair(results, ours, pool, sizes)
+
+
+def _warm_pair(results: Results, ours: Session, pool: Session, sizes: Sizes) -> None:
     pair = {"ours": ours, "pool": pool}
 
     def both(figure: str, workload: str, **parameters: object) -> None:
@@ -201,7 +216,7 @@ def _warm(results: Results, ours: Session, pool: Session, sizes: Sizes) -> None:
     results.facts["submits"] = str(sizes.submits)
 
 
-def _large(results: Results, ours: Session, sizes: Sizes) -> None:
+def _large(results: Results, ours: Session, _scratch: Path, sizes: Sizes) -> None:
     for _ in range(sizes.many):
         for way in ("partial", "argument", "submit"):
             found = ours.ask("warm_shared", 60, count=sizes.large, way=way)
@@ -209,7 +224,7 @@ def _large(results: Results, ours: Session, sizes: Sizes) -> None:
             results.add("large argument, written", f"ours, {way}", found["written"] / found["size"])
 
 
-def _naps(results: Results, ours: Session, sizes: Sizes) -> None:
+def _naps(results: Results, ours: Session, _scratch: Path, sizes: Sizes) -> None:
     count, seconds = sizes.naps
     uneven = figures.uneven_durations(sizes.uneven, SLOTS)
     best = figures.best_schedule(uneven, SLOTS)
@@ -225,7 +240,7 @@ def _naps(results: Results, ours: Session, sizes: Sizes) -> None:
     results.facts["naps ideal"] = str(figures.best_schedule([seconds] * count, SLOTS))
 
 
-def _files(results: Results, ours: Session, sizes: Sizes) -> None:
+def _files(results: Results, ours: Session, _scratch: Path, sizes: Sizes) -> None:
     """Files made, as a share of what is allowed: 1 per 100 ms and worker, and 10."""
     naps = [0.01] * (100 * SLOTS)
     takes: dict[str, tuple[str, dict[str, object]]] = {
@@ -244,10 +259,14 @@ def _files(results: Results, ours: Session, sizes: Sizes) -> None:
         results.add("files, share of allowed", f"ours, {name}", watch.files / (seconds * 10 * SLOTS + 10))
 
 
-def _idle(results: Results, ours: Session, sizes: Sizes) -> None:
+def _idle(results: Results, ours: Session, _scratch: Path, sizes: Sizes) -> None:
     settle, seconds = sizes.idle
     found = ours.ask("idle", 120, futures=sizes.waiting, settle=settle, seconds=seconds)
     if found["waiting"] < sizes.waiting - SLOTS:
         raise RuntimeError("the client was not idle: some of the calls that should wait are done")
     results.add("idle client, share of a core", "ours", found["core"])
     results.add("idle client, operations/s", "ours", found["operations"])
+
+
+#: steps on one executor of ours whose slots are all up
+_WITH_SLOTS = (_warm, _large, _naps, _files, _idle)

@@ -45,7 +45,7 @@ def main() -> None:
         results = Results()
         sizes = pairs.SMALLEST if options.smallest else pairs.QUICK
         with tempfile.TemporaryDirectory(prefix="cfbench-") as scratch, Cluster() as cluster:
-            pairs.measure(results, cluster, Path(scratch), sizes, pairs.STEPS, lambda: None)
+            pairs.measure(results, cluster, Path(scratch), sizes, pairs.STEPS)
         if options.save:
             results.save(options.save)
         full.print_goals(results)
