@@ -71,11 +71,10 @@ def _jobs_but(ground: Ground, pid: int) -> bool:
     return any(str(pid) != str(other) and "node.main" in line for other, line in ground.processes().items())
 
 
-@pytest.mark.on("local", "slurm")
+@pytest.mark.on("slurm")
 @pytest.mark.parametrize("hours", [1, -1])
 def test_a_clock_that_is_wrong(ground: Ground, hours: int) -> None:
     """By an hour, against nodes and directory: nothing that counts goes by the client's clock."""
-    limit = ', time="10:00"' if ground.name == "slurm" else ""
     text = f"""
 import time
 right = time.time
@@ -84,7 +83,7 @@ time.time_ns = lambda: int(time.time() * 1e9)
 from clusterfutures import remaining_time
 def check(n):
     return remaining_time() if n == 0 else n
-with executor(run="fit"{limit}) as ex:
+with executor(run="fit", time="10:00") as ex:
     left, *others = ex.map(check, range(20))
     started = ex.submit(abs, -1)
     assert started.result() == 1
@@ -92,14 +91,14 @@ with executor(run="fit"{limit}) as ex:
 """
     said = ground.script(text).said.split()  # type: ignore[attr-defined]
     assert said[1:] == ["True", "True"]
-    assert 500 < float(said[0]) <= 600 or (ground.name == "local" and said[0] == "inf")
+    assert 500 < float(said[0]) <= 600
     with attach("fit", ground.runs) as run:
         assert len(run.futures) == 21
         assert run.futures[-1].result(5) == 1
     remove_run("fit", ground.runs)
 
 
-@pytest.mark.on("local", "slurm")
+@pytest.mark.on("slurm")
 def test_the_end_of_the_interpreter_with_a_named_run(ground: Ground) -> None:
     """Nobody called ``shutdown``: what was submitted is carried out, as without a name, and stays."""
     ground.script("ex = executor(run='fit')\nfutures = [ex.submit(pow, n, 2) for n in range(9)]\n")

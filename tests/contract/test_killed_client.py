@@ -19,7 +19,7 @@ from contract_tasks import wait_until
 
 from clusterfutures import attach
 
-KILL_EVERY = int(os.environ.get("KILL_EVERY", "13"))
+KILL_EVERY = int(os.environ.get("KILL_EVERY", "17"))
 AT_A_TIME = 4
 
 PROGRAM = """

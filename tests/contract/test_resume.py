@@ -61,10 +61,9 @@ def killed(ground: Ground, text: str, log: Path, calls: int) -> None:
 
 
 @pytest.mark.on("local", "slurm", "pbs")
-@pytest.mark.parametrize("calls", [3, 15])
-def test_killed_and_run_again(ground: Ground, log: Path, fit: str, calls: int) -> None:
+def test_killed_and_run_again(ground: Ground, log: Path, fit: str) -> None:
     """From another file, even: what counts is the function."""
-    killed(ground, PROGRAM, log, calls)
+    killed(ground, PROGRAM, log, {"local": 3, "slurm": 15, "pbs": 9}[ground.name])
     again = ground.script(f"# a comment more\n{PROGRAM}", str(log))
     assert again.said == "506 133706 26\n"  # type: ignore[attr-defined]
     assert begun(log) == [*range(12), *range(100, 112)]
@@ -73,7 +72,7 @@ def test_killed_and_run_again(ground: Ground, log: Path, fit: str, calls: int) -
     assert len(begun(log)) == 24
 
 
-@pytest.mark.on("local", "slurm", "pbs")
+@pytest.mark.on("slurm", "pbs")
 def test_attach_while_its_jobs_run(ground: Ground, log: Path, fit: str) -> None:
     killed(ground, PROGRAM, log, 2)
     with attach(fit, ground.runs) as run:
@@ -117,21 +116,25 @@ ex.shutdown()
 def test_a_program_that_leaves(ground: Ground, log: Path, fit: str) -> None:
     """``shutdown(wait=False)``: the program ends at once, its jobs when all is done; what
     waited for others is made by the next program."""
-    text = (
-        PROGRAM.partition("with executor")[0].replace("0.1", "0.4")
-        + """
+    text = """
+import os, sys, time
+def noted(n, log):
+    while not os.path.exists(log + ".go"):
+        time.sleep(0.01)
+    with open(log, "a") as file:
+        file.write(f"{n}\\n")
+    return n * n
 ex = executor(run="fit", idle_timeout=30.0)
-futures = [ex.submit(noted, n, sys.argv[1]) for n in range(16)]
+futures = [ex.submit(noted, n, sys.argv[1]) for n in range(30)]
 total = ex.submit(sum, futures)
 ex.shutdown(wait=False)
 """
-    )
     ground.script(text, str(log))
-    assert len(begun(log)) < 16
+    touch(log.with_name("log.go"))
     wait_until(lambda: not ground.jobs(), "the jobs ended by themselves", 30)
-    assert begun(log) == [*range(16)]
+    assert begun(log) == [*range(30)]
     with attach(fit, ground.runs) as run:
-        assert [future.result(5) for future in run.futures] == [n * n for n in range(16)]
+        assert [future.result(5) for future in run.futures] == [n * n for n in range(30)]
 
 
 @pytest.mark.on("local", "slurm")
@@ -206,3 +209,70 @@ def test_jobs_that_went_while_nobody_looked(ground: Ground, log: Path, fit: str)
         for future in run.futures[3:]:
             future.cancel()
         run._client.shutdown(wait=False, cancel=True, kill="the test is over")
+
+
+SERVING = """
+import os, sys, time
+def where(n):
+    return n, os.environ["CLUSTERFUTURES_JOB_ID"]
+ex = executor(run="fit", max_workers=1, idle_timeout=20)
+print(*ex.submit(where, 1).result(30), flush=True)
+print(*ex.submit(where, int(sys.argv[1])).result(30), flush=True)
+time.sleep(float(sys.argv[2]))
+ex.shutdown()
+"""
+
+
+@pytest.mark.on("local", "slurm")
+def test_workers_that_wait_serve_the_next_program(ground: Ground, fit: str) -> None:
+    assert serving(ground, SERVING) == 1
+
+
+@pytest.mark.on("local")
+def test_workers_that_wait_and_are_not_what_it_would_submit(ground: Ground, fit: str) -> None:
+    assert serving(ground, SERVING.replace("idle_timeout=20", "idle_timeout=19")) == 2
+
+
+def serving(ground: Ground, text: str) -> int:
+    """A program is killed, its worker waits; how many submissions there have been after ``text`` has run."""
+    first = ground.script(SERVING, "2", "60", wait=False)
+    assert first.stdout is not None
+    said = [first.stdout.readline().split() for _ in range(2)]
+    first.kill()
+    first.communicate()
+    again = ground.script(text, "3", "0")
+    (_, known), (number, job_id) = [line.split() for line in again.said.splitlines()]  # type: ignore[attr-defined]
+    assert (known, number) == (said[0][1], "3")
+    wait_until(lambda: not ground.jobs(), "no worker outstays the program that it served", 10)
+    batches = len(list((ground.runs / "fit" / "scripts").iterdir()))
+    assert (job_id == known) is (batches == 1)
+    return batches
+
+
+@pytest.mark.on("local", "slurm")
+def test_a_call_that_would_have_been_tried_again(ground: Ground, log: Path, fit: str) -> None:
+    """Its process dies when there is no program any more; who comes back tries it again."""
+    text = """
+import os, sys, time
+def dies_once(log):
+    with open(log, "a") as file:
+        file.write("1\\n")
+    if len(open(log).read().split()) == 1:
+        while not os.path.exists(log + ".go"):
+            time.sleep(0.01)
+        os._exit(3)
+    return "well"
+ex = executor(run="fit", max_workers=1, idle_timeout=0.5, retries=1)
+print(ex.submit(dies_once, sys.argv[1]).result(30), flush=True)
+ex.shutdown()
+"""
+    killed(ground, text, log, 1)
+    touch(log.with_name("log.go"))
+    wait_until(lambda: not ground.jobs(), "the job has ended", 10)
+    if ground.name == "slurm":
+        with attach(fit, ground.runs) as run:
+            assert run.futures[0].result(30) == "well"
+            assert run.futures[0].attempts == 2
+    else:
+        assert ground.script(text, str(log)).said == "well\n"  # type: ignore[attr-defined]
+    assert begun(log) == [1, 1]
