@@ -15,7 +15,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 from clusterfutures.errors import SubmitError
@@ -70,7 +70,9 @@ class LocalQueue(Scheduler):
             if asked > there:
                 _warn_once(f"jobs that ask for {asked} cores get {there}: this machine gives away no more")
             try:
-                ids = table.add([_columns(spec, path, place, asked) for place in range(count)], spec.dependencies)
+                one = _columns(spec, path, asked)
+                rows = [one | {"place": place, "log": spec.log_of(place)} for place in range(count)]
+                ids = table.add(rows, spec.dependencies)
             except KeyError as error:
                 raise SubmitError(
                     message=f"job {error.args[0]} is not in the queue of this machine, so nothing can depend on it",
@@ -80,12 +82,12 @@ class LocalQueue(Scheduler):
         return [str(job_id) for job_id in ids]
 
     def find(self, name: str, count: int) -> list[str] | None:
-        return [str(row.id) for row in self._jobs("name = ?", [name])] or None
+        return [str(row.id) for row in self._looked(lambda table: table.jobs("name = ?", [name]))] or None
 
     def states(self, job_ids: Iterable[str]) -> dict[str, JobStatus]:
         wanted = list(job_ids)
-        numbers = json.dumps([int(job_id) for job_id in wanted if job_id.isdecimal()])
-        found = {str(row.id): _status(row) for row in self._jobs("id in (select value from json_each(?))", [numbers])}
+        numbers = [int(job_id) for job_id in wanted if job_id.isdecimal()]
+        found = {str(row.id): _status(row) for row in self._looked(lambda table: table.with_ids(numbers))}
         return {job_id: found.get(job_id) or JobStatus(job_id, JobState.GONE) for job_id in wanted}
 
     def recent_states(self, job_ids: Iterable[str], max_age: float, urgent: bool = False) -> Answer:
@@ -103,21 +105,19 @@ class LocalQueue(Scheduler):
 
     def queue(self) -> list[QueuedJob]:
         host, owner = os.uname().nodename, user_here()
-        with Table(state_directory()) as table:
-            there = table.declared() or cores_here()
         return [
             QueuedJob(
                 _status(row),
                 name=row.name,
                 owner=owner,
                 nodes=(host,) if row.started is not None else (),
-                cores=row.given or min(row.cores, there),
+                cores=row.given or row.cores,
                 memory=row.memory,
                 submitted=row.submitted,
                 started=row.started,
                 ended=row.ended,
             )
-            for row in self._jobs()
+            for row in self._looked(Table.jobs)
         ]
 
     def cancel(self, job_ids: Sequence[str]) -> None:
@@ -133,12 +133,13 @@ class LocalQueue(Scheduler):
         if any_open:
             summon(directory)
 
-    def _jobs(self, where: str = "1", values: Sequence[Any] = ()) -> list[Row]:
+    def _looked(self, look: Callable[[Table], list[Row]]) -> list[Row]:
+        """Look at the table; where jobs are open, somebody has to see to them."""
         directory = state_directory()
         with Table(directory) as table:
-            rows = table.jobs(where, values)
-            open_ones = table.has_open_jobs()
-        if open_ones:
+            rows = look(table)
+            any_open = table.has_open_jobs()
+        if any_open:
             summon(directory)
         return rows
 
@@ -148,7 +149,7 @@ def _warn_once(text: str) -> None:
     log.warning("%s", text)
 
 
-def _columns(spec: JobSpec, path: str, place: int, cores: int) -> dict[str, Any]:
+def _columns(spec: JobSpec, path: str, cores: int) -> dict[str, Any]:
     return {
         "name": spec.name,
         "cores": cores,
@@ -156,8 +157,6 @@ def _columns(spec: JobSpec, path: str, place: int, cores: int) -> dict[str, Any]
         "time": spec.resources.get("time"),
         "script": path,
         "shell": scripts.interpreter(spec),
-        "log": spec.log_of(place),
-        "place": place,
         "umask": _umask(),
         "environment": json.dumps(scrubbed_environment()),
         "submitted": time.time(),

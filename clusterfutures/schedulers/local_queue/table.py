@@ -31,6 +31,8 @@ KEEP_SECONDS = 7 * 86400.0
 KEEP_JOBS = 10_000
 
 _BUSY_SECONDS = 60.0
+#: the most ids in one question: an old SQLite takes 999
+_AT_ONCE = 500
 _SCHEMA = """
 create table job (
     id integer primary key autoincrement, name text not null, cores integer not null, memory integer, time real,
@@ -140,8 +142,9 @@ class Table:
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
                 raise SchedulerUnavailable(message=f"{self.path} was in use for {_BUSY_SECONDS:g} s") from error
             raise StoreError(
-                message=f"the queue of this machine, {self.path}, cannot be used: {error}. Is there space left? When "
-                "it is damaged, move its directory away: running jobs go on, what waited has to be submitted again",
+                message=f"the queue of this machine, {self.path}, cannot be used: {error}. Is there space left? Can "
+                "files be locked there? Else set XDG_STATE_HOME to a directory on a local disk. If it is damaged, move "
+                "its directory away: running jobs go on, what waited has to be submitted again",
                 path=self.path,
             ) from error
 
@@ -208,8 +211,12 @@ class Table:
 
     def with_ids(self, ids: Iterable[int], *, environment: bool = False) -> list[Row]:
         """The jobs with these ids, of those that are here."""
-        where = "id in (select value from json_each(?))"
-        return self.jobs(where, [json.dumps(list(ids))], environment=environment)
+        wanted = sorted(set(ids))
+        found: list[Row] = []
+        for begin in range(0, len(wanted), _AT_ONCE):
+            some = wanted[begin : begin + _AT_ONCE]
+            found += self.jobs(f"id in ({', '.join('?' * len(some))})", some, environment=environment)
+        return found
 
     def has_open_jobs(self) -> bool:
         """True when a job waits or runs."""
@@ -249,14 +256,12 @@ class Table:
 
     def prune(self, now: float) -> None:
         """Forget jobs that have ended long ago, and the oldest when there are too many; not what others wait for."""
+        old = "select id from job where ended < ?"
+        many = "select id from job where ended is not null order by ended desc, id desc limit -1 offset ?"
         with self._transaction() as db:
-            db.execute(
-                "delete from job where id in (select id from job where ended < ? union select * from "
-                "(select id from job where ended is not null order by ended desc, id desc limit -1 offset ?)) "
-                "and id not in (select cast(json_extract(one.value, '$[0]') as integer) "
-                "from job as waiting, json_each(waiting.after) as one where waiting.ended is null)",
-                [now - KEEP_SECONDS, KEEP_JOBS],
-            )  # fmt: skip
+            waited_for = {int(one.job_id) for row in self.jobs("ended is null") for one in row.after}
+            found = db.execute(f"{old} union select id from ({many})", [now - KEEP_SECONDS, KEEP_JOBS]).fetchall()
+            db.executemany("delete from job where id = ?", [one for one in found if one[0] not in waited_for])
 
 
 @contextlib.contextmanager
