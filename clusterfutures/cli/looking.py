@@ -27,7 +27,7 @@ def wait(taken: Taken) -> int:
     limit = _seconds(options.get("timeout"))
     all_mine = Queue(scheduler=options.get("scheduler"))
     given = taken.positional or [job.id for job in all_mine.jobs if not job.state.is_final]
-    jobs = find(given, jobs_directory(options.get("directory")))
+    jobs = find(given, jobs_directory(options.get("directory")), all_mine.scheduler)
     begun = time.monotonic()
     facts = []
     try:
@@ -82,7 +82,9 @@ def queue(taken: Taken) -> int:
     user = None if options.get("all") else options.get("user", "self")
     asked = Queue(user, options.get("partition"), scheduler=options.get("scheduler"))
     kinds = [name for name in ("running", "queued", "completed", "failed") if options.get(name)]
-    chosen = asked.those(*kinds) if kinds else asked.jobs
+    if options.get("ended"):
+        kinds += ["completed", "failed"]
+    chosen = asked.those(*kinds) if kinds else [job for job in asked.jobs if not job.state.is_final]
     if options.get("count"):
         print(len(chosen))
     elif options.get("json"):
@@ -102,7 +104,7 @@ def cancel(taken: Taken) -> int:
     if bool(taken.positional) == bool(options.get("all")):
         raise OptionError("which jobs? Give their ids or directories, or --all for all of yours")
     given = taken.positional or [job.id for job in mine.jobs if not job.state.is_final]
-    jobs = find(given, jobs_directory(options.get("directory")))
+    jobs = find(given, jobs_directory(options.get("directory")), mine.scheduler)
     _must_be_known([job for job in jobs if isinstance(job, str)], mine.scheduler)
     ids = [job if isinstance(job, str) else job.id for job in jobs]
     over = set[str]()

@@ -19,7 +19,7 @@ from clusterfutures.cli.showing import as_json, job_facts, shown_ids, status_fac
 from clusterfutures.cli.words import Taken
 from clusterfutures.errors import ClusterError, OptionError
 from clusterfutures.jobs.array import script_of, submit_array, write_array
-from clusterfutures.jobs.finding import find, jobs_directory
+from clusterfutures.jobs.finding import find, jobs_directory, scheduler_name
 from clusterfutures.jobs.job import Job
 from clusterfutures.jobs.scripts import of_file
 from clusterfutures.jobs.watch import pauses
@@ -104,11 +104,14 @@ def _keywords(options: dict[str, Any]) -> dict[str, Any]:
     """Options as keywords of a Job.  Raises OptionError."""
     found = {name: value for name, value in options.items() if name not in _OWN}
     base = jobs_directory(found.get("directory"), found.get("profile"))
-    after = {
-        kind: [one for words in options.get(name, ()) for one in find(re.split(r"[,\s]+", words.strip(" ,")), base)]
+    named = {
+        kind: [word for words in options[name] for word in re.split(r"[,\s]+", words.strip(" ,"))]
         for name, kind in (("after", "ok"), ("after_any", "any"), ("after_notok", "notok"))
+        if name in options
     }
-    if any(after.values()):
+    if named:
+        scheduler = scheduler_name(found.get("scheduler"), found.get("profile"))
+        after = {kind: find(words, base, scheduler) for kind, words in named.items()}
         found["dependencies"] = {kind: jobs for kind, jobs in after.items() if jobs}
     return found
 

@@ -10,8 +10,9 @@ from clusterfutures import config
 from clusterfutures.errors import OptionError, StoreError
 from clusterfutures.jobs.job import Job
 from clusterfutures.jobs.request import DIRECTORY
+from clusterfutures.schedulers import find_scheduler
 
-__all__ = ["find", "job_directories", "jobs_directory", "jobs_in", "with_id"]
+__all__ = ["find", "job_directories", "jobs_directory", "jobs_in", "scheduler_name", "with_id"]
 
 log = logging.getLogger("clusterfutures")
 
@@ -20,6 +21,11 @@ def jobs_directory(directory: str | None = None, profile: str | None = None) -> 
     """The one that is named, else the configured one, else the usual one."""
     found = directory or config.load().options(profile).get("jobs_directory") or DIRECTORY
     return os.path.abspath(os.path.expanduser(found))
+
+
+def scheduler_name(name: str | None = None, profile: str | None = None) -> str:
+    """The scheduler that is named, else the configured one, else the one that is here."""
+    return str(name or config.load().options(profile).get("scheduler") or find_scheduler().name)
 
 
 def job_directories(directory: str) -> Iterator[str]:
@@ -43,10 +49,11 @@ def jobs_in(directory: str) -> Iterator[Job]:
             log.warning("%s is left alone: %s", path, error)
 
 
-def find(words: Iterable[str], directory: str) -> list[Job | str]:
+def find(words: Iterable[str], directory: str, scheduler: str) -> list[Job | str]:
     """The jobs that are meant: by a path of theirs, or by their id; an id that is none of ours stays one.
 
-    The id of an array stands for all jobs of it that are ours.
+    An id is one of ``scheduler``, and of jobs that had the same that of the last; the id of an array
+    stands for all jobs of it that are ours.
     """
     found: list[Job | str] = []
     known: dict[str, list[Job]] | None = None
@@ -59,7 +66,7 @@ def find(words: Iterable[str], directory: str) -> list[Job | str]:
             found += [Job.attach(each) for each in several or [path]]
             continue
         if known is None:
-            known = _by_id(directory)
+            known = _by_id(directory, scheduler)
         found += known.get(word) or [word]
     return found
 
@@ -76,11 +83,12 @@ def with_id(job_id: str, directory: str | None = None) -> Job:
     return max(found, key=lambda job: job.submitted or 0.0)
 
 
-def _by_id(directory: str) -> dict[str, list[Job]]:
-    known: dict[str, list[Job]] = {}
+def _by_id(directory: str, scheduler: str) -> dict[str, list[Job]]:
+    known: dict[str, dict[str, list[Job]]] = {}
     for job in jobs_in(directory):
-        if job.id:
+        if job.id and job.scheduler == scheduler:
             base = job.id.partition("_")[0].partition("[")[0]
-            for key in {job.id, base, f"{base}[]"} if job.array_size else {job.id}:
-                known.setdefault(key, []).append(job)
-    return known
+            of_array = {base, f"{base}[]"} if job.array_size else set()
+            for key, group in [(job.id, job.path), *((key, os.path.dirname(job.path)) for key in of_array)]:
+                known.setdefault(key, {}).setdefault(group, []).append(job)
+    return {key: max(groups.values(), key=lambda jobs: jobs[0].submitted or 0.0) for key, groups in known.items()}

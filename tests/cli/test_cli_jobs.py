@@ -40,6 +40,7 @@ Line = Callable[..., Said]
 @pytest.fixture
 def line(ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Line:
     """The command in this process, in an empty directory and with an empty home."""
+    monkeypatch.setattr("clusterfutures.jobs.watch.FIRST_SPACING", 0.5)  # tests ask more often than a user
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("CLUSTERFUTURES_CONFIG", str(tmp_path / "home" / "config.toml"))
@@ -160,6 +161,21 @@ def test_dry_run(line: Line, ground: Ground) -> None:
     assert ground.jobs() == set()
 
 
+@pytest.mark.on("slurm")
+def test_an_id_is_one_of_this_scheduler(line: Line, ground: Ground) -> None:
+    """A job of this machine, or an older one, that happens to have the same id is not meant."""
+    job_id = line("submit", "sleep 60").out.strip()
+    mine = next(jobs_of(ground).iterdir())
+    for name, changes in (("other", {"scheduler": "local"}), ("older", {"submitted": 1.0})):
+        other = jobs_of(ground) / name
+        other.mkdir(mode=0o700)
+        (other / "job.json").write_text(json.dumps(json.loads((mine / "job.json").read_text()) | changes))
+        (other / "job.json").chmod(0o600)
+    assert line("cancel", "--json", job_id).json == [job_id]
+    assert [path.name for path in jobs_of(ground).iterdir() if (path / "cancelled").exists()] == [mine.name]
+    assert line("wait", "--json", job_id).json[0]["path"] == str(mine)
+
+
 @pytest.mark.on("local")
 def test_inputs_from_a_file(line: Line, ground: Ground) -> None:
     (ground.work / "list").write_text("x y\n\nz\n")
@@ -178,6 +194,7 @@ def test_inputs_from_a_file(line: Line, ground: Ground) -> None:
         ("submit --json=3 x", "takes no value"),
         ("submit --scheduler=lsf x", "choose from slurm, pbs, local"),
         ("submit --profile=huge x", "no profile 'huge'"),
+        ("submit --after= x", "'' has no id to depend on"),
         ("submit --after=nothing/here x", "no directory of a job"),
         ("submit --from=missing x", "No such file"),
         ("submit gzip {} a", "{} stands for inputs"),
