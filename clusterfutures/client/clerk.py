@@ -312,7 +312,7 @@ class Clerk:
             try:
                 return self._scheduler.submit(spec, path, count)
             except SchedulerUnavailable as error:
-                logger.warning("clusterfutures: no answer to a submission, trying again: %s", error)
+                logger.warning("clusterfutures: no answer to the submission of %s, trying again: %s", spec.name, error)
                 self._debts.unanswered[spec.name] = count
                 try:
                     found = self._look_up(spec.name, count, deadline)

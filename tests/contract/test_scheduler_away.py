@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -96,6 +97,11 @@ def _farewells(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if "before the end" in record.getMessage()]
 
 
+def _unanswered(caplog: pytest.LogCaptureFixture) -> set[str]:
+    found = [re.search("no answer to the submission of (\\S+),", record.getMessage()) for record in caplog.records]
+    return {match[1] for match in found if match}
+
+
 def _at_every_moment(ground: Ground, path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Nothing fails that is not cancelled, nothing runs twice, and nobody waits for long at the end."""
     caplog.set_level(logging.WARNING, "clusterfutures")
@@ -129,7 +135,7 @@ def _at_every_moment(ground: Ground, path: Path, caplog: pytest.LogCaptureFixtur
         assert running[2].result(0) == "ending"
         assert not _farewells(caplog), "workers that end by themselves need no scheduler"
 
-        wait_until(lambda: caplog.text.count("no answer to a submission") == 2, "submissions get no answer")
+        wait_until(lambda: len(_unanswered(caplog)) == 2, "the submissions of both get no answer")
         began = time.monotonic()
         unsent.shutdown(cancel_futures=True)
         ended.terminate_workers()
@@ -150,7 +156,7 @@ def _at_every_moment(ground: Ground, path: Path, caplog: pytest.LogCaptureFixtur
     for line in told:
         command = line.partition("answers again: ")[2].partition(" (it said")[0]
         done = subprocess.run(["sh", "-c", command], check=False, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0 or "has finished" in done.stderr, done.stderr  # one had the time to end by itself
     tasks.touch(path / "ended-release")
     wait_until(lambda: unwanted_job not in ground.jobs(), "what was told to type ends the job")
 
