@@ -279,11 +279,13 @@ def test_a_keeper_that_is_killed_loses_nothing(site: Site) -> None:
     (site.directory / "release").touch()  # it ends while there is no keeper
     pid = minder.read(site.file_of(running)).pid  # type: ignore[union-attr]
     os.waitpid(pid, 0)
-    ended = time.time()
+    ended_by = time.time()
     time.sleep(0.1)
     site.keeper = site._made()
     assert site.until_state(running, JobState.FAILED).exit_code == 5
-    assert site.row(running).ended == pytest.approx(ended, abs=0.05)
+    ended = site.row(running).ended
+    assert ended is not None
+    assert ended <= ended_by, "not when it was noticed"
     site.until_state(waiting, JobState.COMPLETED)
     assert (site.directory / "ran").read_text() == "\n\n"
 
@@ -370,7 +372,7 @@ def test_a_kernel_that_does_not_tell_ends(site: Site, monkeypatch: pytest.Monkey
     site.until_state(job, JobState.RUNNING)
     before = time.monotonic()
     site.keeper._sleep()
-    assert time.monotonic() - before < 0.5
+    assert time.monotonic() - before < 0.9
     (site.directory / "release").touch()
     site.until_state(job, JobState.COMPLETED)
 
