@@ -150,6 +150,15 @@ def test_records_round_trip() -> None:
     assert list(records.records(memoryview(b""))) == []
 
 
+def test_a_row_is_taken_apart() -> None:
+    values = [b"", b"one", b"x" * 1000]
+    lengths = b"".join(len(value).to_bytes(4, "little") for value in values)
+    (row,) = records.records(memoryview(records.pack(records.VALUES, 5, 7, 3, b"".join(values) + lengths)))
+    found = list(records.singly(row))
+    assert [one[:5] for one in found] == [(records.VALUE, 0, 5, n, 1) for n in (7, 8, 9)]
+    assert [bytes(one.body) for one in found] == values
+
+
 @pytest.mark.parametrize("extras", [None, Extras("stored", (), ()), Extras("", ("k",), ((b"p", ()), (b"q", ("k",))))])
 def test_bins_round_trip(extras: Extras | None) -> None:
     for kind in (CALLS, CHUNK):
