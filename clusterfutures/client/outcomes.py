@@ -75,8 +75,7 @@ def runs_code(record: Record) -> bool:
     A pickle that names no class or function is made of plain values.
     """
     if record.kind == records.VALUE:
-        body = records.split_info(record.body)[1] if record.flags & records.INFO else record.body
-        return _NAMES.search(body) is not None
+        return _NAMES.search(apart(record)[1].body) is not None
     return record.kind == records.ERROR or record.kind in IN_FILES
 
 

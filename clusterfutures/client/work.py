@@ -146,27 +146,23 @@ class Call:
     def _settle(self, record: Record, run: RunDirectory, place: Place, wait: float) -> None:
         """Complete the future.  What may run code of the user's is left to those who ask for the result:
         it may do anything, and must not keep other calls from theirs."""
-        future, name, tries = self.future, self.name, told(self._history)
-        later = outcomes.runs_code(record)
-        if record.kind == records.VALUE and not later:
+        future, name, history = self.future, self.name, self._history
+        if not outcomes.runs_code(record):
             value, error, _ = outcomes.decode(record, run, place, name, wait)
-            future._complete(value, error if error is None else outcomes.tried(error, tries))
+            future._complete(value, error if error is None else outcomes.tried(error, told(history)))
             return
         try:
             parts = outcomes.fetch(record, run, wait) if record.kind in outcomes.IN_FILES else None
-        except StoreError as error:
-            future._complete(None, outcomes.tried(error, tries))
+        except StoreError as reason:
+            future._complete(None, outcomes.tried(reason, told(history)))
             return
-        kept = record._replace(body=memoryview(bytes(record.body))) if later else record
+        kept = record._replace(body=memoryview(bytes(record.body)))
 
         def decoded() -> tuple[Any, BaseException | None]:
             value, error, _ = outcomes.decode(kept, run, place, name, wait, parts)
-            return value, error if error is None else outcomes.tried(error, tries)
+            return value, error if error is None else outcomes.tried(error, told(history))
 
-        if later:
-            future._complete_later(decoded, record.kind in (records.ERROR, records.LARGE_ERROR))
-        else:
-            future._complete(*decoded())
+        future._complete_later(decoded, record.kind in records.FAILURES)
 
     def fail(self, _first: int, _count: int, error: BaseException) -> None:
         """It will have no result."""

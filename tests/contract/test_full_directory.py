@@ -47,6 +47,7 @@ def test_what_has_no_space_fails_alone(ground: Ground, small: Path) -> None:
 
 
 @pytest.mark.on("local", "slurm")
+@pytest.mark.own_directory
 def test_results_wait_for_space(ground: Ground, small: Path, tmp_path: Path) -> None:
     """The first line of the job's log makes it a page long: what it says next has room there."""
     with ground.executor(max_workers=1, setup="echo the log") as ex:
