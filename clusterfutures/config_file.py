@@ -99,8 +99,8 @@ def change(path: str, table: Sequence[str], key: str, value: Any) -> None:
 
     if os.path.exists(path) and not os.path.isfile(path):
         raise OptionError(f"{path} is no plain file, and cannot be written: name another in $CLUSTERFUTURES_CONFIG")
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         with FileLock(f"{path}.lock", timeout=_LOCK_SECONDS):
             data, text = read(path)
             wanted = _expected(data, table, key, value)
@@ -115,6 +115,10 @@ def change(path: str, table: Sequence[str], key: str, value: Any) -> None:
         raise OptionError(
             f"{path} has been locked by another program for {_LOCK_SECONDS:.0f} s: try again, or look who holds "
             f"{path}.lock"
+        ) from None
+    except OSError as error:
+        raise OptionError(
+            f"{path} cannot be written: {error.strerror or error}. Name another file in $CLUSTERFUTURES_CONFIG"
         ) from None
 
 

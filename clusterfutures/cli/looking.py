@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -131,6 +132,8 @@ def clean(taken: Taken) -> int:
     if len(taken.positional) > 1:
         raise OptionError(f"one directory at a time: {' '.join(taken.positional)}")
     directory = jobs_directory("".join(taken.positional) or None)
+    if taken.positional and not os.path.isdir(directory):
+        raise OptionError(f"there is no directory {taken.positional[0]!r}")
     jobs = ended_in(directory, options.get("suffix", ""), options.get("scheduler"))
     dry = options.get("dry_run")
     if options.get("json") and not (dry or options.get("yes")):

@@ -49,10 +49,17 @@ class JobFiles:
 
     @classmethod
     def make(cls, base: str, name: str, suffix: str = "") -> JobFiles:
-        """A new directory for a job called ``name``, ours alone; ``suffix`` ends its name."""
-        os.makedirs(base, mode=0o700, exist_ok=True)
+        """A new directory for a job called ``name``, ours alone; ``suffix`` ends its name.  Raises StoreError."""
         path = os.path.join(base, f"{name}-{secrets.token_hex(4)}" + (f".{suffix}" if suffix else ""))
-        os.mkdir(path, 0o700)
+        try:
+            os.makedirs(base, mode=0o700, exist_ok=True)
+            os.mkdir(path, 0o700)
+        except OSError as error:
+            raise StoreError(
+                message=f"the directory of the job cannot be made in {base}: {error.strerror}; name another with "
+                "directory= (--directory), or set jobs_directory",
+                path=path,
+            ) from None
         return cls(path)
 
     def file(self, name: str) -> str:

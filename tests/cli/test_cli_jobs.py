@@ -209,6 +209,8 @@ def test_inputs_from_a_file(line: Line, ground: Ground) -> None:
         ("queue 12", "is no option"),
         ("clean --json", "asks nothing"),
         ("clean a b", "one directory at a time"),
+        ("clean nowhere", "there is no directory 'nowhere'"),
+        ("submit --directory=/proc/jobs x", "cannot be made in /proc/jobs"),
         ("sbmit x", "did you mean submit"),
         ("--completion=ksh", "choose from bash, zsh, fish"),
     ],

@@ -46,6 +46,11 @@ def test_config(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"{file}:1" in said(capsys, "config show", 2)
 
 
+def test_a_file_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("CLUSTERFUTURES_CONFIG", "/proc/nowhere/config.toml")
+    assert "/proc/nowhere/config.toml cannot be written" in said(capsys, "config set cores 4", 2)
+
+
 def test_profiles(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "there are no profiles" in said(capsys, "profile list")
     said(capsys, "profile set default time=1h")
