@@ -339,6 +339,24 @@ def test_a_minder_that_is_killed(site: Site) -> None:
     assert status.signal == signal.SIGKILL
 
 
+def test_a_minder_waits_for_space_to_say_how_the_job_ended(site: Site) -> None:
+    (job,) = site.submit(f"echo >ready; {UNTIL_RELEASED}; echo >ending; exit 5")
+    site.wrote("ready")
+    path = Path(site.file_of(job))
+    said = path.read_text()
+    path.unlink()
+    path.symlink_to("/dev/full")
+    (site.directory / "release").touch()
+    site.wrote("ending")
+    time.sleep(0.1)
+    site.keeper.turn()
+    assert site.status(job).state is JobState.RUNNING
+    roomy = site.directory / "roomy"
+    roomy.write_text(said)
+    roomy.rename(path)
+    assert site.until_state(job, JobState.FAILED).exit_code == 5
+
+
 def test_the_number_of_a_minder_that_belongs_to_another_process_now(site: Site) -> None:
     (job,) = site.submit(f"echo >ready; {UNTIL_RELEASED}")
     site.wrote("ready")

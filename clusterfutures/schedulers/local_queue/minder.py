@@ -27,11 +27,16 @@ _BEGIN_SECONDS = 5.0
 #: the age of a file that no minder can be about to look for
 _STALE_SECONDS = 3600.0
 #: $1 the file; the rest runs the job.  A signal for the whole job ends the job; the minder waits for it.
+#: Where there is no space to say how it ended, it waits a minute for that.
 _TEXT = """\
 (set -C; echo "$$" >"$1") 2>/dev/null || exit 0
 trap : HUP INT TERM USR1 USR2
 "$2" "$3"
-echo "exit $?" >>"$1"
+code=$? tries=0
+while [ -e "$1" ] && ! echo "exit $code" >>"$1" && [ "$tries" -lt 300 ]; do
+    tries=$((tries + 1))
+    sleep 0.2
+done 2>/dev/null
 """
 
 
