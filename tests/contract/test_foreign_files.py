@@ -100,7 +100,7 @@ def test_a_segment_is_not_read_by_a_living_client(
         future = ex.submit(tasks.block, tmp_path / "started", tmp_path / "release")
         tasks.await_file(tmp_path / "started")
         other = ground.run_directory() / names.RESULTS / "9999-0-0~00000001"
-        draft = tmp_path / other.name
+        draft = ground.run_directory() / other.name  # on the same file system
         draft.write_bytes(b"".join(bytes(piece) for piece in framed([pickle.dumps(Mark(tmp_path / "mark"))])))
         draft.chmod(0o600)
         spoil(draft)

@@ -6,6 +6,7 @@ Every future ends, with a StoreError that says what happened, and so does every 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import time
 from pathlib import Path
@@ -18,16 +19,25 @@ from contract_tasks import wait_until
 
 from clusterfutures import ClusterExecutor
 from clusterfutures.errors import ClusterError, StoreError
+from clusterfutures.store import names
 
 SAID = r"run directory \S+ was removed while the executor used it \(there is no \S+\).*make another one"
 
 
 def remove(path: Path) -> None:
-    """Until it is gone: a worker may be writing in it."""
+    """Until it is gone: a worker may be writing in it.
+
+    What is open somewhere stays under a hidden name on a network file system, and its directories with it.
+    """
+
+    def left() -> list[str]:
+        found = [name for _, _, files in os.walk(path) for name in files]
+        return [name for name in found if not name.startswith((".nfs", ".fuse"))]
+
     deadline = time.monotonic() + 5
-    while path.exists() and time.monotonic() < deadline:
+    while (path / names.RESULTS).exists() or left():
+        assert time.monotonic() < deadline, left()
         shutil.rmtree(path, ignore_errors=True)
-    assert not path.exists()
 
 
 def assert_over(future: Any) -> None:
@@ -122,5 +132,7 @@ time.sleep(300)
     finally:
         program.kill()
         program.communicate()
-    remove(ground.run_directory())
-    wait_until(lambda: not ground.jobs() and not ground.processes(), "the workers have ended by themselves", 10)
+    run = ground.run_directory()
+    remove(run)
+    wait_until(lambda: not ground.jobs() and not ground.processes(), "the workers have ended by themselves", 15)
+    shutil.rmtree(run, ignore_errors=True)  # what was open until now

@@ -191,16 +191,25 @@ def test_calls_that_failed_are_made_again(ground: Ground, log: Path, fit: str) -
         assert [future.result(5) for future in run.futures] == [0, 1, 2]
 
 
+STUCK = """
+import os, sys, time
+def noted(n, log):
+    with open(log, "a") as file:
+        file.write(f"{n}\\n")
+    while n >= 2 and not os.path.exists(log + ".go"):
+        time.sleep(0.01)
+    return n * n
+with executor(run="fit", max_workers=1, idle_timeout=5) as ex:
+    futures = [ex.submit(noted, n, sys.argv[1]) for n in range(int(sys.argv[2]))]
+    print([future.result(40) for future in futures])
+"""
+
+
 @pytest.mark.on("local", "slurm")
 def test_jobs_that_went_while_nobody_looked(ground: Ground, log: Path, fit: str) -> None:
-    """Attached, a call that had begun has failed with its job, and says how; run again, it is made again."""
-    text = PROGRAM.replace("time.sleep(0.1)", "time.sleep(0.05 if n < 2 else 120)").replace(
-        "idle", "max_workers=1, idle"
-    )
-    killed(ground, text, log, 3)
-    for job_id in ground.jobs():
-        ground.end_job(job_id)
-    wait_until(lambda: not ground.jobs(), "the jobs have ended", 20)
+    """Attached, a call that had begun has failed with its job, and says how."""
+    killed(ground, STUCK.replace("sys.argv[2]", "9"), log, 3)
+    end_jobs(ground)
     with attach(fit, ground.runs) as run:
         assert [future.result(10) for future in run.futures[:2]] == [0, 1]
         error = run.futures[2].exception(20)
@@ -209,6 +218,28 @@ def test_jobs_that_went_while_nobody_looked(ground: Ground, log: Path, fit: str)
         for future in run.futures[3:]:
             future.cancel()
         run._client.shutdown(wait=False, cancel=True, kill="the test is over")
+
+
+@pytest.mark.on("local", "slurm")
+@pytest.mark.parametrize(("stuck_from", "asked", "made"), [(2, 4, [0, 1, 2, 2, 3]), (0, 2, [0, 0, 1])])
+def test_jobs_that_went_and_the_program_run_again(
+    ground: Ground, log: Path, fit: str, stuck_from: int, asked: int, made: list[int]
+) -> None:
+    """It makes the call that went with them once more; what it does not ask for, nobody makes:
+    be it that a worker gave it back, or that it lay in the queue."""
+    text = STUCK.replace("n >= 2", f"n >= {stuck_from}")
+    killed(ground, text.replace("sys.argv[2]", "9"), log, stuck_from + 1)
+    end_jobs(ground)
+    touch(log.with_name("log.go"))
+    again = ground.script(text, str(log), str(asked))
+    assert again.said == f"{[n * n for n in range(asked)]}\n"  # type: ignore[attr-defined]
+    assert begun(log) == made
+
+
+def end_jobs(ground: Ground) -> None:
+    for job_id in ground.jobs():
+        ground.end_job(job_id)
+    wait_until(lambda: not ground.jobs(), "the jobs have ended", 20)
 
 
 SERVING = """
