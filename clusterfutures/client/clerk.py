@@ -274,10 +274,8 @@ class Clerk:
 
         A limit of the site halves the array; 0 when not even one job is taken now.
         """
-        if self._array_limit is None:
-            patience = time.monotonic() + PATIENCE_SECONDS
-            self._array_limit = self._insist(self._scheduler.recent_array_limit, patience) if count > 1 else None
-        count = min(count, self._array_limit or count)
+        if count > 1:
+            count = min(count, self._known_array_limit() or count)
         while True:
             batch, spec, path = self._prepared(pool, count)
             try:
@@ -293,6 +291,15 @@ class Clerk:
             self._note(batch, job_ids)
             self._inbox.post(Submitted(pool, batch, job_ids, count))
             return count
+
+    def _known_array_limit(self) -> int | None:
+        """None while nobody says it: then a submission that is too large will tell."""
+        if self._array_limit is None:
+            try:
+                self._array_limit = self._scheduler.recent_array_limit()
+            except SchedulerUnavailable as error:
+                logger.info("clusterfutures: the largest array that the site takes is not known: %s", error)
+        return self._array_limit
 
     def _over_the_limit(self, error: SubmitError) -> int:
         if isinstance(error, ArrayTooLarge):
@@ -344,7 +351,11 @@ class Clerk:
 
     def _prepared(self, pool: str, count: int) -> tuple[str, JobSpec, str]:
         """Batch, spec and script; what the script must say may be for the scheduler to tell."""
-        return self._insist(lambda: self._prepare(pool, count), time.monotonic() + PATIENCE_SECONDS)
+        try:
+            return self._prepare(pool, count)
+        except SchedulerUnavailable as error:
+            logger.warning("clusterfutures: the scheduler does not answer, submitting when it does: %s", error)
+            return self._insist(lambda: self._prepare(pool, count), time.monotonic() + PATIENCE_SECONDS)
 
     def _insist(self, ask: Callable[[], T], deadline: float) -> T:
         """Carry out what may be done twice, again and again until there is an answer."""

@@ -57,6 +57,10 @@ class Scripted(Scheduler):
         self._answer("find")
         return self.submitted or None
 
+    def array_limit(self) -> int:
+        self._answer("array_limit")
+        return 10
+
     def states(self, job_ids: Iterable[str]) -> dict[str, JobStatus]:
         self._answer("states")
         return {job_id: JobStatus(job_id, JobState.RUNNING) for job_id in job_ids}
@@ -268,3 +272,15 @@ def test_hurry_reaches_a_clerk_that_rests(desk: Desk, monkeypatch: pytest.Monkey
     monkeypatch.setattr(clerks, "FIRST_RETRY_SECONDS", 0.02)
     threading.Timer(0.05, desk.clerk.hurry).start()
     assert isinstance(desk.answer(Refused, 2).error, SchedulerUnavailable)
+
+
+# -- an array whose largest size nobody tells ---------------------------------------------
+
+
+def test_a_submission_does_not_wait_for_the_largest_array(desk: Desk) -> None:
+    desk.scheduler.silent = {"array_limit"}
+    desk.clerk.submit("0", 12)
+    assert len(desk.answer(Submitted).job_ids) == 12
+    desk.scheduler.silent.clear()
+    desk.clerk.submit("0", 12)
+    assert [len(desk.answer(Submitted).job_ids) for _ in range(2)] == [10, 2], "asked again, and told"
