@@ -140,17 +140,17 @@ class Clerk:
 
     def stop(self) -> None:
         """Carry out what has been asked for, but for submissions, then end the thread."""
-        self._hurry()
+        self.hurry()
         self._tasks.put(None)
 
     def hurry(self) -> None:
         """Nobody waits for jobs any more: submit none, and wait no longer for a scheduler that does not answer."""
         if not self._hurried.is_set():
-            self._hurry()
+            self._hurry(END_SECONDS)
 
-    def _hurry(self) -> None:
-        self._ends_at = time.monotonic() + END_SECONDS
-        self._scheduler.hurry(END_SECONDS)
+    def _hurry(self, seconds: float) -> None:
+        self._ends_at = time.monotonic() + seconds
+        self._scheduler.hurry(seconds)
         self._hurried.set()
 
     # -- the thread -------------------------------------------------------------
@@ -238,7 +238,8 @@ class Clerk:
             self._debts.paid()
 
     def _settle_debts(self) -> None:
-        """At the end: what the scheduler would not do before."""
+        """At the end: what the scheduler would not do before, or had no time for."""
+        self._hurry(END_SECONDS / 2)
         for name, count in list(self._debts.unanswered.items()):
             try:
                 found = self._look_up(name, count, math.inf)

@@ -31,9 +31,12 @@ class Scripted(Scheduler):
         self.cancelled: list[str] = []
         self.submitted: list[str] = []
         self.full = False
+        self.slow = 0.0
 
     def _answer(self, command: str) -> None:
         self.called.append(command)
+        if time.monotonic() + self.slow > self.gives_up_at:
+            raise SchedulerUnavailable(message=f"{command} was not run")
         while command in self.hanging and time.monotonic() < self.gives_up_at:
             time.sleep(0.01)
         if command in self.silent | self.hanging:
@@ -180,6 +183,18 @@ def test_a_command_that_hangs_does_not_hold_up_the_end(desk: Desk, command: str)
     desk.clerk.watch(lambda: ["1"])
     desk.until(lambda: command in desk.scheduler.called)
     assert desk.end(2) < 1
+
+
+def test_a_question_that_hangs_leaves_time_to_cancel(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    desk.scheduler.hanging = {"states"}
+    desk.clerk.watch(lambda: ["1"])
+    desk.clerk.look_soon()
+    desk.until(lambda: "states" in desk.scheduler.called)
+    desk.clerk.cancel(["1"])
+    desk.scheduler.slow = 0.05
+    desk.end(2)
+    assert desk.scheduler.cancelled == ["1"]
+    assert not farewells(caplog)
 
 
 def test_what_is_asked_for_before_the_end_is_done_when_the_scheduler_answers(desk: Desk) -> None:
