@@ -23,6 +23,7 @@ of all threads are written to stderr, and whatever the test started is killed.
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import faulthandler
 import os
@@ -316,15 +317,15 @@ def _make_flaky(ground: Ground, seed: int, monkeypatch: pytest.MonkeyPatch) -> N
 
     ground.slack, ground.idle_timeout = FLAKY_SLACK, 20.0
     monkeypatch.setattr(contract_tasks, "PATIENCE", FLAKY_PATIENCE)
-    for method in ("result", "exception"):
-        monkeypatch.setattr(ClusterFuture, method, _patient(getattr(ClusterFuture, method)))
+    for owner, name in ((ClusterFuture, "result"), (ClusterFuture, "exception"), (concurrent.futures, "wait")):
+        monkeypatch.setattr(owner, name, _patient(getattr(owner, name)))
 
 
-def _patient(method: Callable[..., Any]) -> Callable[..., Any]:
-    """``result`` or ``exception`` of a future, waiting longer than the test says."""
+def _patient(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What waits for one or more futures, waiting longer than the test says."""
 
-    def patient(future: ClusterFuture[Any], timeout: float | None = None) -> Any:
-        return method(future, timeout and timeout * FLAKY_PATIENCE)
+    def patient(futures: Any, timeout: float | None = None, *rest: Any, **more: Any) -> Any:
+        return function(futures, timeout and timeout * FLAKY_PATIENCE, *rest, **more)
 
     return patient
 
