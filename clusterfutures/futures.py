@@ -144,6 +144,11 @@ class ClusterFuture(Future[T], Generic[T]):
         return self._output.decode("utf-8", "replace")
 
     @property
+    def is_decoded(self) -> bool:
+        """False while an outcome that may run code is still to be unpickled."""
+        return self._undecoded is None
+
+    @property
     def is_lazy(self) -> bool:
         """True while the output is still to be read from the run directory."""
         return callable(self._output)

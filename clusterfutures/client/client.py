@@ -161,11 +161,23 @@ class Client:
 
         def one_is_done(_done: Future[Any]) -> None:
             if next(missing) == 0:
-                self._release(call, pickled)
+                self._release_aside(call, pickled)
 
         for needed in pickled.futures:
             needed.add_done_callback(one_is_done)
         return True
+
+    def _release_aside(self, call: Call, pickled: Pickled) -> None:
+        """``_release``, in a thread of its own where results have to be unpickled for it: that may
+        run code of the user's, which may never return, and this is the pump's thread."""
+        if all(needed.is_decoded for needed in pickled.futures if isinstance(needed, ClusterFuture)):
+            self._release(call, pickled)
+            return
+        aside = threading.Thread(target=self._release, args=(call, pickled), name="clusterfutures-release", daemon=True)
+        try:
+            aside.start()
+        except RuntimeError:  # the interpreter is ending
+            self._release(call, pickled)
 
     def _release(self, call: Call, pickled: Pickled) -> None:
         """All results that a held call needs are there, or will never be."""

@@ -132,6 +132,7 @@ def test_results_and_exceptions_that_misbehave(ground: Ground, tmp_path: Path) -
         endless = [ex.submit(function, str(release)) for function in ways]
         for future in endless:
             wait_until(future.done, "the outcome is here, though it cannot be had")
+        needing = ex.submit(bad_calls.take, endless[0])
         # that end programs, or have no end
         for what, text in (("exit", "SystemExit: 3"), ("recursion", "RecursionError")):
             for function in ways:
@@ -143,6 +144,7 @@ def test_results_and_exceptions_that_misbehave(ground: Ground, tmp_path: Path) -
         tasks.touch(release)
         assert endless[0].result(5) == str(release)
         assert isinstance(endless[1].exception(5), TransferError)
+        assert needing.result(30) == "taken"
         # too deep to be pickled, here and there
         error = _between(ex, bad_calls.nested, 100_000).exception(0)
         assert isinstance(error, TransferError)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import concurrent.futures as cf
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import contract_tasks as tasks
@@ -42,24 +40,23 @@ def _running(future: ClusterFuture[None], started: Path) -> int:
 def test_a_running_call_ends_and_no_other(ground: Ground, tmp_path: Path) -> None:
     with ground.executor(max_workers=1, retries=5) as ex:
         finished = ex.submit(tasks.double, 1)
-        for how in ("busy", "stopped") if ground.name == "local" else ("stopped",):
-            call = ex.submit(_stubborn, f"{tmp_path}/{how}", how)
-            behind, unwanted = ex.submit(tasks.double, 2), ex.submit(tasks.double, 3)
-            _running(call, tmp_path / how)
-            assert call.kill()
-            assert call.kill(), "it may be said twice"
-            assert unwanted.kill()
-            error = call.exception(10)
-            assert isinstance(error, CallKilled)
-            for text in ("_stubborn", "kill()", error.host, error.job_id, "it was here"):
-                assert text
-                assert text in str(error)
-            assert error.job_id == call.job_id
-            assert call.output() == "it was here\n"
-            assert call.attempts == 1
-            assert behind.result(10) == 4
-            assert unwanted.cancelled()
-            assert not call.kill()
+        call = ex.submit(_stubborn, f"{tmp_path}/started", "stopped")
+        behind, unwanted = ex.submit(tasks.double, 2), ex.submit(tasks.double, 3)
+        _running(call, tmp_path / "started")
+        assert call.kill()
+        assert call.kill(), "it may be said twice"
+        assert unwanted.kill()
+        error = call.exception(10)
+        assert isinstance(error, CallKilled)
+        for text in ("_stubborn", "kill()", error.host, error.job_id, "it was here"):
+            assert text
+            assert text in str(error)
+        assert error.job_id == call.job_id
+        assert call.output() == "it was here\n"
+        assert call.attempts == 1
+        assert behind.result(10) == 4
+        assert unwanted.cancelled()
+        assert not call.kill()
         assert not finished.kill()
         assert finished.result(0) == 2
 
@@ -97,31 +94,19 @@ def test_calls_of_a_bin(ground: Ground, tmp_path: Path) -> None:
         assert not (tmp_path / "59").exists(), f"it never ran; it was in {claimed}"
 
 
-@contextmanager
-def _suspended(ground: Ground, job_id: str, supervisor: int) -> Iterator[None]:
-    if isinstance(ground, SlurmGround):
-        assert ground.slurm.run("scontrol", "suspend", job_id).returncode == 0
-    else:
-        os.kill(supervisor, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        if isinstance(ground, SlurmGround):
-            ground.slurm.run("scontrol", "resume", job_id)
-        else:
-            os.kill(supervisor, signal.SIGCONT)
-
-
-@pytest.mark.on("local", "slurm")
-def test_in_a_job_that_is_suspended(ground: Ground, tmp_path: Path) -> None:
+@pytest.mark.on("slurm")
+def test_in_a_job_that_is_suspended(ground: SlurmGround, tmp_path: Path) -> None:
     """It is carried out when the job goes on."""
     with ground.executor(max_workers=1) as ex:
-        first = ex.submit(_stubborn, f"{tmp_path}/first", "busy")
-        supervisor = _running(first, tmp_path / "first")
-        with _suspended(ground, first.job_id, supervisor):
-            assert first.kill()
-            assert not cf.wait([first], 1.5).done
-        assert isinstance(first.exception(10), CallKilled)
+        call = ex.submit(_stubborn, f"{tmp_path}/started", "busy")
+        _running(call, tmp_path / "started")
+        assert ground.slurm.run("scontrol", "suspend", call.job_id).returncode == 0
+        try:
+            assert call.kill()
+            assert not cf.wait([call], 1.5).done
+        finally:
+            assert ground.slurm.run("scontrol", "resume", call.job_id).returncode == 0
+        assert isinstance(call.exception(10), CallKilled)
 
 
 @pytest.mark.on("local")
