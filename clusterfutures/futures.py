@@ -240,7 +240,9 @@ class ClusterFuture(Future[T], Generic[T]):
         """Set the outcome, through RUNNING; a cancelled future stays cancelled."""
         self._owner = self._call = None
         with self._condition:
-            if self._state not in ("PENDING", "RUNNING") or not self._begin():
+            if self._state == "PENDING":
+                self.set_running_or_notify_cancel()
+            elif self._state != "RUNNING":
                 return
         if error is not None:
             self.set_exception(error)

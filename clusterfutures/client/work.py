@@ -11,6 +11,7 @@ pass on to a future, or to the ``map`` that waits for them.
 from __future__ import annotations
 
 import logging
+import pickle
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
@@ -146,8 +147,11 @@ class Call:
     def _settle(self, record: Record, run: RunDirectory, place: Place, wait: float) -> None:
         """Complete the future.  What may run code of the user's is left to those who ask for the result:
         it may do anything, and must not keep other calls from theirs."""
+        plain = not outcomes.runs_code(record)
+        if plain and record.kind == records.VALUE and self._take(record):
+            return
         future, name, history = self.future, self.name, self._history
-        if not outcomes.runs_code(record):
+        if plain:
             value, error, _ = outcomes.decode(record, run, place, name, wait)
             future._complete(value, error if error is None else outcomes.tried(error, told(history)))
             return
@@ -163,6 +167,15 @@ class Call:
             return value, error if error is None else outcomes.tried(error, told(history))
 
         future._complete_later(decoded, record.kind in records.FAILURES)
+
+    def _take(self, record: Record) -> bool:
+        """Complete the future with a plain value; False when it cannot be unpickled, which is told elsewhere."""
+        try:
+            value = pickle.loads(record.body)
+        except Exception:
+            return False
+        self.future._complete(value, None)
+        return True
 
     def fail(self, _first: int, _count: int, error: BaseException) -> None:
         """It will have no result."""
