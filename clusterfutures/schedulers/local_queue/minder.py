@@ -135,7 +135,7 @@ def read(path: str) -> Said | None:
     """What the minder of ``path`` has said; None when there is no file."""
     try:
         with open(path, encoding="utf-8") as file:
-            lines = file.read().split("\n")
+            lines = file.read(200).split("\n")
             at = os.fstat(file.fileno()).st_mtime
     except FileNotFoundError:
         return None
