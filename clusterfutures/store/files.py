@@ -35,6 +35,20 @@ _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+#: the locks that this process holds
+_locks: set[int] = set()
+
+
+def _forget_locks() -> None:
+    """In a child that was forked: the lock is its parent's, and goes with that one."""
+    for lock in _locks:
+        os.close(lock)
+    _locks.clear()
+
+
+os.register_at_fork(after_in_child=_forget_locks)
+
+
 class Files:
     """The verbs.  Stateless: two threads may use one instance at the same time."""
 
@@ -138,11 +152,14 @@ class Files:
         except BaseException:
             os.close(descriptor)
             raise
+        _locks.add(descriptor)
         return descriptor
 
     def unlock(self, lock: int) -> None:
         """Give back what ``lock`` returned."""
-        os.close(lock)
+        if lock in _locks:  # in a forked child it is not
+            _locks.discard(lock)
+            os.close(lock)
 
     def locked(self, path: str) -> bool | None:
         """Whether a program holds the lock of a file of ours; None when that cannot be told.

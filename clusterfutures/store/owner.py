@@ -50,7 +50,9 @@ class Ownership:
                 time.sleep(0.02)
         except OSError as error:
             raise StoreError(
-                message=f"cannot lock {path}, so nobody can tell who owns it: {error}", path=path
+                message=f"cannot lock {path}, so nobody can tell who owns it: {error}; "
+                "choose a directory= on a file system with locks (Lustre: mounted with flock)",
+                path=path,
             ) from error
         self._lock = lock
 

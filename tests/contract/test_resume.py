@@ -6,6 +6,7 @@ in a log, so that one which is made twice is seen.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -307,3 +308,18 @@ ex.shutdown()
     else:
         assert ground.script(text, str(log)).said == "well\n"  # type: ignore[attr-defined]
     assert begun(log) == [1, 1]
+
+
+@pytest.mark.on("local")
+def test_a_run_of_another_machine(ground: Ground, log: Path, fit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether its jobs still run cannot be seen from here, if they are that machine's own."""
+    killed(ground, STUCK.replace("sys.argv[2]", "3"), log, 3)
+    here = os.uname()
+    elsewhere = type(here)((here.sysname, "elsewhere", *here[2:]))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "uname", lambda: elsewhere)
+        with pytest.raises(StoreError, match=rf"is a run of {here.nodename}, where its jobs may run"):
+            attach(fit, ground.runs)
+    touch(log.with_name("log.go"))
+    with attach(fit, ground.runs) as run:
+        assert [future.result(20) for future in run.futures] == [0, 1, 4]

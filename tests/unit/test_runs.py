@@ -70,6 +70,40 @@ def test_the_lock_goes_with_a_program_that_is_killed(base: Path) -> None:
     assert runs(base) == []
 
 
+def test_a_forked_child_does_not_hold_its_parents_lock(left: Path) -> None:
+    text = """
+import os, sys, time
+from clusterfutures.store.owner import Ownership
+from clusterfutures.store.run import RunDirectory
+for _ in range(2):  # and what was given back once is not closed twice
+    ownership = Ownership(RunDirectory(sys.argv[1]))
+    ownership.acquire()
+    if _ == 0:
+        ownership.release()
+child = os.fork()
+if not child:
+    ownership.release()
+    time.sleep(60)
+print(child, flush=True)
+time.sleep(60)
+"""
+    program = subprocess.Popen([sys.executable, "-c", text, str(left)], stdout=subprocess.PIPE, text=True)
+    child = 0
+    try:
+        assert program.stdout is not None
+        child = int(program.stdout.readline())
+        assert [run.state for run in runs(left.parent)] == ["owned"]
+        program.send_signal(signal.SIGKILL)
+        program.wait(20)
+        os.kill(child, 0)
+        assert [run.state for run in runs(left.parent)] == ["left"]
+    finally:
+        program.kill()
+        if child:
+            os.kill(child, signal.SIGKILL)
+        program.communicate()
+
+
 def _processes_that_name(path: str) -> list[str]:
     found = []
     for entry in Path("/proc").iterdir():
