@@ -353,7 +353,7 @@ class Process:
 def _reset_peak_memory() -> None:
     """Let the peak that the kernel keeps start anew, where it allows that."""
     try:
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")
+        with open("/proc/self/clear_refs", "wb", buffering=0) as file:  # as text, it would need the locale's codec
+            file.write(b"5")
     except OSError:
         return  # not permitted in some containers: the peak is then the process's
