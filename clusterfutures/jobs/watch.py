@@ -35,7 +35,7 @@ log = logging.getLogger("clusterfutures")
 FIRST_SPACING = 3.0
 #: seconds that the last words of a job may take to be seen through the file system
 _LATE_SECONDS = 5.0
-#: the same for a job of which no start was seen
+#: the same for a job of which no start was seen, or that was cancelled
 _LATE_START_SECONDS = 0.5
 _PAUSES = (0.05, 1.0)
 
@@ -132,7 +132,8 @@ class Watch:
         now = self._clock()
         if self._over_at is None:
             self._over_at = now
-        late = _LATE_SECONDS if self._files.numbers("started") else _LATE_START_SECONDS
+        speaks = self._files.numbers("started") and self._files.read("cancelled") is None  # what is ended says nothing
+        late = _LATE_SECONDS if speaks else _LATE_START_SECONDS
         return now - self._over_at < late
 
     def _verdict(self, status: JobStatus) -> JobStatus:

@@ -72,25 +72,34 @@ def test_files_of_options_on_slurm(example: User) -> None:
     assert made(example) == every_call("foobar\n")
 
 
-@pytest.mark.parametrize(
-    ("words", "scripts"),
-    [
-        ("example --iterations=9", 3),
-        ("example.py --target=my_func --args=my_args --nodes=4", 4),
-        ("example -n2 -hash=0-3,7", 2),
-        ("example -n 2 -key=1", 2),
-        ("example -n 2 -x 0-2,7", 2),
-        ("example -n 2 -P one.sh,two.sh -A two.sh -e MYENV=foo", 2),
-    ],
-)
-def test_command_lines_on_slurm(example: User, words: str, scripts: int) -> None:
-    for name in ("one", "two"):
-        (example.here / f"{name}.sh").write_text(f"echo {name}\n")
-    out, _ = example.cluf(*words.split(), "-p1", "-q", "-w", "-j", "jobs")
-    assert f"wrote {scripts} scripts" in out
-    assert made(example) == every_call("foo\n" if "MYENV" in words else "\n")
-    if "-P" in words:
-        assert (example.here / "jobs" / "example-0-2.stdout").read_text() == "one\ntwo\ntwo\n"
+COMMAND_LINES = {
+    "example --iterations=9": 3,
+    "example.py --target=my_func --args=my_args --nodes=4": 4,
+    "example -n2 -hash=0-3,7": 2,
+    "example -n 2 -key=1": 2,
+    "example -n 2 -x 0-2,7": 2,
+    "example -n 2 -P one.sh,two.sh -A two.sh -e MYENV=foo": 2,
+}
+
+
+def test_command_lines_on_slurm(tmp_path: Path, real_slurm_cluster: RealSlurm) -> None:
+    """All at once, each by somebody with a directory of their own."""
+    running = []
+    for number, words in enumerate(COMMAND_LINES):
+        (tmp_path / str(number)).mkdir()
+        user = User(tmp_path / str(number), real_slurm_cluster.environment)
+        (user.here / "made").mkdir()
+        (user.here / "example.py").write_text(EXAMPLE)
+        for name in ("one", "two"):
+            (user.here / f"{name}.sh").write_text(f"echo {name}\n")
+        running.append((words, user, user.start([*words.split(), "-p1", "-q", "-w", "-j", "jobs"])))
+    for words, user, process in running:
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, out + err
+        assert f"wrote {COMMAND_LINES[words]} scripts" in out
+        assert made(user) == every_call("foo\n" if "MYENV" in words else "\n"), words
+        if "-P" in words:
+            assert (user.here / "jobs" / "example-0-2.stdout").read_text() == "one\ntwo\ntwo\n"
 
 
 def test_two_machines_without_a_scheduler(user: User) -> None:
