@@ -66,7 +66,9 @@ class Workload(NamedTuple):
 
 def _naps(figure: str, durations: Sequence[float], per_call: Parameters | None = None) -> Workload:
     ideal = figures.best_schedule(durations, SLOTS)
-    return Workload(figure, "warm_naps", {"durations": list(durations)}, 30.0, per_call=per_call, ideal=ideal)
+    singly = sum(durations) / len(durations) >= 0.01  # as their pages advise for calls that are not short
+    parameters = {"durations": list(durations), "singly": singly}
+    return Workload(figure, "warm_naps", parameters, 30.0, per_call=per_call, ideal=ideal)
 
 
 COLD = (

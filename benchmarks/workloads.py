@@ -163,14 +163,17 @@ def warm_submits(peer: Peer, count: int) -> Figures:
 
 
 @workload
-def warm_naps(peer: Peer, durations: Sequence[float], by_submit: bool = False) -> Figures:
-    """Calls that last so long each."""
+def warm_naps(peer: Peer, durations: Sequence[float], by_submit: bool = False, singly: bool | None = None) -> Figures:
+    """Calls that last so long each.
+
+    singly: whether map is told to send them one by one; None: only if all are long.
+    """
     pairs = list(enumerate(durations))
     timer = Timer()
     if by_submit:
         values = [future.result() for future in peer.submit_many(calls.nap, pairs)]
     else:
-        one_by_one = sum(durations) / len(durations) >= 0.01 and not (peer.sizes_itself and min(durations) < 0.1)
+        one_by_one = min(durations) >= 0.1 if singly is None else singly
         values = list(peer.map(calls.nap, pairs, 1 if one_by_one else None))
     figures = timer.figures()
     check(values, range(len(pairs)))

@@ -10,10 +10,13 @@ import os
 import re
 import subprocess
 import sys
+import threading
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
+from clusterfutures.errors import JobFailed, StoreError
 from clusterfutures.testing import real_slurm
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,6 +27,7 @@ import figures  # noqa: E402
 import full  # noqa: E402
 import picture  # noqa: E402
 import report  # noqa: E402
+import soak  # noqa: E402
 from goals import GOALS, Goal, judge  # noqa: E402
 from results import Results  # noqa: E402
 
@@ -113,3 +117,22 @@ def test_unknown_peers_and_steps_are_told_with_those_there_are() -> None:
 def test_durations_are_said_as_people_say_them() -> None:
     said = [figures.duration(seconds) for seconds in (0.0014, 0.014, 2.34, 23.4, 1000.0)]
     assert said == ["1.4 ms", "14 ms", "2.3 s", "23 s", "17 min"]
+
+
+def test_a_soak_blames_what_no_fault_explains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def judged(outcome: int | Exception) -> list[str]:
+        tally = soak.Tally()
+        future: Future[int] = Future()
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+        soak.Program("plain", tmp_path, tally, 1, threading.Event())._judge(future, (7, 0.0))
+        assert tally.calls == 1
+        return tally.wrong
+
+    assert judged(7) == []
+    assert judged(JobFailed(reason="its node was lost")) == []
+    assert judged(8) == ["plain: (7, 0.0) gave 8"]
+    assert len(judged(StoreError(message="the disk is full"))) == 1
+    assert judged(ValueError("?")) == ["plain: ValueError: ?"]

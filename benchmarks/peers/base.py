@@ -27,11 +27,8 @@ class Unsupported(Exception):
 class Peer(ABC):
     """One executor at a time, with ``slots`` places for calls.
 
-    directory: an empty one that all nodes see, for the peer's files.  sizes_itself: its map
-    finds out which calls shall travel together; others are told to send long ones singly.
+    directory: an empty one that all nodes see, for the peer's files.
     """
-
-    sizes_itself = False
 
     def __init__(self, directory: Path, slots: int) -> None:
         self.directory = directory

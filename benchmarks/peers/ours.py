@@ -14,7 +14,6 @@ __all__ = ["OurLocalPeer", "OurPeer"]
 class OurPeer(Peer):
     """``SlurmExecutor`` with one worker for each slot."""
 
-    sizes_itself = True
     executor_class: type[SlurmExecutor] | type[LocalExecutor] = SlurmExecutor
 
     def open(self) -> None:
