@@ -18,7 +18,7 @@ from watch import Watch
 
 __all__ = ["measure"]
 
-CALLS, HOLD = 100, 10.0
+CALLS, HOLD = 100, 5.0
 STARTS = 5
 FIGURES = {"cpu": "cost: client's CPU", "memory": "cost: client's memory", "written": "cost: bytes written"}
 

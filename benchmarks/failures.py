@@ -31,7 +31,7 @@ USABLE = "failure: usable afterwards"
 #: only of ours it is clear which process that is
 OURS_ALONE = "supervisor"
 SLOTS = CPUS
-PATIENCE = 45.0
+PATIENCE = 40.0
 
 
 def measure(results: Results, scratch: Path, who: Sequence[Contender]) -> None:

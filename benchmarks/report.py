@@ -54,7 +54,8 @@ def _number(value: float) -> str:
 TABLES = (
     Table(
         "From nothing",
-        "A fresh executor, no job there; until the last result is in. The bare scheduler: one job, and an array of 8, "
+        "A fresh executor, no job there; until the last result is in. The `map` of 100 is "
+        "for those that take a job for each call. The bare scheduler: one job, and an array of 8, "
         "whose elements start Python and write a file.",
         (
             Column("one call", "cold: one call", figures.duration),
@@ -224,7 +225,7 @@ def _head(results: Results) -> str:
         "# Results\n\n"
         "Written by `python3 benchmarks/run.py`; all samples are in `results.json`. Medians, and in brackets the "
         "quartiles (of fewer than four samples: the smallest and the largest). Every result of every call was compared "
-        "with what it has to be.\n\n"
+        'with what it has to be. "About" stands where it was not begun, because fewer calls took too long already.\n\n'
         f"- {facts.get('machine', '?')}; load when it began: {facts.get('load before', '?')}\n"
         f"- {facts.get('Slurm', '?')}\n"
         f"- Python {facts.get('Python', '?')}; {facts.get('date', '?')}\n"

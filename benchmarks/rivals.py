@@ -31,7 +31,7 @@ Parameters = Mapping[str, Any]
 
 OPEN_SECONDS = 90.0
 #: who took longer in one round does not take part in the next
-PATIENCE = 30.0
+PATIENCE = 15.0
 #: a miss of one that runs each call as a job, where that makes no sense
 A_JOB_A_CALL = "a job for each call"
 
@@ -50,7 +50,8 @@ class Workload(NamedTuple):
 
     limit: seconds.  repeat: how often in a round.  per_call: other parameters for those who
     run each call as a job; None: nothing for them.  ideal: seconds of a perfect schedule;
-    the sample is then the efficiency.  keep: what else of the answer is kept.
+    the sample is then the efficiency.  keep: what else of the answer is kept.  small: not for
+    those on the cluster who keep their workers, and for whom the next larger one tells more.
     """
 
     figure: str
@@ -62,6 +63,7 @@ class Workload(NamedTuple):
     ideal: float | None = None
     like: Like | None = None
     keep: Sequence[str] = ()
+    small: bool = False
 
 
 def _naps(figure: str, durations: Sequence[float], per_call: Parameters | None = None) -> Workload:
@@ -73,7 +75,7 @@ def _naps(figure: str, durations: Sequence[float], per_call: Parameters | None =
 
 COLD = (
     Workload("cold: one call", "cold_call", {}, 40.0, per_call={}),
-    Workload("cold: map of 100", "cold_map", {"count": 100}, 40.0, per_call={}),
+    Workload("cold: map of 100", "cold_map", {"count": 100}, 40.0, per_call={}, small=True),
     Workload("cold: map of 1,000", "cold_map", {"count": 1000}, 40.0, per_call={},
              like=Like("cold: map of 100", 10, 2.0)),
 )  # fmt: skip
@@ -207,6 +209,8 @@ class Rivals:
 
     def _makes_sense(self, contender: Contender, workload: Workload) -> bool:
         """Else it is a miss that says why."""
+        if workload.small and contender.row.on_cluster and not contender.row.job_per_call:
+            return False
         if contender.row.job_per_call and workload.per_call is None:
             self._results.miss(workload.figure, contender.name, A_JOB_A_CALL)
             return False
