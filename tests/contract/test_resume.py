@@ -15,7 +15,7 @@ import pytest
 from conftest import Ground
 from contract_tasks import touch, wait_until
 
-from clusterfutures import JobFailed, StoreError, attach, remove_run, runs
+from clusterfutures import CallKilled, JobFailed, StoreError, attach, remove_run, runs
 
 PROGRAM = """
 import sys, time
@@ -63,12 +63,12 @@ def killed(ground: Ground, text: str, log: Path, calls: int) -> None:
 
 @pytest.mark.on("local", "slurm", "pbs")
 def test_killed_and_run_again(ground: Ground, log: Path, fit: str) -> None:
-    """From another file, even: what counts is the function."""
+    """From another file, or from none: what counts is the function."""
     killed(ground, PROGRAM, log, {"local": 3, "slurm": 15, "pbs": 9}[ground.name])
     again = ground.script(f"# a comment more\n{PROGRAM}", str(log))
     assert again.said == "506 133706 26\n"  # type: ignore[attr-defined]
     assert begun(log) == [*range(12), *range(100, 112)]
-    once_more = ground.script(PROGRAM, str(log))
+    once_more = ground.script(PROGRAM, str(log), stdin=True)
     assert once_more.said == "506 133706 26\n"  # type: ignore[attr-defined]
     assert len(begun(log)) == 24
 
@@ -111,6 +111,22 @@ ex.shutdown()
             with pytest.raises(KeyError, match=r"no call of 'nothing'.*there are calls of: __main__.fails"):
                 run.named("nothing")
             assert not ground.jobs()
+
+
+@pytest.mark.on("local", "slurm")
+def test_attached_calls_are_in_hand(ground: Ground, log: Path, fit: str) -> None:
+    """One that runs can be ended, one that waits cancelled, as by the program that made them."""
+    killed(ground, STUCK.replace("sys.argv[2]", "5").replace("n >= 2", "n >= 0"), log, 1)
+    with attach(fit, ground.runs) as run:
+        running, *waiting = run.futures
+        assert running.running()
+        assert waiting[0].cancel()
+        assert running.kill()
+        with pytest.raises(CallKilled):
+            running.result(10)
+        touch(log.with_name("log.go"))
+        assert [future.result(20) for future in waiting[1:]] == [n * n for n in range(2, 2 + len(waiting) - 1)]
+    assert 1 not in begun(log)
 
 
 @pytest.mark.on("local", "slurm")
