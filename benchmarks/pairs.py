@@ -247,8 +247,8 @@ def _files(results: Results, ours: Session, _scratch: Path, sizes: Sizes) -> Non
         "map of 1,000": ("warm_map", {"count": 1000}),
         "map of 1,000,000": ("warm_map", {"count": sizes.calls}),
         "20,000 submits": ("warm_submits", {"count": sizes.submits}),
-        "map of 10 ms calls": ("warm_naps", {"durations": naps}),
-        "submits of 10 ms calls": ("warm_naps", {"durations": naps, "by_submit": True}),
+        "map of 10 ms calls": ("warm_naps", {"durations": naps, "function": "doze"}),
+        "submits of 10 ms calls": ("warm_naps", {"durations": naps, "by_submit": True, "function": "doze"}),
         "50 calls, one after the other": ("warm_call", {"repeat": 50}),
     }
     for name, (workload, parameters) in takes.items():

@@ -163,18 +163,21 @@ def warm_submits(peer: Peer, count: int) -> Figures:
 
 
 @workload
-def warm_naps(peer: Peer, durations: Sequence[float], by_submit: bool = False, singly: bool | None = None) -> Figures:
-    """Calls that last so long each.
+def warm_naps(
+    peer: Peer, durations: Sequence[float], by_submit: bool = False, singly: bool | None = None, function: str = "nap"
+) -> Figures:
+    """Calls of a function (``nap``, ``doze``) that last so long each.
 
     singly: whether map is told to send them one by one; None: only if all are long.
     """
+    called = getattr(calls, function)
     pairs = list(enumerate(durations))
     timer = Timer()
     if by_submit:
-        values = [future.result() for future in peer.submit_many(calls.nap, pairs)]
+        values = [future.result() for future in peer.submit_many(called, pairs)]
     else:
         one_by_one = min(durations) >= 0.1 if singly is None else singly
-        values = list(peer.map(calls.nap, pairs, 1 if one_by_one else None))
+        values = list(peer.map(called, pairs, 1 if one_by_one else None))
     figures = timer.figures()
     check(values, range(len(pairs)))
     return figures

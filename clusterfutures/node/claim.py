@@ -37,7 +37,7 @@ GROUP_SECONDS = 0.02
 #: work noted as begun at a time, in seconds
 NOTE_SECONDS = 0.2
 #: a group has at most so many times the calls of the one whose duration it is sized by
-_GROWTH = 16
+_GROWTH = 64
 
 
 def group_size(remaining: int, seconds_per_call: float | None, processes: int, seconds: float = GROUP_SECONDS) -> int:

@@ -75,7 +75,7 @@ class Lookout:
         self._waiting = [name for name in found if name[0] != names.SIGN]
         self._found = bool(self._waiting)
         self.closed = not self._waiting and names.CLOSED in found
-        resting = (self._looked - worked) / 20
+        resting = (self._looked - worked) / 50
         self._pause = min(LONGEST_LOOK_SECONDS, max(LOOK_SECONDS, 10 * (self._looked - before), resting))
 
     def claim(self) -> tuple[str, Bin] | None:

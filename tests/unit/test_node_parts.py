@@ -260,7 +260,7 @@ def test_groups_grow_with_what_is_known_and_notes_are_for_several_of_them() -> N
             notes.append(noted)
         claim.commands(first, stop)
         claim.progress(stop, 0.0001 * (stop - first), True)
-    assert groups[:4] == [1, 16, 200, 200], "twenty milliseconds each, when it is known"
+    assert groups[:4] == [1, 64, 200, 200], "twenty milliseconds each, when it is known"
     assert notes == [(1, 2001), (2001, 4001), (4001, 5000)]
     assert Claim("name", Bin(5, 0, 50, CHUNK, 1, [CallHead("f", 4, None)], b"", seconds=0.001)).next_group(1, None) == (
         0,
