@@ -4,7 +4,9 @@
 
 Jobs of 1 to 4 cores sleep for a while and note when they began and ended, by the machine's own
 clock and in their own words.  Told are the most cores that were ever taken at once, and how long
-all of it took against what no order of the jobs could beat: their work, spread evenly.
+all of it took against what no order of the jobs could beat: their work, spread evenly.  A job's
+work begins with its first shell, which is when the queue says that it has started; between that
+and its own first word a busy machine takes its time.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from clusterfutures import Queue, submit
 
-__all__ = ["Stamp", "least_seconds", "most_at_once", "run", "seconds"]
+__all__ = ["Stamp", "Told", "least_seconds", "most_at_once", "run", "seconds"]
 
 #: bash has the time without starting a process that would be measured as well
 _COMMAND = 'began=$EPOCHREALTIME; sleep {seconds}; echo "$began $EPOCHREALTIME $CLUSTERFUTURES_CORES" >>{stamps}'
@@ -37,8 +39,15 @@ class Stamp(NamedTuple):
     cores: int
 
 
-def run(jobs: int, cores: int, seconds_each: tuple[float, float], seed: int, directory: Path) -> list[Stamp]:
-    """Submit jobs of 1 to 4 cores and wait for them; what they noted."""
+class Told(NamedTuple):
+    """Of all jobs: what they say themselves, and what the queue says."""
+
+    stamps: list[Stamp]
+    listed: list[Stamp]
+
+
+def run(jobs: int, cores: int, seconds_each: tuple[float, float], seed: int, directory: Path) -> Told:
+    """Submit jobs of 1 to 4 cores and wait for them."""
     source = random.Random(seed)
     stamps = directory / "stamps"
     os.environ["CLUSTERFUTURES_LOCAL_CORES"] = str(cores)
@@ -49,11 +58,13 @@ def run(jobs: int, cores: int, seconds_each: tuple[float, float], seed: int, dir
         )
         for _ in range(jobs)
     ]  # fmt: skip
-    Queue(scheduler="local").wait(submitted, timeout=60 + 10 * jobs * seconds_each[1])
+    queue = Queue(scheduler="local")
+    queue.wait(submitted, timeout=60 + 10 * jobs * seconds_each[1])
     assert {job.exitcode for job in submitted} == {0}
     lines = [line.split() for line in stamps.read_text().splitlines()]
     assert len(lines) == jobs
-    return [Stamp(float(began), float(ended), int(given)) for began, ended, given in lines]
+    listed = [Stamp(job.started, job.ended, job.cores) for job in queue]  # type: ignore[arg-type]
+    return Told([Stamp(float(began), float(ended), int(given)) for began, ended, given in lines], listed)
 
 
 def most_at_once(stamps: Iterable[Stamp]) -> int:
@@ -82,10 +93,12 @@ def main() -> int:
     told = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         os.environ["XDG_STATE_HOME"] = os.path.join(directory, "state")
-        stamps = run(told.jobs, told.cores, tuple(told.seconds), told.seed, Path(directory))
-    most, took, least = most_at_once(stamps), seconds(stamps), least_seconds(stamps, told.cores)
+        stamps, listed = run(told.jobs, told.cores, tuple(told.seconds), told.seed, Path(directory))
+    most, took, least = most_at_once(stamps), seconds(listed), least_seconds(listed, told.cores)
     print(f"{len(stamps)} jobs of 1-4 cores on {told.cores}: at most {most} cores taken at once")
     print(f"{took:.2f} s, no order could take less than {least:.2f} s: {took / least:.3f} of that")
+    own = least_seconds(stamps, told.cores)
+    print(f"without the shells around each job {own:.2f} s: {seconds(stamps) / own:.3f} of that")
     return int(most > told.cores or took > 1.1 * least)
 
 

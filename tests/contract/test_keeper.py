@@ -47,7 +47,8 @@ def until(condition: object, seconds: float = 20) -> None:
 def test_cores_are_never_given_away_twice(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the jobs' own clock; ``benchmarks/packing.py`` does it with 500."""
     monkeypatch.setenv("CLUSTERFUTURES_LOCAL_CORES", "2")
-    stamps = packing.run(20, 2, (0.01, 0.06), 1, ground.work)
+    stamps, listed = packing.run(20, 2, (0.01, 0.06), 1, ground.work)
+    assert packing.most_at_once(listed) == 2
     assert packing.most_at_once(stamps) == 2
     assert {one.cores for one in stamps} == {1, 2}
 
