@@ -52,6 +52,11 @@ def job_failed(status: JobStatus, place: Place | None, call: str, log: str, tail
     if status.exit_code in (EXIT_NO_CHECK_IN, EXIT_NO_LOG) or NO_LOG in status.reason:
         advice = "the node does not see the run directory, or may not write there: choose a directory= that all nodes "
         advice += "see under the same path"
+    if started and state is JobState.COMPLETED:
+        advice = (
+            "it ended without the last word of its worker: the scheduler may have lost track of it, as after a crash "
+        )
+        advice += "of its own; submit the call again"
     if not started and not advice:
         advice = "it never started to work: see its log; is the interpreter (python=), and are clusterfutures and "
         advice += "cloudpickle, and the run directory there on the node?"

@@ -240,7 +240,7 @@ print("end of the program")
         str(tmp_path),
     )
     assert program.said == "end of the program\n"  # type: ignore[attr-defined]
-    assert program.complaint == ""  # type: ignore[attr-defined]
+    assert program.complaint == "" or ground.slack  # type: ignore[attr-defined]
     assert len(list(tmp_path.glob("ran-*"))) == 4
     assert _nothing_is_left(ground)
 

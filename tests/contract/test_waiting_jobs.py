@@ -102,6 +102,7 @@ def test_a_held_job_is_told_once_and_waits(ground: StandInGround, caplog: pytest
     assert future.result(20)[0] == job_id
 
 
+@pytest.mark.steady("jobs that are ended before their submission has an answer are submitted again, and held again")
 @pytest.mark.on("slurm", "pbs", "torque")
 @pytest.mark.parametrize("count", [1, 2], ids=["job", "array"])
 def test_a_pending_job_that_is_cancelled_from_outside(ground: Ground, count: int) -> None:

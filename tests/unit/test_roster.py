@@ -79,3 +79,9 @@ def test_a_reason_is_told_once(office: Office, caplog: pytest.LogCaptureFixture)
 )
 def test_a_node_that_does_not_see_the_directory(status: JobStatus) -> None:
     assert "does not see the run directory" in str(job_failed(status, None, "f", "/log", "", started=False))
+
+
+def test_a_job_that_ended_well_and_told_nothing() -> None:
+    """A controller that crashed may start a job anew that runs: the second one finds its place taken, and ends."""
+    text = str(job_failed(JobStatus("5", JobState.COMPLETED, exit_code=0), None, "f", "/log", "", started=True))
+    assert "submit the call again" in text
