@@ -400,11 +400,10 @@ class RunDirectory:
                 return read()
             except FileNotFoundError as error:
                 if time.monotonic() > deadline:
-                    raise StoreError(
-                        message=f"{directory}/{name} did not appear within {wait:g} s: "
-                        "was it removed, or does this machine see another directory?",
-                        path=f"{directory}/{name}",
-                    ) from error
+                    why = f"did not appear within {wait:g} s: was it removed, or is another directory seen here?"
+                    if not wait:  # it is not new
+                        why = "was removed when its program had read it: large results stay in runs with a name, run="
+                    raise StoreError(message=f"{directory}/{name} {why}", path=f"{directory}/{name}") from error
             time.sleep(pause)
             pause = min(pause * 2, 1.0)
             self.files.listing(directory)  # revalidates what the client of a network file system remembers

@@ -129,6 +129,28 @@ def test_attached_calls_are_in_hand(ground: Ground, log: Path, fit: str) -> None
     assert 1 not in begun(log)
 
 
+@pytest.mark.on("local")
+def test_attached_to_a_run_without_a_name(ground: Ground, log: Path) -> None:
+    """All is there but large results that its program had read."""
+    text = """
+import time
+ex = executor(max_workers=1, idle_timeout=0.5)
+print(len(ex.submit(bytes, 2 << 20).result(30)), ex.submit(abs, -1).result(30), flush=True)
+time.sleep(60)
+"""
+    program = ground.script(text, wait=False)
+    assert program.stdout is not None
+    assert program.stdout.readline() == "2097152 1\n"
+    program.kill()
+    program.communicate()
+    with attach(ground.run_directory()) as run:
+        assert run.futures[1].result(5) == 1
+        with pytest.raises(StoreError, match=r"was removed when its program had read it: .* runs with a name"):
+            run.futures[0].result(5)
+    wait_until(lambda: not ground.jobs(), "the jobs have ended by themselves", 10)
+    remove_run(ground.run_directory())
+
+
 @pytest.mark.on("local", "slurm")
 def test_a_program_that_leaves(ground: Ground, log: Path, fit: str) -> None:
     """``shutdown(wait=False)``: the program ends at once, its jobs when all is done; what
