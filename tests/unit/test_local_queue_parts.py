@@ -479,11 +479,12 @@ def test_a_keeper_that_does_not_come(site: Site, monkeypatch: pytest.MonkeyPatch
 
 
 def test_old_jobs_are_forgotten_but_not_what_others_wait_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    ended = [site.submit("true", name=f"job{number}")[0] for number in range(6)]
+    ended = []
+    for number in range(6):  # one after the other: they end in this order
+        ended += site.submit("true", name=f"job{number}")
+        site.until_state(ended[-1], JobState.COMPLETED)
     (held,) = site.submit(UNTIL_RELEASED, name="held")
     (waiting,) = site.submit("true", Dependency(ended[0]), Dependency(held), name="waiting")
-    for job in ended:
-        site.until_state(job, JobState.COMPLETED)
     stale = Path(state_directory(), "runs", "1.1")
     stale.touch()
     os.utime(stale, (0, 0))
