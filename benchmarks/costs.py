@@ -27,6 +27,7 @@ def measure(
     results: Results, cluster: Cluster, scratch: Path, who: Sequence[Contender], save: Callable[[], None]
 ) -> None:
     """For ``CALLS`` trivial calls and then one of ``HOLD`` seconds; the imports in turns."""
+    results.facts["cost: hold"] = f"{HOLD:g}"
     for _ in range(STARTS):
         results.add("cost: import", "limit", limit.python_start("pass")["seconds"])
         for contender in who:

@@ -106,7 +106,7 @@ TABLES = (
 
 COSTS = Table(
     "What it costs",
-    f"For {costs.CALLS} trivial calls and then one of {costs.HOLD:g} s, from nothing to the end. CPU and memory are "
+    f"For {costs.CALLS} trivial calls and then one of {{hold}} s, from nothing to the end. CPU and memory are "
     "those of the client and of its helper processes (the largest of them); written goes to files, pipes and sockets. "
     "Packages: what an environment gets.",
     (
@@ -193,7 +193,8 @@ def text(results: Results) -> str:
     for table in (*TABLES, COSTS, FAILURES, *GROWTH, *SLOW):
         lines = _table(results, table)
         if lines:
-            parts.append(f"## {table.title}\n\n{table.said}\n\n" + "\n".join(lines))
+            said = table.said.replace("{hold}", results.facts.get("cost: hold", "?"))
+            parts.append(f"## {table.title}\n\n{said}\n\n" + "\n".join(lines))
     parts.extend(_trouble(results))
     return "\n\n".join(parts) + "\n"
 

@@ -70,7 +70,8 @@ def failure(peer: Peer, kind: str, patience: float) -> Answer:
 def _outcome(peer: Peer, function: Callable[[Any], Any], argument: Any) -> str:
     """The name of what a call raises, or what it returned instead."""
     try:
-        return f"returned {peer.submit(function, argument).result()!r}"[:60]
+        value = peer.submit(function, argument).result()
+        return f"returned {value if isinstance(value, str | int) else type(value).__name__}"
     except BaseException as error:
         return type(error).__name__
 
