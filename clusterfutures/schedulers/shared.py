@@ -50,6 +50,8 @@ log = logging.getLogger("clusterfutures")
 LOCK_SECONDS = 5.0
 #: the age of an answer from which on a lock that is held is no reason to wait
 STUCK_SECONDS = 90.0
+#: who comes a moment too early, by the rounding of its clock, does not wait for another round
+ROUNDING_SECONDS = 0.01
 #: how long jobs stay in the question without anybody wanting to know
 INTEREST_SECONDS = 600.0
 #: how long what was told of the site's limits holds
@@ -94,7 +96,7 @@ def recent_states(
         if not mine and clock() - record.asked_at < STUCK_SECONDS:
             return _reply(record, ids, 0.0)  # somebody is asking just now: the last answer must do
         record = replace(record, wanted=_still_wanted(record, ids, clock()), budget=record.budget.later(clock()))
-        if clock() - record.asked_at >= max_age and not record.budget.wait(urgent):
+        if clock() - record.asked_at >= max_age - ROUNDING_SECONDS and not record.budget.wait(urgent):
             record = _ask(scheduler, record, clock)
         _write(path, record)
     return _reply(record, ids, clock() + record.budget.wait(urgent=False))
