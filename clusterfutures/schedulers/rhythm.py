@@ -21,6 +21,8 @@ __all__ = ["Budget", "Rhythm", "smallest_spacing"]
 BURST = 25
 REFILL_SECONDS = 30.0
 RESERVE = 10
+#: a part of a question that is missing by the rounding of times only
+_ROUNDING = 0.001
 
 
 class Budget(NamedTuple):
@@ -39,7 +41,8 @@ class Budget(NamedTuple):
 
     def wait(self, urgent: bool) -> float:
         """Seconds until a question may be asked."""
-        return max(0.0, (1 if urgent else 1 + RESERVE) - self.left) * REFILL_SECONDS
+        missing = (1 if urgent else 1 + RESERVE) - self.left
+        return missing * REFILL_SECONDS if missing > _ROUNDING else 0.0
 
 
 class Rhythm:
