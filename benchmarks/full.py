@@ -143,6 +143,7 @@ def _describe(results: Results) -> None:
         "Python": platform.python_version(),
         "date": time.strftime("%Y-%m-%d %H:%M", time.gmtime()) + " UTC",
         "load before": f"{os.getloadavg()[0]:.1f}",
+        "directory": tempfile.gettempdir(),
     })  # fmt: skip
 
 

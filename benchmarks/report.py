@@ -228,7 +228,7 @@ def _head(results: Results) -> str:
         "quartiles (of fewer than four samples: the smallest and the largest). Every result of every call was compared "
         'with what it has to be. "About" stands where it was not begun, because fewer calls took too long already.\n\n'
         f"- {facts.get('machine', '?')}; load when it began: {facts.get('load before', '?')}\n"
-        f"- {facts.get('Slurm', '?')}\n"
+        f"- {facts.get('Slurm', '?')}; runs in {facts.get('directory', '?')}\n"
         f"- Python {facts.get('Python', '?')}; {facts.get('date', '?')}\n"
         f"- {versions}\n\n"
         "One machine plays the cluster, so seconds mean little beside another machine's; ratios do."
