@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Peer", "Unsupported"]
+__all__ = ["ExecutorPeer", "Peer", "Unsupported"]
 
 
 class Unsupported(Exception):
@@ -64,3 +64,20 @@ class Peer(ABC):
     def shared(self, function: Callable[..., Any], array: Any, arguments: Sequence[Any]) -> Iterable[Any]:
         """``function(array, argument)`` for each argument, the best way there is."""
         return self.map(functools.partial(function, array), arguments)
+
+
+class ExecutorPeer(Peer):
+    """A peer whose ``open`` makes a ``concurrent.futures`` executor, with a ``map`` that takes no chunks."""
+
+    _executor: Any
+
+    def close(self) -> None:
+        self._executor.shutdown()
+
+    def submit(self, function: Callable[..., Any], *args: Any) -> Any:
+        return self._executor.submit(function, *args)
+
+    def map(
+        self, function: Callable[[Any], Any], arguments: Sequence[Any], chunksize: int | None = None
+    ) -> Iterable[Any]:
+        return self._executor.map(function, arguments)

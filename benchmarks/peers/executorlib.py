@@ -7,12 +7,9 @@ same resource requirements".  Its map takes one call at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
-
 from executorlib import SlurmClusterExecutor
 
-from peers.base import Peer
+from peers.base import ExecutorPeer
 
 __all__ = ["BlockPeer", "JobPerCallPeer"]
 
@@ -20,7 +17,7 @@ __all__ = ["BlockPeer", "JobPerCallPeer"]
 PARTITION = "main"
 
 
-class BlockPeer(Peer):
+class BlockPeer(ExecutorPeer):
     """``block_allocation=True``: one worker for each slot, over sockets."""
 
     block = True
@@ -34,17 +31,6 @@ class BlockPeer(Peer):
             resource_dict={"cores": 1, "partition": PARTITION},
             hostname_localhost=True if self.block else None,
         )
-
-    def close(self) -> None:
-        self._executor.shutdown()
-
-    def submit(self, function: Callable[..., Any], *args: Any) -> Any:
-        return self._executor.submit(function, *args)
-
-    def map(
-        self, function: Callable[[Any], Any], arguments: Sequence[Any], chunksize: int | None = None
-    ) -> Iterable[Any]:
-        return self._executor.map(function, arguments)
 
 
 class JobPerCallPeer(BlockPeer):

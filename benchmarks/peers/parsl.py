@@ -8,23 +8,20 @@ harm of few long ones, so it stays at its default of 0.  ParslPoolExecutor's ``m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
-
 from parsl import Config
 from parsl.concurrent import ParslPoolExecutor
 from parsl.executors import HighThroughputExecutor
 from parsl.launchers import SimpleLauncher
 from parsl.providers import SlurmProvider
 
-from peers.base import Peer
+from peers.base import ExecutorPeer
 
 __all__ = ["ParslPeer"]
 
 CORES_OF_A_NODE = 2
 
 
-class ParslPeer(Peer):
+class ParslPeer(ExecutorPeer):
     """A worker for each slot."""
 
     def open(self) -> None:
@@ -54,14 +51,3 @@ class ParslPeer(Peer):
             initialize_logging=False,
         )
         self._executor = ParslPoolExecutor(config)
-
-    def close(self) -> None:
-        self._executor.shutdown()
-
-    def submit(self, function: Callable[..., Any], *args: Any) -> Any:
-        return self._executor.submit(function, *args)
-
-    def map(
-        self, function: Callable[[Any], Any], arguments: Sequence[Any], chunksize: int | None = None
-    ) -> Iterable[Any]:
-        return self._executor.map(function, arguments)

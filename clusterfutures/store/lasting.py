@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from clusterfutures.errors import StoreError
 from clusterfutures.store import names
-from clusterfutures.store.run import DIRECTORIES, RunDirectory
+from clusterfutures.store.run import DIRECTORIES, RunDirectory, cannot_make
 
 __all__ = ["furnish", "lasting_run"]
 
@@ -29,11 +29,7 @@ def lasting_run(path: str) -> RunDirectory:
             if found and names.OWNER_LOCK not in found:
                 raise StoreError(message=f"{path} is there and is no run: choose another run= name", path=path)
     except OSError as error:
-        raise StoreError(
-            message=f"cannot make the run directory {path}: {error.strerror}; "
-            "give directory= or set CLUSTERFUTURES_DIR to a directory that this machine and the nodes share",
-            path=path,
-        ) from error
+        raise cannot_make(path, error) from error
     return run
 
 

@@ -43,7 +43,7 @@ from clusterfutures.store.bins import Bin, pack_bin, unpack_bin
 from clusterfutures.store.files import Files
 from clusterfutures.store.frames import Bytes, framed, unframed
 
-__all__ = ["DIRECTORIES", "LARGE_BYTES", "RunDirectory"]
+__all__ = ["DIRECTORIES", "LARGE_BYTES", "RunDirectory", "cannot_make"]
 
 T = TypeVar("T")
 
@@ -83,11 +83,7 @@ class RunDirectory:
                 run.files.make_directory(f"{path}/{name}")
         except OSError as error:
             run.remove()  # a half of one is of no use; what was there before has raised StoreError
-            raise StoreError(
-                message=f"cannot make the run directory {path}: {error.strerror}; "
-                "give directory= or set CLUSTERFUTURES_DIR to a directory that this machine and the nodes share",
-                path=path,
-            ) from error
+            raise cannot_make(path, error) from error
         return run
 
     @classmethod
@@ -407,6 +403,15 @@ class RunDirectory:
             time.sleep(pause)
             pause = min(pause * 2, 1.0)
             self.files.listing(directory)  # revalidates what the client of a network file system remembers
+
+
+def cannot_make(path: str, error: OSError) -> StoreError:
+    """What is raised when there can be no run directory at ``path``."""
+    return StoreError(
+        message=f"cannot make the run directory {path}: {error.strerror}; "
+        "give directory= or set CLUSTERFUTURES_DIR to a directory that this machine and the nodes share",
+        path=path,
+    )
 
 
 def _log(message: str, *arguments: object) -> None:
