@@ -7,6 +7,7 @@ library's ``map``.
 from __future__ import annotations
 
 import os
+
 from cfut import SlurmExecutor
 
 from peers.base import ExecutorPeer
