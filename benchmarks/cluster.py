@@ -23,6 +23,8 @@ __all__ = ["SLOTS", "Cluster", "CommandLog"]
 NODES, CPUS = 4, 2
 SLOTS = NODES * CPUS
 
+#: Slurm's sched_interval on the cluster of the tests
+_RHYTHM_SECONDS = 1.0
 _COMMANDS = ("sbatch", "squeue", "scancel", "sacct", "scontrol", "sinfo", "srun", "salloc")
 _WRAPPER = """#!/bin/sh
 echo {name} >> '{log}'
@@ -52,11 +54,15 @@ class Cluster:
             self._slurm.run("scancel", "-u", str(os.getuid()))
         self.wait_until_empty()
 
-    def quiet(self) -> None:
-        """Wait until no job is there; then for a moment of random length, because Slurm
-        starts jobs in a rhythm of its own, which no contender shall hit by habit."""
+    def quiet(self, moment: float | None = None) -> None:
+        """Wait until no job is there; then until a moment of Slurm's rhythm.
+
+        Slurm looks for work once a second, beginning with the end of what ran before, so who
+        always comes after a short job starts always late (0.5 s against 0.15 s).  moment: from
+        0 to 1, to be spread evenly over the rounds; without it, a random one.
+        """
         self.wait_until_empty()
-        time.sleep(random.uniform(0.0, 0.5))
+        time.sleep(_RHYTHM_SECONDS * (random.random() if moment is None else moment))
 
     def wait_until_empty(self, limit: float = 60.0) -> None:
         deadline = time.monotonic() + limit

@@ -121,11 +121,9 @@ def prepared(peer: str, scratch: Path) -> Iterator[Session]:
         opened.ask("finish", 30)
 
 
-def in_turns(repeat: int, *takers: Callable[[], None]) -> None:
-    """Each of them, again and again."""
-    for _ in range(repeat):
-        for take in takers:
-            take()
+def moments(rounds: int) -> list[float]:
+    """Moments of Slurm's rhythm, one for each round."""
+    return [(i + 0.5) / rounds for i in range(rounds)]
 
 
 # -- without a scheduler ---------------------------------------------------------------------
@@ -166,24 +164,22 @@ def _cold(results: Results, cluster: Cluster, scratch: Path, sizes: Sizes) -> No
     with contextlib.ExitStack() as stack:
         ours = stack.enter_context(session("ours", scratch))
 
-        def bare(figure: str, count: int) -> None:
-            cluster.quiet()
+        def bare(figure: str, moment: float, count: int) -> None:
+            cluster.quiet(moment)
             results.add(figure, "limit", limit.bare_array(count)["seconds"])
 
-        def take(figure: str, workload: str, **parameters: object) -> None:
-            cluster.quiet()
+        def take(figure: str, moment: float, workload: str, **parameters: object) -> None:
+            cluster.quiet(moment)
             results.add(figure, "ours", ours.ask(workload, 60, **parameters)["seconds"])
 
-        in_turns(
-            sizes.cold,
-            lambda: take("cold call", "cold_call"),
-            lambda: bare("cold call", 1),
-            lambda: take("cold map 1,000", "cold_map", count=1000),
-            lambda: bare("cold map 1,000", SLOTS),
-        )
+        for moment in moments(sizes.cold):
+            take("cold call", moment, "cold_call")
+            bare("cold call", moment, 1)
+            take("cold map 1,000", moment, "cold_map", count=1000)
+            bare("cold map 1,000", moment, SLOTS)
         count, seconds = sizes.naps
-        for _ in range(sizes.naps_repeat):
-            take("cold naps", "cold_naps", count=count, seconds=seconds)
+        for moment in moments(sizes.naps_repeat):
+            take("cold naps", moment, "cold_naps", count=count, seconds=seconds)
     cluster.wait_until_empty()
 
 

@@ -186,15 +186,17 @@ class Ledger:
         pool.ever_started = True
         pool.failed_starts = 0
 
-    def begun(self, worker: Worker, record: Record) -> None:
-        """Calls have been handed to a process; the file they were in is the worker's."""
+    def begun(self, worker: Worker, record: Record) -> float:
+        """Calls have been handed to a process; the file they were in is the worker's.
+        Returns the seconds that they should take; 0 where that is not known."""
         state = self._bins.get(record.bin_id)
         piece = state.piece_at(record.first) if state else None
         if state is None or piece is None:
-            return
+            return 0.0
         self._claimed(worker, state, piece)
         piece.begun = max(piece.begun, record.first + record.calls)
         self._begin(state, worker, record.first, record.first + record.calls)
+        return record.calls * (self.limits.pace.seconds(state.item(record.first).function) or 0.0)
 
     def _claimed(self, worker: Worker, state: BinState, piece: Piece) -> None:
         if piece.file is not None:

@@ -5,12 +5,13 @@
                                    +--renamed--> read/<segment>
 
 How often it looks: every ``LOOK_SECONDS`` (or ten times what a look costs) while things
-happen, ever more rarely when nothing does, up to a second; not at all while no worker is
-out.  One look serves all futures.
+happen or are expected to happen, ever more rarely when nothing does, up to a second; not at
+all while no worker is out.  One look serves all futures.
 """
 
 from __future__ import annotations
 
+import heapq
 import logging
 import pickle
 import time
@@ -31,6 +32,13 @@ logger = logging.getLogger("clusterfutures")
 
 LOOK_SECONDS = 0.0005
 LONGEST_LOOK_SECONDS = 1.0
+#: a pause is this share of the time to the nearest event: small at first, so that a result
+#: of a call of seconds is hardly late; larger when there was nothing for ten seconds
+_SMALLEST_SHARE = 1 / 100
+_LARGEST_SHARE = 1 / 20
+_LARGEST_SHARE_AFTER_SECONDS = 10.0
+#: calls that end sooner are not waited for: results of others come all the time
+_LONG_CALL_SECONDS = 0.05
 #: how long a segment may be unreadable before it counts as damaged: it may be late
 _LATE_SECONDS = 1.0
 
@@ -44,7 +52,9 @@ class Reader:
         self._roster = roster
         self._broken = broken
         self._active = self._looked = 0.0
+        self._since = 0.0  # what is new has happened after this
         self._pause = LOOK_SECONDS
+        self._expected: list[float] = []  # when long calls that run should end: a heap
         self._unread: dict[str, float] = {}
         self._read_in_place: set[str] = set()
 
@@ -63,6 +73,7 @@ class Reader:
 
     def look(self, now: float) -> None:
         """Read what is new."""
+        self._since = max(self._looked, now - LONGEST_LOOK_SECONDS)
         found = [name for name in self._run.new_segments() if name not in self._read_in_place]
         for name in found:
             self._read(name, now)
@@ -70,8 +81,23 @@ class Reader:
         cost = (self._looked - now) if not found else LOOK_SECONDS / 10
         if found:
             self._active = self._looked
-        resting = (self._looked - self._active) / 20
-        self._pause = min(LONGEST_LOOK_SECONDS, max(LOOK_SECONDS, 10 * cost, resting))
+        self._pause = min(LONGEST_LOOK_SECONDS, max(LOOK_SECONDS, 10 * cost, self._rest(self._looked)))
+
+    def _rest(self, now: float) -> float:
+        """How long nobody misses a look: a share of the time since the last event, or to or
+        since an expected one, whichever is nearest."""
+        while self._expected and self._expected[0] <= now:
+            self._active = max(self._active, heapq.heappop(self._expected))
+        nearest = now - self._active
+        if self._expected:
+            nearest = min(nearest, self._expected[0] - now)
+        share = _LARGEST_SHARE * nearest / _LARGEST_SHARE_AFTER_SECONDS
+        return nearest * min(_LARGEST_SHARE, max(_SMALLEST_SHARE, share))
+
+    def _expect(self, seconds: float) -> None:
+        """A call has begun, since the last look, that should take so long."""
+        if seconds >= _LONG_CALL_SECONDS:
+            heapq.heappush(self._expected, self._since + seconds)
 
     def _read(self, name: str, now: float) -> None:
         """Feed one segment to the ledger and set it aside."""
@@ -111,7 +137,7 @@ class Reader:
                 self._ledger.started(worker, fields["host"], fields["job_id"])
                 self._roster.heard_of(worker)
             case records.BEGUN:
-                self._ledger.begun(worker, record)
+                self._expect(self._ledger.begun(worker, record))
             case records.PACE:
                 self._ledger.limits.pace.learn(*records.unpack_pace(record), record.calls)
             case records.RETURNED:

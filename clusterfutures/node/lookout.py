@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 
-from clusterfutures.errors import StoreError
+import clusterfutures
 from clusterfutures.node.patience import FULL_SECONDS, may_pass
 from clusterfutures.store import names
 from clusterfutures.store.bins import Bin
@@ -33,7 +33,7 @@ _MOST_REACH = 16
 class DamagedBin(Exception):
     """A claimed bin cannot be read: its calls fail, the worker goes on."""
 
-    def __init__(self, name: str, error: StoreError) -> None:
+    def __init__(self, name: str, error: clusterfutures.StoreError) -> None:
         super().__init__(name, error)
         self.name = name
         self.error = error
@@ -88,7 +88,7 @@ class Lookout:
             name = self._waiting.pop(hash((self._worker, self._losses, self._waiting[0])) % reach)
             try:
                 content = self._run.claim(self._pool, name, self._worker)
-            except StoreError as error:
+            except clusterfutures.StoreError as error:
                 raise DamagedBin(name, error) from error
             except OSError as error:
                 self._bear(error)

@@ -16,7 +16,7 @@ import signal
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from clusterfutures.errors import TimeLimitNear
+import clusterfutures
 from clusterfutures.node.limit import remaining_time
 
 if TYPE_CHECKING:
@@ -76,4 +76,4 @@ class Notice:
 
 
 def _raise() -> NoReturn:
-    raise TimeLimitNear(seconds=remaining_time())
+    raise clusterfutures.TimeLimitNear(seconds=remaining_time())

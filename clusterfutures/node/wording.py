@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from clusterfutures.errors import TransferError
+import clusterfutures
 
 __all__ = ["cannot_pickle", "cannot_unpickle", "cannot_write", "dumped", "packed_error"]
 
@@ -60,8 +60,8 @@ def _users_part(error: BaseException) -> Any:
     return place or error.__traceback__
 
 
-def cannot_unpickle(what: str, error: BaseException) -> TransferError:
-    failed = TransferError(
+def cannot_unpickle(what: str, error: BaseException) -> clusterfutures.TransferError:
+    failed = clusterfutures.TransferError(
         message=f"{what} could not be unpickled on {os.uname().nodename}: {type(error).__name__}: {_text_of(error)}; "
         "what a call uses must be importable there, or be pickled by value"
     )
@@ -69,8 +69,8 @@ def cannot_unpickle(what: str, error: BaseException) -> TransferError:
     return failed
 
 
-def cannot_pickle(what: str, value: Any, error: BaseException) -> TransferError:
-    failed = TransferError(
+def cannot_pickle(what: str, value: Any, error: BaseException) -> clusterfutures.TransferError:
+    failed = clusterfutures.TransferError(
         message=f"{what} could not be pickled: it is a {type(value).__module__}.{type(value).__qualname__}; "
         f"{type(error).__name__}: {_text_of(error)}"
     )
@@ -78,8 +78,8 @@ def cannot_pickle(what: str, value: Any, error: BaseException) -> TransferError:
     return failed
 
 
-def cannot_write(value: Any, error: OSError) -> TransferError:
-    return TransferError(
+def cannot_write(value: Any, error: OSError) -> clusterfutures.TransferError:
+    return clusterfutures.TransferError(
         message=f"the result of this call (a {type(value).__qualname__}) could not be written: {error.strerror}: "
         f"{error.filename}; free some space there, or choose another directory="
     )

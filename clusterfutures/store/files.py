@@ -21,8 +21,8 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 
-from clusterfutures.errors import StoreError
 from clusterfutures.store.frames import Bytes
+from clusterfutures.store.late import store_error
 from clusterfutures.store.names import TEMPORARY
 
 __all__ = ["Files"]
@@ -214,7 +214,7 @@ class Files:
             descriptor = os.open(path, _DIRECTORY_FLAGS)
         except NotADirectoryError:  # a symbolic link, too: the system looks at the kind first
             kind = "symbolic link" if os.path.islink(path) else "file"
-            raise StoreError(message=f"{path} is a {kind}, not a directory: refused; remove it", path=path) from None
+            raise store_error(f"{path} is a {kind}, not a directory: refused; remove it", path) from None
         try:
             _check(os.fstat(descriptor), path, stat.S_ISDIR, "directory")
         finally:
@@ -225,7 +225,7 @@ class Files:
             descriptor = os.open(path, _READ_FLAGS)
         except OSError as error:
             if error.errno == errno.ELOOP:
-                raise StoreError(message=f"{path} is a symbolic link: refused; remove it", path=path) from None
+                raise store_error(f"{path} is a symbolic link: refused; remove it", path) from None
             raise
         try:
             _check(os.fstat(descriptor), path, stat.S_ISREG, "plain file")
@@ -238,15 +238,13 @@ class Files:
 def _check(found: os.stat_result, path: str, is_kind: Callable[[int], bool], kind: str) -> None:
     """Refuse what could have been put there by somebody else: unpickling runs code."""
     if not is_kind(found.st_mode):
-        raise StoreError(message=f"{path} is not a {kind}: refused; remove it", path=path)
+        raise store_error(f"{path} is not a {kind}: refused; remove it", path)
     if found.st_uid != os.geteuid():
-        raise StoreError(
-            message=f"{path} belongs to user {found.st_uid}, not to you ({os.geteuid()}): refused", path=path
-        )
+        raise store_error(f"{path} belongs to user {found.st_uid}, not to you ({os.geteuid()}): refused", path)
     if found.st_mode & 0o022:
-        raise StoreError(
-            message=f"{path} may be written by others (mode {stat.S_IMODE(found.st_mode):o}): refused; chmod go-w it",
-            path=path,
+        raise store_error(
+            f"{path} may be written by others (mode {stat.S_IMODE(found.st_mode):o}): refused; chmod go-w it",
+            path,
         )
 
 

@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 from zlib import crc32
 
-from clusterfutures.errors import StoreError
+from clusterfutures.store.late import store_error
+
+if TYPE_CHECKING:
+    from clusterfutures.errors import StoreError
 
 __all__ = ["framed", "unframed"]
 
@@ -64,6 +68,4 @@ def unframed(content: Bytes, path: str, check: bool = True) -> list[memoryview]:
 
 
 def _damaged(path: str, what: str) -> StoreError:
-    return StoreError(
-        message=f"{path} {what}: the file is damaged (disk full, or the file system lost data)", path=path
-    )
+    return store_error(f"{path} {what}: the file is damaged (disk full, or the file system lost data)", path)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from clusterfutures.errors import StoreError
 from clusterfutures.store import names
-from clusterfutures.store.run import DIRECTORIES, RunDirectory, cannot_make
+from clusterfutures.store.late import cannot_make
+from clusterfutures.store.run import DIRECTORIES, RunDirectory
 
 __all__ = ["furnish", "lasting_run"]
 

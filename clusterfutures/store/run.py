@@ -37,13 +37,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from clusterfutures.errors import StoreError
 from clusterfutures.store import names
 from clusterfutures.store.bins import Bin, pack_bin, unpack_bin
 from clusterfutures.store.files import Files
 from clusterfutures.store.frames import Bytes, framed, unframed
+from clusterfutures.store.late import cannot_make, store_error
 
-__all__ = ["DIRECTORIES", "LARGE_BYTES", "RunDirectory", "cannot_make"]
+__all__ = ["DIRECTORIES", "LARGE_BYTES", "RunDirectory"]
 
 T = TypeVar("T")
 
@@ -78,7 +78,7 @@ class RunDirectory:
         try:
             run.files.make_parents(path)
             if not run.files.make_directory(path):
-                raise StoreError(message=f"the run directory {path} exists already: choose another name", path=path)
+                raise store_error(f"the run directory {path} exists already: choose another name", path)
             for name in DIRECTORIES:
                 run.files.make_directory(f"{path}/{name}")
         except OSError as error:
@@ -93,12 +93,12 @@ class RunDirectory:
         try:
             run.files.check_directory(path)
         except FileNotFoundError:
-            raise StoreError(message=f"there is no run directory {path} on this machine", path=path) from None
+            raise store_error(f"there is no run directory {path} on this machine", path) from None
         try:
             for name in DIRECTORIES:
                 run.files.check_directory(f"{path}/{name}")
         except FileNotFoundError:
-            raise StoreError(message=f"{path} is no run directory, for it has no {name}/", path=path) from None
+            raise store_error(f"{path} is no run directory, for it has no {name}/", path) from None
         return run
 
     @staticmethod
@@ -370,10 +370,10 @@ class RunDirectory:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise StoreError(
-                message=f"{what} could not be written to {self.path}: {error.strerror}; "
+            raise store_error(
+                f"{what} could not be written to {self.path}: {error.strerror}; "
                 "free some space there, or choose another directory=",
-                path=self.path,
+                self.path,
             ) from error
 
     def _removed(self, path: str) -> None:
@@ -399,19 +399,10 @@ class RunDirectory:
                     why = f"did not appear within {wait:g} s: was it removed, or is another directory seen here?"
                     if not wait:  # it is not new
                         why = "was removed when its program had read it: large results stay in runs with a name, run="
-                    raise StoreError(message=f"{directory}/{name} {why}", path=f"{directory}/{name}") from error
+                    raise store_error(f"{directory}/{name} {why}", f"{directory}/{name}") from error
             time.sleep(pause)
             pause = min(pause * 2, 1.0)
             self.files.listing(directory)  # revalidates what the client of a network file system remembers
-
-
-def cannot_make(path: str, error: OSError) -> StoreError:
-    """What is raised when there can be no run directory at ``path``."""
-    return StoreError(
-        message=f"cannot make the run directory {path}: {error.strerror}; "
-        "give directory= or set CLUSTERFUTURES_DIR to a directory that this machine and the nodes share",
-        path=path,
-    )
 
 
 def _log(message: str, *arguments: object) -> None:
