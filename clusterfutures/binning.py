@@ -17,13 +17,18 @@ __all__ = [
     "stream_size",
 ]  # fmt: skip
 
-#: work in a bin of short calls, in seconds: a bin and its results are two files, and a
-#: worker shall make no more than ten a second
-BIN_SECONDS = 0.2
+#: work in a bin of short calls, in seconds: a worker and its bins shall make no more than ten
+#: files a second, and half of them may be needed for results
+BIN_SECONDS = 0.3
+#: of that, what a bin holds at least while there is so much: the tail of a stream need not be
+#: cut any finer
+_LEAST_SHARE = 6
 #: what another bin costs the client and the worker that takes it, roughly
 BIN_COST_SECONDS = 0.002
 #: bins for each process slot, when ``map`` may choose and nothing is known of its calls
 BINS_PER_SLOT = 4
+#: the same where all of it is known to be short: the first results come while the rest is worked on
+_MOST_SHORT_BINS_PER_SLOT = 2
 #: bins of long calls that ``map`` makes at most, where that is more than the above
 MOST_BINS = 1000
 
@@ -47,19 +52,30 @@ def map_sizes(
     if chunksize is not None:
         full, rest = divmod(count, chunksize)
         return [chunksize] * full + ([rest] if rest else [])
+    if bins is None and seconds_per_call is not None and count > slots * _together(seconds_per_call):
+        return _ever_smaller(count, slots, seconds_per_call)
     wanted = min(count, _wanted(count, slots, seconds_per_call) if bins is None else bins)
     small, larger = divmod(count, wanted)
     return [small + 1] * larger + [small] * (wanted - larger)
 
 
 def _wanted(count: int, slots: int, seconds_per_call: float | None) -> int:
-    """With n bins the work takes about ``work / n + n * BIN_COST_SECONDS``: least at the root.
-    What is so long that bins of ``BIN_SECONDS`` are more than that is divided into these."""
-    most = BINS_PER_SLOT * max(1, slots)
+    """With n bins the work takes about ``work / n + n * BIN_COST_SECONDS``: least at the root."""
+    slots = max(1, slots)
     if seconds_per_call is None:
-        return most
-    cheapest = min(most, math.ceil(math.sqrt(count * seconds_per_call / BIN_COST_SECONDS)))
-    return max(1, cheapest, min(MOST_BINS, count // _together(seconds_per_call)))
+        return BINS_PER_SLOT * slots
+    return max(1, min(_MOST_SHORT_BINS_PER_SLOT * slots, math.ceil(math.sqrt(count * seconds_per_call / BIN_COST_SECONDS))))
+
+
+def _ever_smaller(count: int, slots: int, seconds_per_call: float) -> list[int]:
+    """Bins of ``BIN_SECONDS`` of work, or more where that would be too many of them, and
+    smaller ones at the end, so that all slots end at the same time."""
+    least = math.ceil(count / MOST_BINS)
+    sizes = []
+    while count:
+        sizes.append(min(count, max(least, _next_size(count, seconds_per_call, slots))))
+        count -= sizes[-1]
+    return sizes
 
 
 def _together(seconds_per_call: float) -> int:
@@ -71,15 +87,20 @@ def stream_size(waiting: int, seconds_per_call: float | None, slots: int, measur
     """How many of ``waiting`` calls to put into the next bin.
 
     Unknown calls go one by one.  Short ones go together, in bins of ``BIN_SECONDS`` of work
-    while many wait, and of ever less towards the end, but no less than a fortieth of that.
+    while many wait, and of ever less towards the end, but no less than a sixth of that.
     measured: how many calls the estimate is from.  The first to come back are the short ones
     of a mixture, so few of them are no reason to put many together.
     """
     if seconds_per_call is None or seconds_per_call >= BIN_SECONDS:
         return 1
+    return max(1, min(_next_size(waiting, seconds_per_call, slots), measured // 8))
+
+
+def _next_size(waiting: int, seconds_per_call: float, slots: int) -> int:
+    """The share of a slot, but no more than a bin, and no less than a sixth of one."""
     most = _together(seconds_per_call)
-    wanted = max(most // 40, math.ceil(waiting / (2 * max(1, slots))))
-    return max(1, min(most, waiting, wanted, measured // 8))
+    wanted = max(1, most // _LEAST_SHARE, math.ceil(waiting / max(1, slots)))
+    return min(most, waiting, wanted)
 
 
 def noted(count: int, seconds_per_call: float | None) -> int:

@@ -60,7 +60,7 @@ MAY_IMPORT = {
     "binning": set[str](),
     "futures": set[str](),
     "store": {"store", "errors"},
-    "node": {"node", "store", "errors"},
+    "node": {"node", "store", "errors", "__init__"},  # __init__ for names that are imported when they are used
     "schedulers": {"schedulers", "errors"},
     "client": {
         "client",
