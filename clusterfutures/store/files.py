@@ -73,7 +73,8 @@ class Files:
         """Write a file of mode 0600 under any umask, without making it known."""
         descriptor = os.open(path, _WRITE_FLAGS, _FILE_MODE)
         try:
-            os.fchmod(descriptor, _FILE_MODE)
+            if stat.S_IMODE(os.fstat(descriptor).st_mode) != _FILE_MODE:  # to change it is to write
+                os.fchmod(descriptor, _FILE_MODE)
             for start in range(0, len(pieces), 512):  # writev takes at most 1024 pieces
                 _write_all(descriptor, list(pieces[start : start + 512]))
         finally:
