@@ -20,9 +20,10 @@ __all__ = [
 #: work in a bin of short calls, in seconds: a worker and its bins shall make no more than ten
 #: files a second, and half of them may be needed for results
 BIN_SECONDS = 0.3
-#: of that, what a bin holds at least while there is so much: the tail of a stream need not be
-#: cut any finer
-_LEAST_SHARE = 6
+#: what a bin of a stream holds at least, in seconds, while there is so much
+_LEAST_SECONDS = 0.005
+#: the same for a ``map`` that has bins for all slots: its tail need not be cut any finer
+_LEAST_TAIL_SECONDS = 0.05
 #: what another bin costs the client and the worker that takes it, roughly
 BIN_COST_SECONDS = 0.002
 #: bins for each process slot, when ``map`` may choose and nothing is known of its calls
@@ -64,13 +65,15 @@ def _wanted(count: int, slots: int, seconds_per_call: float | None) -> int:
     slots = max(1, slots)
     if seconds_per_call is None:
         return BINS_PER_SLOT * slots
-    return max(1, min(_MOST_SHORT_BINS_PER_SLOT * slots, math.ceil(math.sqrt(count * seconds_per_call / BIN_COST_SECONDS))))
+    return max(
+        1, min(_MOST_SHORT_BINS_PER_SLOT * slots, math.ceil(math.sqrt(count * seconds_per_call / BIN_COST_SECONDS)))
+    )
 
 
 def _ever_smaller(count: int, slots: int, seconds_per_call: float) -> list[int]:
     """Bins of ``BIN_SECONDS`` of work, or more where that would be too many of them, and
     smaller ones at the end, so that all slots end at the same time."""
-    least = math.ceil(count / MOST_BINS)
+    least = max(math.ceil(count / MOST_BINS), int(_LEAST_TAIL_SECONDS / seconds_per_call))
     sizes = []
     while count:
         sizes.append(min(count, max(least, _next_size(count, seconds_per_call, slots))))
@@ -80,14 +83,14 @@ def _ever_smaller(count: int, slots: int, seconds_per_call: float) -> list[int]:
 
 def _together(seconds_per_call: float) -> int:
     """Calls that make up ``BIN_SECONDS`` of work; one of longer calls."""
-    return max(1, int(BIN_SECONDS / max(seconds_per_call, 1e-7)))
+    return max(1, int(BIN_SECONDS / max(seconds_per_call, 1e-7) + 1e-6))
 
 
 def stream_size(waiting: int, seconds_per_call: float | None, slots: int, measured: int) -> int:
     """How many of ``waiting`` calls to put into the next bin.
 
     Unknown calls go one by one.  Short ones go together, in bins of ``BIN_SECONDS`` of work
-    while many wait, and of ever less towards the end, but no less than a sixth of that.
+    while many wait, and of ever less towards the end.
     measured: how many calls the estimate is from.  The first to come back are the short ones
     of a mixture, so few of them are no reason to put many together.
     """
@@ -97,10 +100,10 @@ def stream_size(waiting: int, seconds_per_call: float | None, slots: int, measur
 
 
 def _next_size(waiting: int, seconds_per_call: float, slots: int) -> int:
-    """The share of a slot, but no more than a bin, and no less than a sixth of one."""
+    """The share of a slot, but no more than ``BIN_SECONDS`` of work, and no less than is worth a bin."""
     most = _together(seconds_per_call)
-    wanted = max(1, most // _LEAST_SHARE, math.ceil(waiting / max(1, slots)))
-    return min(most, waiting, wanted)
+    least = int(_LEAST_SECONDS / BIN_SECONDS * most)
+    return min(most, waiting, max(1, least, math.ceil(waiting / max(1, slots))))
 
 
 def noted(count: int, seconds_per_call: float | None) -> int:

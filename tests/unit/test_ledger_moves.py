@@ -252,7 +252,7 @@ def test_short_calls_share_bins(bench: Bench) -> None:
     bench.submit(2000)
     bench.ledger.advance(0.0)
     sizes = [piece.stop for _, piece in bench.site.queue.values()]
-    assert sizes[:2] == [200] * 2, "two tenths of a second in each"
+    assert sizes[:2] == [300] * 2, "three tenths of a second in each"
     assert sizes == sorted(sizes, reverse=True), "smaller ones at the end"
     assert len(sizes) <= 16
     assert [piece.note for _, piece in bench.site.queue.values()] == sizes, "the claim is the note of all"
@@ -263,7 +263,7 @@ def test_few_short_calls_are_spread_over_the_slots(bench: Bench) -> None:
     bench.submit(40)
     bench.ledger.advance(0.0)
     assert len(bench.queue) >= 4
-    assert max(piece.stop for _, piece in bench.site.queue.values()) == 5
+    assert max(piece.stop for _, piece in bench.site.queue.values()) == 10
 
 
 def test_no_more_bins_of_short_calls_than_the_slots_need(bench: Bench) -> None:
@@ -271,7 +271,7 @@ def test_no_more_bins_of_short_calls_than_the_slots_need(bench: Bench) -> None:
     bench.submit(1000)
     bench.ledger.advance(0.0)
     assert len(bench.queue) == 16, "four for each slot"
-    assert len(bench.pool.pending) == 1000 - 4 * 16
+    assert len(bench.pool.pending) == 1000 - 6 * 16
 
 
 def test_long_calls_go_one_by_one_and_all_of_them(bench: Bench) -> None:

@@ -224,10 +224,14 @@ def _refuse(monkeypatch: pytest.MonkeyPatch, verb: str, number: int, after: int 
 def test_a_full_disk_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, after: int
 ) -> None:
-    with monkeypatch.context() as patch:
-        _refuse(patch, verb, errno.ENOSPC, after)
-        with pytest.raises(OSError, match="No space left"):
-            Files().publish(str(tmp_path), "name", [b"x"] * 1000)
+    before = os.umask(0o277)  # so that the mode has to be changed
+    try:
+        with monkeypatch.context() as patch:
+            _refuse(patch, verb, errno.ENOSPC, after)
+            with pytest.raises(OSError, match="No space left"):
+                Files().publish(str(tmp_path), "name", [b"x"] * 1000)
+    finally:
+        os.umask(before)
     assert os.listdir(tmp_path) == []
     Files().publish(str(tmp_path), "name", [b"x"] * 1000)
     assert (tmp_path / "name").read_bytes() == b"x" * 1000
