@@ -32,11 +32,10 @@ logger = logging.getLogger("clusterfutures")
 
 LOOK_SECONDS = 0.0005
 LONGEST_LOOK_SECONDS = 1.0
-#: a pause is this share of the time to the nearest event: small at first, so that a result
-#: of a call of seconds is hardly late; larger when there was nothing for ten seconds
-_SMALLEST_SHARE = 1 / 100
-_LARGEST_SHARE = 1 / 20
-_LARGEST_SHARE_AFTER_SECONDS = 10.0
+#: a pause is this share of the time to the nearest event, so that a result of a call of
+#: seconds is hardly late; a larger one when there has been nothing for longer
+_SHARE = 1 / 100
+_SHARE_OF_SQUARE = 1 / 150
 #: calls that end sooner are not waited for: results of others come all the time
 _LONG_CALL_SECONDS = 0.05
 #: how long a segment may be unreadable before it counts as damaged: it may be late
@@ -91,8 +90,7 @@ class Reader:
         nearest = now - self._active
         if self._expected:
             nearest = min(nearest, self._expected[0] - now)
-        share = _LARGEST_SHARE * nearest / _LARGEST_SHARE_AFTER_SECONDS
-        return nearest * min(_LARGEST_SHARE, max(_SMALLEST_SHARE, share))
+        return max(_SHARE * nearest, _SHARE_OF_SQUARE * nearest * nearest)
 
     def _expect(self, seconds: float) -> None:
         """A call has begun, since the last look, that should take so long."""

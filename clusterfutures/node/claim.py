@@ -35,7 +35,7 @@ __all__ = ["Claim", "group_size"]
 #: work handed over at a time, in seconds
 GROUP_SECONDS = 0.02
 #: work noted as begun at a time, in seconds
-NOTE_SECONDS = 0.2
+NOTE_SECONDS = 0.3
 #: a group has at most so many times the calls of the one whose duration it is sized by
 _GROWTH = 64
 

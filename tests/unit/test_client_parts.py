@@ -972,7 +972,8 @@ def test_what_is_known_of_calls_decides_how_a_map_is_divided() -> None:
     seconds = (1e-6, 1e-4, 1e-3, 0.01, 0.05, 0.11, 1.0)
     assert [len(binning.map_sizes(1000, 8, seconds_per_call=s)) for s in seconds] == [1, 8, 16, 47, 178, 504, 1000]
     sizes = binning.map_sizes(1000, 8, seconds_per_call=0.01)
-    assert sizes == sorted(sizes, reverse=True) and (sizes[0], sizes[-2]) == (30, 5)
+    assert sizes == sorted(sizes, reverse=True)
+    assert (sizes[0], sizes[-2]) == (30, 5)
     assert len(binning.map_sizes(10**6, 8, seconds_per_call=1.0)) == binning.MOST_BINS
 
 

@@ -73,7 +73,7 @@ def test_what_comes_after_seconds_is_hardly_late(monkeypatch: pytest.MonkeyPatch
     looker = Looker(monkeypatch, 0.0)
     looker.look_for(60)
     for moment in (0.05, 0.5, 2.0):
-        assert looker.gap_at(moment) <= 0.0101 * moment + reader.LOOK_SECONDS
+        assert looker.gap_at(moment) <= 0.015 * moment + reader.LOOK_SECONDS
     assert looker.gap_at(40) == pytest.approx(LONGEST_LOOK_SECONDS)
     assert len(looker.looks) < 1000
 
