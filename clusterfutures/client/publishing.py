@@ -49,7 +49,8 @@ class Publishing:
                 if len(pool.waiting) >= self._limits.room(estimate, now >= quiet_at):
                     break
                 measured = self._limits.pace.measured(head.function)
-                size = binning.stream_size(len(pool.pending), estimate, self._limits.slots, measured)
+                slow = self._limits.pace.slow(head.function)  # nothing shall wait behind such a one
+                size = binning.stream_size(len(pool.pending), slow, self._limits.slots, measured)
                 if estimate is None and now >= quiet_at:
                     size = max(size, math.ceil(len(pool.pending) / kept.MOST_WAITING))
                 if self._limits.bins_per_job == 1:

@@ -28,7 +28,7 @@ __all__ = ["SILENT_SECONDS", "Sharing"]
 #: between two looks after groups
 LOOK_SECONDS = 0.05
 #: less work than this, in seconds, is not worth a journey
-LEAST_SECONDS = 0.05
+LEAST_SECONDS = 0.02
 #: a call that takes so long holds up what waits behind it
 SILENT_SECONDS = 0.03
 #: the next look while a call runs comes after this share of the time that it has taken

@@ -1011,3 +1011,15 @@ def test_the_pace_of_a_function_is_that_of_its_last_calls() -> None:
     for _ in range(200):
         pace.learn("f", 0.01)
     assert 0.01 <= (pace.seconds("f") or 0) < 0.02
+
+
+def test_of_uneven_calls_the_slow_ones_count() -> None:
+    pace = Pace()
+    assert pace.slow("f") is None
+    for _ in range(100):
+        pace.learn("even", 0.01)
+    assert pace.slow("even") == pytest.approx(0.01)
+    for number in range(100):
+        pace.learn("uneven", 1.0 if number % 10 == 0 else 0.01)
+    assert 0.05 < (pace.seconds("uneven") or 0) < 0.2
+    assert (pace.slow("uneven") or 0) > binning.BIN_SECONDS

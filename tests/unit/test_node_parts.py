@@ -261,7 +261,7 @@ def test_groups_grow_with_what_is_known_and_notes_are_for_several_of_them() -> N
         claim.commands(first, stop)
         claim.progress(stop, 0.0001 * (stop - first), True)
     assert groups[:4] == [1, 64, 200, 200], "twenty milliseconds each, when it is known"
-    assert notes == [(1, 2001), (2001, 4001), (4001, 5000)]
+    assert notes == [(1, 3000), (3000, 5000)], "three tenths of a second each"
     assert Claim("name", Bin(5, 0, 50, CHUNK, 1, [CallHead("f", 4, None)], b"", seconds=0.001)).next_group(1, None) == (
         0,
         20,
@@ -443,7 +443,7 @@ def test_bins_are_finished_after_their_last_result_is_out(outbox: Outbox, shelf:
 
 
 def test_files_do_not_grow_with_calls(outbox: Outbox, clock: Clock) -> None:
-    """A result every millisecond for a minute: eight files a second."""
+    """A result every millisecond for a minute: seven files a second."""
     for _ in range(60_000):
         clock.now += 0.001
         outbox.add(b"result")
