@@ -29,6 +29,7 @@ from typing import Any, ClassVar
 import cloudpickle
 
 from clusterfutures.queue_database import (
+    ConsumerQueueClosedException,
     Database,
     Done,
     IterableQueueException,
@@ -54,10 +55,6 @@ _DEAD_SECONDS = 0.2
 
 class ProducerQueueClosedException(IterableQueueException):
     """The producer endpoint was used after it was closed."""
-
-
-class ConsumerQueueClosedException(IterableQueueException):
-    """The consumer endpoint was used after it was closed."""
 
 
 class _Endpoint:

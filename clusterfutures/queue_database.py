@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from typing import Any
 
 __all__ = [
+    "ConsumerQueueClosedException",
     "Database",
     "Done",
     "IterableQueueException",
@@ -42,7 +43,11 @@ class IterableQueueIllegalStateException(IterableQueueException):
     """Endpoints were asked of a queue that is closed."""
 
 
-class Done(IterableQueueException):
+class ConsumerQueueClosedException(IterableQueueException):
+    """The consumer endpoint was used after it was closed."""
+
+
+class Done(ConsumerQueueClosedException):
     """The queue is empty, and no more will come."""
 
 
@@ -66,20 +71,26 @@ def _now() -> int:
 
 
 def _children(parent: int) -> dict[int, int]:
-    """The living children of a process, and when each started."""
-    found = {}
+    """The living children of a process that may hold an endpoint, and when each started; those of its fork
+    server are its own.  That server and the resource tracker are multiprocessing's, and hold nothing."""
+    started: dict[int, int] = {}
+    parents: dict[int, int] = {}
+    servers = set()
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{name}/stat", "rb") as file:
                 fields = file.read().rpartition(b")")[2].split()
             with open(f"/proc/{name}/cmdline", "rb") as file:
-                if b"multiprocessing.resource_tracker" in file.read():
-                    continue  # multiprocessing's own, it holds nothing
+                line = file.read()
         except OSError:
             continue
-        if int(fields[1]) == parent and fields[0] not in (b"Z", b"X"):
-            found[int(name)] = int(fields[19])
-    return found
+        if fields[0] in (b"Z", b"X") or b"multiprocessing.resource_tracker" in line:
+            continue
+        started[int(name)], parents[int(name)] = int(fields[19]), int(fields[1])
+        if b"multiprocessing.forkserver" in line and int(fields[1]) == parent:
+            servers.add(int(name))
+    above = {parent, *servers}
+    return {pid: start for pid, start in started.items() if parents[pid] in above and pid not in servers}
 
 
 class Database:

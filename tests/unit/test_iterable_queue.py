@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from multiprocessing import get_context
 
 import pytest
@@ -98,6 +99,32 @@ def wait_for_another_tick() -> None:
         pass
 
 
+class SlowToArrive:
+    """Keeps the process that it is an argument of from looking at the arguments behind it."""
+
+    def __reduce__(self) -> object:
+        return time.sleep, (0.5,)
+
+
+def produce_late(_: None, queue: ProducerQueue) -> None:
+    produce(queue, 1)
+
+
+def test_a_child_of_a_fork_server_is_waited_for_while_it_starts() -> None:
+    context = get_context("forkserver")
+    first = context.Process(target=os.getpid)  # so that the server is older than the endpoint
+    first.start()
+    first.join()
+    wait_for_another_tick()
+    iq = IterableQueue()
+    process = context.Process(target=produce_late, args=(SlowToArrive(), iq.get_producer()))
+    process.start()
+    consumer = iq.get_consumer()
+    iq.close()
+    assert list(consumer) == [1] * 10
+    process.join()
+
+
 def test_producers_do_not_wait_for_dead_consumers() -> None:
     iq = IterableQueue(maxsize=1)
     producer = iq.get_producer()
@@ -121,6 +148,8 @@ def test_a_consumer_that_closes_early_leaves_the_rest_to_others() -> None:
         first.get()
     assert list(second) == [1] * 9
     with pytest.raises(Done):
+        second.get()
+    with pytest.raises(ConsumerQueueClosedException):  # as older programs expect it
         second.get()
     with pytest.raises(StopIteration):
         second.next()
