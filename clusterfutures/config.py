@@ -35,8 +35,8 @@ from clusterfutures.errors import OptionError
 from clusterfutures.schedulers import options
 
 __all__ = [
-    "SETTINGS", "Configuration", "Setting", "delete_profile", "get_option", "get_profile", "get_profiles", "load",
-    "problems", "set_option", "set_profile", "site_file", "user_file",
+    "SETTINGS", "Configuration", "Setting", "delete_profile", "fits", "get_option", "get_profile", "get_profiles",
+    "load", "problems", "set_option", "set_profile", "site_file", "user_file",
 ]  # fmt: skip
 
 _PREFIX = "CLUSTERFUTURES_"
@@ -71,6 +71,15 @@ def _checked(key: str, value: Any, where: str) -> tuple[str, Any]:
     except OptionError as error:
         raise OptionError(f"{where}: {error}") from None
     return name, value  # a resource keeps the user's words: its units are read once, with the call's
+
+
+def fits(name: str, value: Any) -> bool:
+    """True when ``value`` can be a setting's."""
+    try:
+        _checked(name, value, "")
+    except OptionError:
+        return False
+    return True
 
 
 def _known() -> list[str]:
@@ -269,17 +278,22 @@ def set_option(name: str, value: Any, *, profile: str | None = None) -> None:
     table = ("profile", profile) if profile else ()
     if value is not None and not (profile and name == _INHERITS):
         name, _ = _checked(name, value, "not written")
-    config_file.change(user_file(), table, _spelt_there(table, name), value)
+    there = _spelt_there(table, name)
+    if there is None and value is None:
+        if _canonical(name) is None and name != _INHERITS:
+            raise OptionError(f"there is no setting {name!r}. {_nearest(name, _known())}")
+        return
+    config_file.change(user_file(), table, there or name, value)
 
 
-def _spelt_there(table: tuple[str, ...], name: str) -> str:
-    """The setting as it is called in the user's file already, or ``name``."""
+def _spelt_there(table: tuple[str, ...], name: str) -> str | None:
+    """The setting as it is called in the user's file already; None when it is not there."""
     inner, _ = config_file.read(user_file())
     for part in table:
         inner = inner.get(part, {}) if isinstance(inner, dict) else {}
     there = inner if isinstance(inner, dict) else {}
     meant = _canonical(name) or name
-    return next((key for key in there if key == name or _canonical(key) == meant), name)
+    return next((key for key in there if key == name or _canonical(key) == meant), None)
 
 
 def get_profiles() -> dict[str, dict[str, Any]]:
@@ -297,7 +311,7 @@ def _inherited(configuration: Configuration, name: str) -> dict[str, Any]:
     return Configuration({}, configuration.profiles).options(name)
 
 
-def set_profile(name: str, **settings: Any) -> None:
+def set_profile(name: str, /, **settings: Any) -> None:
     """Set these settings in the user's profile ``name``, which is made where there is none.
 
     All are checked before the first is written.  Raises OptionError.

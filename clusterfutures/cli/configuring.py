@@ -54,15 +54,17 @@ def _action(command: str, actions: Mapping[str, tuple[str, int, int, _Action]], 
     return act(rest, taken.options)
 
 
-def _value(text: str) -> Any:
-    """A value as TOML has it, where that is a number, a truth, a list or a table; else the text."""
+def _value(name: str, text: str) -> Any:
+    """A value as TOML has it, where that is a number, a truth, a list or a table; else the text, and also where
+    the setting wants that: an account may be 12345."""
     import tomllib
 
     try:
         found = tomllib.loads(f"x = {text}")["x"] if "\n" not in text else text
     except tomllib.TOMLDecodeError:
         return text
-    return found if isinstance(found, int | float | bool | list | dict) else text
+    is_typed = isinstance(found, int | float | bool | list | dict)
+    return found if is_typed and (config.fits(name, found) or not config.fits(name, text)) else text
 
 
 # ------------------------------------------------------------------------------- config
@@ -81,7 +83,7 @@ def _show(_words: list[str], options: dict[str, Any]) -> int:
 
 def _set(words: list[str], options: dict[str, Any]) -> int:
     name, value = words
-    config.set_option(name, _value(value), profile=options.get("profile"))
+    config.set_option(name, _value(name, value), profile=options.get("profile"))
     return _show([], options) if options.get("json") else 0
 
 
@@ -153,7 +155,7 @@ def _set_profile(words: list[str], options: dict[str, Any]) -> int:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise OptionError(f"{pair!r} is no KEY=VALUE, for example cores=16 (an empty value removes the key)")
-        settings[key.replace("-", "_")] = _value(value) if value else None
+        settings[key.replace("-", "_")] = _value(key.replace("-", "_"), value) if value else None
     config.set_profile(name, **settings)
     return _show_profile([name], options) if options.get("json") else 0
 

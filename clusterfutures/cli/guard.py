@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -20,6 +21,8 @@ class Terminated(KeyboardInterrupt):
 def guarded(program: str, body: Callable[[], int]) -> int:
     """The exit status of ``body``; what a user can do wrong is one line on stderr."""
     before = signal.signal(signal.SIGTERM, _terminated)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files may be no text
     try:
         status = body()
         sys.stdout.flush()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clusterfutures.cli.showing import HEAD, as_json, columns, queued_facts, queued_row, status_facts
@@ -13,7 +13,7 @@ from clusterfutures.cli.words import Taken
 from clusterfutures.errors import OptionError
 from clusterfutures.jobs.cleaning import clean as clean_jobs
 from clusterfutures.jobs.cleaning import ended_in
-from clusterfutures.jobs.finding import find, jobs_directory
+from clusterfutures.jobs.finding import find, jobs_directory, scheduler_name
 from clusterfutures.jobs.job import Job
 from clusterfutures.jobs.queue import Queue
 from clusterfutures.jobs.watch import ONE_AT_A_TIME, adapter
@@ -26,9 +26,9 @@ def wait(taken: Taken) -> int:
     """``clusterfutures wait``: status 0 when all have ended well."""
     options = taken.options
     limit = _seconds(options.get("timeout"))
-    all_mine = Queue(scheduler=options.get("scheduler"))
+    all_mine, directory = _mine(options)
     given = taken.positional or [job.id for job in all_mine.jobs if not job.state.is_final]
-    jobs = find(given, jobs_directory(options.get("directory")), all_mine.scheduler)
+    jobs = find(given, directory, all_mine.scheduler)
     begun = time.monotonic()
     facts = []
     try:
@@ -81,7 +81,7 @@ def queue(taken: Taken) -> int:
     if options.get("user") and options.get("all"):
         raise OptionError("--user and --all exclude each other: give one of them")
     user = None if options.get("all") else options.get("user", "self")
-    asked = Queue(user, options.get("partition"), scheduler=options.get("scheduler"))
+    asked = Queue(user, options.get("partition"), scheduler=_scheduler(options))
     kinds = [name for name in ("running", "queued", "completed", "failed") if options.get(name)]
     if options.get("ended"):
         kinds += ["completed", "failed"]
@@ -101,15 +101,18 @@ def queue(taken: Taken) -> int:
 def cancel(taken: Taken) -> int:
     """``clusterfutures cancel``."""
     options = taken.options
-    mine = Queue(scheduler=options.get("scheduler"))
+    mine, directory = _mine(options)
+    asks = bool(options.get("all") and not options.get("yes") and not options.get("dry_run"))
     if bool(taken.positional) == bool(options.get("all")):
         raise OptionError("which jobs? Give their ids or directories, or --all for all of yours")
+    if asks and options.get("json"):
+        raise OptionError("--json asks nothing: add --yes to cancel all of your jobs, or --dry-run to list them")
     given = taken.positional or [job.id for job in mine.jobs if not job.state.is_final]
-    jobs = find(given, jobs_directory(options.get("directory")), mine.scheduler)
+    jobs = find(given, directory, mine.scheduler)
     _must_be_known([job for job in jobs if isinstance(job, str)], mine.scheduler)
     ids = [job if isinstance(job, str) else job.id for job in jobs]
     over = set[str]()
-    if not options.get("dry_run") and (not options.get("all") or options.get("yes") or _agreed("Cancel", ids)):
+    if not options.get("dry_run") and (not asks or not ids or _agreed("Cancel", ids)):
         over = {job.id for job in mine.jobs if job.state.is_final}
         over |= {job.id for job in jobs if isinstance(job, Job) and not job.cancel()}
         foreign = [job for job in jobs if isinstance(job, str) and job not in over]
@@ -120,6 +123,8 @@ def cancel(taken: Taken) -> int:
         return 1
     if options.get("json"):
         as_json(ids)
+    elif not ids:
+        print(f"no jobs of yours wait or run on {mine.scheduler}", file=sys.stderr)
     else:
         did = "would cancel" if options.get("dry_run") else "cancelled"
         print("\n".join(f"{job_id} had ended" if job_id in over else f"{did} {job_id}" for job_id in ids))
@@ -131,7 +136,7 @@ def clean(taken: Taken) -> int:
     options = taken.options
     if len(taken.positional) > 1:
         raise OptionError(f"one directory at a time: {' '.join(taken.positional)}")
-    directory = jobs_directory("".join(taken.positional) or None)
+    directory = jobs_directory("".join(taken.positional) or None, options.get("profile"))
     if taken.positional and not os.path.isdir(directory):
         raise OptionError(f"there is no directory {taken.positional[0]!r}")
     jobs = ended_in(directory, options.get("suffix", ""), options.get("scheduler"))
@@ -154,6 +159,15 @@ def clean(taken: Taken) -> int:
 
 
 # -------------------------------------------------------------------------- in common
+
+
+def _scheduler(options: Mapping[str, Any]) -> str:
+    return scheduler_name(options.get("scheduler"), options.get("profile"))
+
+
+def _mine(options: Mapping[str, Any]) -> tuple[Queue, str]:
+    """The queue that the options mean, of this user's jobs, and where directories of jobs are."""
+    return Queue(scheduler=_scheduler(options)), jobs_directory(options.get("directory"), options.get("profile"))
 
 
 def _no_words(taken: Taken) -> None:

@@ -177,6 +177,25 @@ def test_an_id_is_one_of_this_scheduler(line: Line, ground: Ground) -> None:
 
 
 @pytest.mark.on("local")
+def test_a_profile_names_the_scheduler_of_jobs_that_are_there(
+    line: Line, monkeypatch: pytest.MonkeyPatch, ground: Ground
+) -> None:
+    Path(os.environ["CLUSTERFUTURES_CONFIG"]).write_text(
+        f'[profile.here]\nscheduler = "local"\njobs_directory = "{ground.work}/theirs"\n'
+    )
+    monkeypatch.delenv("CLUSTERFUTURES_SCHEDULER")
+    job_id = line("submit", "-p", "here", "true").out.strip()
+    assert line("wait", "--profile=here", job_id).out == f"{job_id} true: completed\n"
+    assert line("cancel", "--profile=here", job_id).out == f"{job_id} had ended\n"
+    deadline = time.monotonic() + 30
+    while line("queue", "--profile=here").err != "no jobs on local\n":  # the job's own word comes before the list's
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert line("cancel", "--all", "--profile=here") == (0, "", "no jobs of yours wait or run on local\n")
+    assert line("clean", "--profile=here", "--yes").out.endswith("theirs\n")
+
+
+@pytest.mark.on("local")
 def test_inputs_from_a_file(line: Line, ground: Ground) -> None:
     (ground.work / "list").write_text("x y\n\nz\n")
     assert line("run", "--from=list", "echo got {}").out == "got x y\ngot z\n"
@@ -205,6 +224,8 @@ def test_inputs_from_a_file(line: Line, ground: Ground) -> None:
         ("wait 99999999", "there is no job '99999999'"),
         ("cancel 99999999", "there is no job '99999999'"),
         ("cancel", "which jobs?"),
+        ("cancel --all --json", "asks nothing"),
+        ("wait --profile=huge", "no profile 'huge'"),
         ("queue --user=a --all", "exclude each other"),
         ("queue 12", "is no option"),
         ("clean --json", "asks nothing"),

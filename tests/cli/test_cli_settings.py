@@ -46,6 +46,16 @@ def test_config(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"{file}:1" in said(capsys, "config show", 2)
 
 
+def test_numbers_that_are_names_and_what_is_not_there(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said(capsys, "config set account 12345")
+    said(capsys, "profile set long name=7 cores=7")
+    assert file.read_text() == 'account = "12345"\n\n[profile.long]\nname = "7"\ncores = 7\n'
+    assert "Did you mean 'cores'" in said(capsys, "config unset coers", 2)
+    assert said(capsys, "config unset memory") == ""
+    file.write_text("coers = 3\n")
+    assert said(capsys, "config unset coers") == file.read_text() == ""
+
+
 def test_a_file_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("CLUSTERFUTURES_CONFIG", "/proc/nowhere/config.toml")
     assert "/proc/nowhere/config.toml cannot be written" in said(capsys, "config set cores 4", 2)
