@@ -274,8 +274,8 @@ def _run(args: argparse.Namespace) -> int:
     root = Path(sysconfig.get_path("stdlib"))
     paths = modules(root, args.files)
     workers = args.workers or (None if adapter.name == "local" else FEW_WORKERS)
-    options: dict[str, Any] = dict(args.option)
-    with ClusterExecutor(workers, scheduler=adapter.name, name="demo", **options) as executor:
+    own = {"max_workers": workers, "scheduler": adapter.name}
+    with ClusterExecutor(**{"name": "demo", **_options(args.option), **own}) as executor:
         version = f"Python {sys.version_info.major}.{sys.version_info.minor}"
         print(f"Counting the identifiers of {_many(len(paths), 'module')} of {version} in {root}")
         print(f"Scheduler: {adapter.name}, up to {executor._max_workers} processes at once\n", flush=True)
@@ -283,6 +283,20 @@ def _run(args: argparse.Namespace) -> int:
             outcome = compute(executor, paths, step)
     print(report(outcome, root, args.top))
     return 0
+
+
+def _options(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Options of the executor from the command line.  Raises OptionError."""
+    from clusterfutures import keywords
+    from clusterfutures.errors import OptionError
+
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in ("max_workers", "scheduler"):
+            raise OptionError(f"--option {name}={value}: say --{name.removeprefix('max_')}={value}")
+        row = keywords.find(name)
+        found[name] = keywords.read(row, name, value) if row is not None else value
+    return found
 
 
 def _arguments() -> argparse.ArgumentParser:

@@ -72,7 +72,8 @@ def check_report(text: str, files: int, top: int) -> None:
 
 
 def test_on_this_machine(started: Demo) -> None:
-    done = started.run("--scheduler", "local", "--files", "40", "--top", "7")
+    words = ["--option", "name=mine", "--option", "processes=2"]
+    done = started.run("--scheduler", "local", "--files", "40", "--top", "7", *words)
     assert (done.returncode, done.stderr) == (0, "")
     assert "Scheduler: local" in done.stdout
     check_report(done.stdout, 40, 7)
@@ -158,6 +159,8 @@ def test_a_scheduler_that_is_not_here(started: Demo, scheduler: str, product: st
         (["--option", "memory"], "'memory' is not NAME=VALUE"),
         (["--scheduler", "local", "--option", "memroy=1GB"], "did you mean memory=?"),
         (["--scheduler", "local", "--option", "time=5"], "a unit is needed"),
+        (["--option", "processes=no"], "processes = 'no' cannot be used"),
+        (["--option", "scheduler=local"], "say --scheduler=local"),
     ],
 )
 def test_what_cannot_be_asked_for(started: Demo, words: list[str], said: str) -> None:

@@ -83,7 +83,7 @@ MAY_IMPORT = {
     "__main__": {"cli"},
     "executors": {"client", "config", "keywords", "schedulers", "futures", "errors"},
     "testing": {"testing"},
-    "demo": {"__init__", "errors", "schedulers", "demo"},
+    "demo": {"__init__", "errors", "keywords", "schedulers", "demo"},
 }
 
 #: the only ones of the product that start processes
