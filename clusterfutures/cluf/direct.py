@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import sys
@@ -38,8 +39,8 @@ def run(target: Callable[..., Any], iterable: Iterable[Any], settings: SimpleNam
         total = min(len(iterable), settings.limit or len(iterable))
     output = open_output(settings.output, bool(settings.resume)) if settings.output else None
     kind = os.path.splitext(settings.output)[1] if settings.output else ""
-    processes = settings.processes or cores_here()
-    pool = Pool(Work(target, kind, settings.timeout), calls, processes, _keeper(output), total)
+    processes = settings.processes or _cores()
+    pool = Pool(Work(target, kind, settings.timeout), calls, processes, _keeper(output, settings.output), total)
     progress, began = Progress(total), time.monotonic()
     interrupted: KeyboardInterrupt | None = None
     try:
@@ -49,15 +50,27 @@ def run(target: Callable[..., Any], iterable: Iterable[Any], settings: SimpleNam
     finally:
         progress.close()
         if output is not None:
-            output.close()
+            with contextlib.suppress(OSError):  # was told when the row was kept
+                output.close()
     return _report(pool.outcome, time.monotonic() - began, settings, interrupted, len(done))
 
 
-def _keeper(output: IO[bytes] | None) -> Callable[[bytes], None]:
+def _cores() -> int:
+    """The cores that are ours: in a job those that it was given, though it may see all of its node."""
+    given = os.environ.get("CLUSTERFUTURES_CORES", "") if "CLUSTERFUTURES_JOB_ID" in os.environ else ""
+    return min(int(given), cores_here()) if given.isdecimal() and int(given) else cores_here()
+
+
+def _keeper(output: IO[bytes] | None, path: str) -> Callable[[bytes], None]:
     def keep(row: bytes) -> None:
         assert output is not None
-        output.write(row)
-        output.flush()
+        try:
+            output.write(row)
+            output.flush()
+        except OSError as error:
+            raise OptionError(
+                f"{path} cannot be written: {error.strerror}. What it has is kept: --resume goes on from there"
+            ) from None
 
     return keep
 

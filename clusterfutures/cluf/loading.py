@@ -17,7 +17,7 @@ __all__ = ["arguments_of", "load", "path_of", "target_of"]
 
 def path_of(script: str) -> str | None:
     """The file of ``script``, given with or without .py; None when only a module can be meant."""
-    for path in (script, f"{script}.py"):
+    for path in (script, f"{script}.py") if script.endswith(".py") else (f"{script}.py", script):
         if os.path.isfile(path):
             return os.path.abspath(path)
     return None
@@ -31,8 +31,11 @@ def load(script: str, rest: Sequence[str]) -> ModuleType:
         sys.path.insert(0, os.getcwd())
         try:
             if importlib.util.find_spec(script) is None:
-                raise ModuleNotFoundError(script)
-        except (ImportError, ValueError):
+                raise ModuleNotFoundError(name=script)
+        except (ImportError, ValueError) as error:
+            absent = isinstance(error, ModuleNotFoundError) and f"{script}.".startswith(f"{error.name}.")
+            if isinstance(error, ImportError) and not absent and not script.startswith("."):
+                raise  # the package is there, and lacks something
             raise OptionError(
                 f"there is no script {script!r}: neither a file {script!r} or {script + '.py'!r} in {os.getcwd()}, "
                 "nor a module of that name"

@@ -75,6 +75,8 @@ def _dispatches(settings: SimpleNamespace, given: Given) -> bool:
             raise OptionError("the command line: --bins chooses part of the work, --nodes divides it: give one of them")
     else:
         dispatching = settings.mode == "dispatch"
+        if dispatching and "bins" in given.options:
+            raise OptionError("the command line: --bins chooses part of the work, --mode=dispatch divides it all")
     if not dispatching and {"queue", "wait"} & set(given.options) and (given.options.get("queue") is not False):
         raise OptionError("the command line: --queue and --wait need a number of jobs, --nodes=N or --iterations=N")
     return dispatching
@@ -90,6 +92,11 @@ def _loaded(program: str, given: Given) -> ModuleType:
         return loading.load(given.script, given.rest)
     except (OptionError, KeyboardInterrupt):
         raise
+    except SystemExit as error:
+        raise OptionError(
+            f"{given.script} ended itself when it was imported, by sys.exit({error.code!r}): what it does as a program "
+            'of its own goes below: if __name__ == "__main__"'
+        ) from None
     except BaseException as error:
         sys.exit(_blame(program, f"importing {given.script} failed", error))
 

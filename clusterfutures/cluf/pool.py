@@ -12,6 +12,7 @@ others.  A worker leads a process group of its own: what a call has started ends
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import pickle
@@ -21,7 +22,7 @@ import time
 import traceback
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
@@ -181,7 +182,7 @@ class Pool:
         try:
             for pair in self._calls:
                 pairs.append(pair)
-                if len(pairs) >= size or (not len(pairs) % 64 and time.monotonic() > end):
+                if len(pairs) >= size or time.monotonic() > end:
                     break
         except Exception as error:
             self.outcome.stopped = error
@@ -194,14 +195,24 @@ class Pool:
     def _listen(self) -> None:
         """Take what workers say, until one is idle or a moment has passed."""
         by_connection = {slot.connection: number for number, slot in self._slots.items() if slot.chunk}
-        for connection in wait(list(by_connection), timeout=0.1):
+        speaking = wait(list(by_connection), timeout=0.1)
+        for connection in speaking:
             number = by_connection[connection]  # type: ignore[index]
             self._hear(number, self._slots[number])
+        if not speaking:
+            self._find_dead(by_connection.values())
         now = time.monotonic()
         for slot in self._slots.values():
             if slot.chunk and slot.deadline and now > slot.deadline and not slot.late:
                 slot.late = True  # it did not react to its own alarm
                 _signal(slot.pid, signal.SIGKILL)
+
+    def _find_dead(self, numbers: Iterable[int]) -> None:
+        """A child that a call has left may hold the connection: then no end of file tells of the death."""
+        for number in numbers:
+            slot = self._slots[number]
+            if os.waitid(os.P_PID, slot.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) and not slot.connection.poll():
+                self._died(number, slot)
 
     def _hear(self, number: int, slot: _Slot) -> None:
         try:
@@ -212,6 +223,8 @@ class Pool:
                     self._keep(said[2])
                 elif said[0] == "failed":
                     self.outcome.add(Failure(*said[1:]))
+                elif said[0] == "unread":
+                    self._unread(slot, said[1])
                 else:
                     self._finished(slot, said[1])
                 if slot.chunk is None or not slot.connection.poll():
@@ -227,12 +240,21 @@ class Pool:
         wanted = _CHUNK_SECONDS / max(seconds / count, 1e-9)
         self._size = max(1.0, min(wanted, 4 * max(count, self._size), _LARGEST_CHUNK))
 
+    def _unread(self, slot: _Slot, error: str) -> None:
+        """The worker could not unpickle its chunk: one of the arguments is to blame, which is tried by itself."""
+        assert slot.chunk is not None
+        chunk, slot.chunk, self._size = slot.chunk, None, 1
+        if len(chunk.indexes) == 1:
+            self._fail(chunk.indexes[0], chunk.arguments[0], f"its arguments cannot be unpickled: {error}", "")
+        else:
+            self._again.extend(zip(chunk.indexes, chunk.arguments, strict=True))
+
     def _died(self, number: int, slot: _Slot) -> None:
         """Blame the call that had begun; the rest of the chunk goes back."""
         del self._slots[number]
         slot.connection.close()
         status = os.waitstatus_to_exitcode(os.waitpid(slot.pid, 0)[1])
-        _signal(slot.pid, signal.SIGKILL)  # what the call had started
+        _end_group(slot.pid)  # what the call had started
         chunk, index = slot.chunk, self._begun[number]
         if chunk is None:
             return
@@ -292,22 +314,25 @@ class Pool:
 
     def _end(self) -> None:
         """Whatever happened: no worker is left."""
-        if self._slots:
+        try:
             for slot in self._slots.values():
                 _signal(slot.pid, signal.SIGINT)
             self._reap(_LEAVE_SECONDS)
-        for slot in self._slots.values():
-            _signal(slot.pid, signal.SIGKILL)
-            os.waitpid(slot.pid, 0)
-        self._slots.clear()
+        finally:  # also when there is a second Ctrl-C
+            for slot in self._slots.values():
+                _signal(slot.pid, signal.SIGKILL)
+            for slot in self._slots.values():
+                with contextlib.suppress(ChildProcessError):  # interrupted just after it was reaped
+                    os.waitpid(slot.pid, 0)
+            self._slots.clear()
 
     def _reap(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while self._slots and time.monotonic() < end:
             for number, slot in list(self._slots.items()):
                 if os.waitpid(slot.pid, os.WNOHANG)[0]:
-                    _signal(slot.pid, signal.SIGKILL)  # the rest of its group
                     del self._slots[number]
+                    _end_group(slot.pid)
             time.sleep(0.002)
 
 
@@ -323,8 +348,14 @@ def _signal(group: int, number: int) -> None:
         try:
             send(group, number)
             return
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):
             continue  # the group is made by the child, a moment after its start; or all is over
+
+
+def _end_group(leader: int) -> None:
+    """What is left of the group of a worker that is gone; its number alone may be another process's by now."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def _how(status: int) -> str:

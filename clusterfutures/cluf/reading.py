@@ -9,6 +9,7 @@ Every mistake is an ``OptionError`` of one line that says where it is.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -114,9 +115,9 @@ def _flag(row: Row, value: Any) -> bool:
 
 
 def _output(row: Row, value: Any) -> str:
-    if not str(value).endswith((".jsonl", ".pkl", ".csv")):
+    if os.path.splitext(str(value))[1] not in (".jsonl", ".pkl", ".csv"):
         raise ValueError("expected a file name that ends in .jsonl, .pkl or .csv")
-    return str(value)
+    return os.path.expanduser(str(value))
 
 
 def _bins(row: Row, value: Any) -> tuple[list[int], int]:
@@ -132,9 +133,10 @@ def _bins(row: Row, value: Any) -> tuple[list[int], int]:
 
 def _list(row: Row, value: Any) -> list[int | str]:
     items = list(value) if isinstance(value, list | tuple) else ranges(str(value))
-    good = all((isinstance(item, int) and not isinstance(item, bool)) or str(item).isidentifier() for item in items)
+    good = all(item >= 0 if type(item) is int else str(item).isidentifier() for item in items)
     if not items or not good or (row.name == "key" and len(items) > 1):
-        raise ValueError("expected " + ("one position or name" if row.name == "key" else "arguments like 0-2,5,name"))
+        one = "one position or name (hash takes several)"
+        raise ValueError("expected " + (one if row.name == "key" else "arguments like 0-2,5,name"))
     return items
 
 
@@ -161,7 +163,8 @@ def _env(row: Row, value: Any) -> str:
 
 
 def _files(row: Row, value: Any) -> list[str]:
-    names = [str(name) for name in value] if isinstance(value, list | tuple) else str(value).split(",")
+    listed = value if isinstance(value, list | tuple) else str(value).split(",")
+    names = [os.path.expanduser(str(name)) for name in listed]
     for name in names:
         try:
             with open(name, encoding="utf-8", errors="surrogateescape"):

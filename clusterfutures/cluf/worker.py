@@ -4,6 +4,7 @@
     connection --> ("row", bytes)            a call's record, when results are kept
                --> ("failed", index, ...)    a call that raised
                --> ("done", seconds)         the chunk is finished
+               --> ("unread", error)         the chunk cannot be unpickled
 
 ``begun[slot]`` is the index of the call that runs now, in memory shared with the parent,
 who can so name the call that killed its process.
@@ -56,7 +57,12 @@ def work(work: Work, connection: Connection, begun: memoryview, slot: int) -> No
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGALRM, _time_is_up)
         while True:
-            indexes, arguments = pickle.loads(connection.recv_bytes())
+            received = connection.recv_bytes()
+            try:
+                indexes, arguments = pickle.loads(received)
+            except Exception as error:
+                connection.send(("unread", _in_one_line(error)))
+                continue
             began = time.perf_counter()
             _chunk(work, connection, begun, slot, indexes, arguments)
             begun[slot] = -1
@@ -66,6 +72,9 @@ def work(work: Work, connection: Connection, begun: memoryview, slot: int) -> No
         status = 0  # the parent is done with us, or gone
     except KeyboardInterrupt:
         status = 130
+    except BaseException:
+        traceback.print_exc()
+        status = 70
     finally:
         _flush()
         os._exit(status)
@@ -157,4 +166,10 @@ def _failure(index: int, given: Any, error: BaseException) -> tuple[Any, ...]:
     while shown is not None and shown.tb_next and shown.tb_frame.f_code.co_filename in _OURS:
         shown = shown.tb_next
     lines = traceback.format_exception(type(error), error, shown)
-    return ("failed", index, text_of(given), lines[-1].strip(), "".join(lines))
+    return ("failed", index, text_of(given), _in_one_line(error), "".join(lines))
+
+
+def _in_one_line(error: BaseException) -> str:
+    """Type and text of an error; notes, parts of a group and places in a file are left to the traceback."""
+    said = traceback.format_exception_only(type(error), error)
+    return next((line for line in said if not line[:1].isspace()), said[-1]).strip()

@@ -58,9 +58,14 @@ class User:
 
     def ran(self, *words: str, program: str = "main") -> set[object]:
         """The first arguments of the calls that ran."""
+        found = self.returned(*words, program=program)
+        assert len(found) == len(set(found))
+        return set(found)
+
+    def returned(self, *words: str, program: str = "main") -> list[object]:
+        """What the calls returned."""
         output = self.here / "r.jsonl"
         self.cluf(words[0], "-o", str(output), *words[1:], program=program)
         found = [json.loads(line)["value"] for line in output.read_text().splitlines()]
         output.unlink()
-        assert len(found) == len(set(found))
-        return set(found)
+        return found

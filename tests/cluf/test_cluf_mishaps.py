@@ -1,0 +1,161 @@
+"""``cluf`` on this machine when calls, arguments, results or disks misbehave: what it says, and that it ends."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from cluf_user import User
+
+from clusterfutures.cluf.outputs import HEADER, copy_records, open_output, records, render
+
+
+def test_a_call_that_dies_and_leaves_a_child(user: User) -> None:
+    """The child holds the connection of the process that is gone, and does not outlive it for long."""
+    (user.here / "leaves.py").write_text(
+        "import os, time\nargs = [0, 1]\n"
+        "def target(x):\n"
+        "    if x == 0:\n"
+        "        if os.fork() == 0:\n"
+        "            open('child', 'w').write(str(os.getpid()))\n            time.sleep(600)\n"
+        "        while not (os.path.exists('child') and open('child').read()): time.sleep(0.01)\n"
+        "        os._exit(3)\n"
+    )
+    _, err = user.cluf("leaves", "-p", "2", status=1)
+    assert "call 0 failed: (0): killed the process that ran it: exit status 3" in err
+    assert "finished 2 calls, 1 of them failed" in err
+    until_gone(int((user.here / "child").read_text()))
+
+
+def until_gone(pid: int) -> None:
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_second_ctrl_c_leaves_no_process_either(user: User) -> None:
+    (user.here / "stays.py").write_text(
+        "import os, time\nargs = [0]\n"
+        "def target(x):\n"
+        "    os.write(1, f'{os.getpid()}\\n'.encode())\n"
+        "    while True:\n"
+        "        try:\n            time.sleep(600)\n"
+        "        except KeyboardInterrupt:\n            os.write(1, b'caught\\n')\n"
+    )
+    process = user.start(["stays"])
+    assert process.stdout is not None
+    pid = int(process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "caught\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_arguments_that_cannot_be_unpickled_fail_alone(user: User) -> None:
+    (user.here / "odd.py").write_text(
+        "class Odd(Exception):\n    def __init__(self, a, b): super().__init__(a)\n"
+        "args = [Odd(1, 2) if n == 150 else n for n in range(300)]\ndef target(x): pass\n"
+    )
+    _, err = user.cluf("odd", status=1)
+    assert "call 150 failed: (Odd(1)): its arguments cannot be unpickled: TypeError: " in err
+    assert "finished 300 calls, 1 of them failed" in err
+
+
+def test_values_and_errors_of_all_kinds_are_kept(user: User) -> None:
+    (user.here / "kinds.py").write_text(
+        "args = ['keys', 'itself', 'note', 'group']\n"
+        "def target(x):\n"
+        "    if x == 'keys': return {(1, 2): 3}\n"
+        "    if x == 'itself':\n        found = []\n        found.append(found)\n        return found\n"
+        "    error = ValueError('no') if x == 'note' else ExceptionGroup('both', [ValueError(1), KeyError(2)])\n"
+        "    error.add_note('try again')\n    raise error\n"
+    )
+    _, err = user.cluf("kinds", "-o", "r.jsonl", status=1)
+    found = {r["index"]: r for r in records(str(user.here / "r.jsonl"))}
+    assert [found[i]["value"] for i in range(2)] == ["{(1, 2): 3}", "[[...]]"]
+    assert [found[i]["error"] for i in (2, 3)] == ["ValueError: no", "ExceptionGroup: both (2 sub-exceptions)"]
+    assert "try again" in err
+
+
+def test_a_full_disk_is_told_and_resumed(user: User) -> None:
+    limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
+    script = "args = range(50)\ndef target(x): return 'x' * 100\n"
+    (user.here / "fills.py").write_text(limit + script)
+    _, err = user.cluf("fills", "-o", "r.csv", status=2)
+    assert err.splitlines()[-1].startswith("cluf: r.csv cannot be written: File too large. What it has is kept")
+    assert "Traceback" not in err
+    (user.here / "fills.py").write_text(script)
+    _, err = user.cluf("fills", "-o", "r.csv", "--resume")
+    assert "were done before" in err
+    assert sorted(r["index"] for r in records(str(user.here / "r.csv"))) == list(range(50))
+
+
+def test_resuming_long_values_and_values_that_are_gone(user: User) -> None:
+    script = user.here / "long.py"
+    script.write_text("class C: pass\nargs = [1]\ndef target(x): return 'y' * 200_000\ndef other(x): return C()\n")
+    user.cluf("long", "-o", "r.csv")
+    assert "(1 were done before)" in user.cluf("long", "-o", "r.csv", "--resume")[1]
+    user.cluf("long", "-t", "other", "-o", "r.pkl")
+    script.write_text(script.read_text().removeprefix("class C: pass\n"))
+    _, err = user.cluf("long", "-o", "r.pkl", "--resume", status=2)
+    assert "a value in it cannot be read: AttributeError" in err
+    assert len(err.splitlines()) == 1
+    assert not list(user.here.glob("*.tmp"))
+
+
+@pytest.mark.parametrize("kind", [".jsonl", ".pkl", ".csv"])
+def test_a_torn_record_does_not_spoil_those_of_the_next_part(tmp_path: Path, kind: str) -> None:
+    fields = {"args": "(1)", "value": "a\nb", "error": None, "traceback": None, "host": "h", "seconds": 0.1}
+    rows = [render({"index": index, **fields}, kind) for index in range(4)]
+    parts = [tmp_path / f"{name}{kind}" for name in ("torn", "whole")]
+    parts[0].write_bytes(HEADER[kind] + rows[0] + rows[1][:-5])
+    parts[1].write_bytes(HEADER[kind] + rows[2] + rows[3])
+    with open_output(str(tmp_path / f"all{kind}"), False) as whole:
+        for part in parts:
+            copy_records(str(part), whole, may_be_torn=True)
+    assert [r["index"] for r in records(str(tmp_path / f"all{kind}"))] == [0, 2, 3]
+
+
+def test_in_a_job_it_keeps_to_the_cores_of_the_job(user: User) -> None:
+    (user.here / "pids.py").write_text(
+        "import os, time\nargs = range(20)\ndef target(x):\n    time.sleep(0.01)\n    return os.getpid()\n"
+    )
+    user.variables |= {"CLUSTERFUTURES_JOB_ID": "7", "CLUSTERFUTURES_CORES": "1"}
+    assert len(set(user.returned("pids", "-p", "2"))) == 2
+    assert len(set(user.returned("pids"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "said"),
+    [
+        ("import sys\nsys.exit(0)", "s", "ended itself when it was imported, by sys.exit(0)"),
+        ("", "s -o .jsonl", "expected a file name that ends in"),
+        ("", "s -n 2 -m dispatch -b 0/2", "--mode=dispatch divides it all"),
+        ("cluf_options = {'hash': [-1]}", "s", "expected arguments like 0-2,5,name"),
+        ("cluf_options = {'key': [0, 1]}", "s", "one position or name (hash takes several)"),
+        ("", "s -n 2 -o missing/all.jsonl", "there is no directory missing"),
+        ("cluf_options = {'pbs_options': {'ppn': 1, 'cores': 2}}", "s -n 2", "pbs_options: ppn= and cores= are"),
+    ],
+)
+def test_mistakes(user: User, script: str, words: str, said: str) -> None:
+    (user.here / "s.py").write_text(f"args = [(1, 2)]\ndef target(*x): pass\n{script}\n")
+    _, err = user.cluf(*words.split(), status=2)
+    assert said in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_package_that_lacks_something_is_there(user: User) -> None:
+    (user.here / "pkg").mkdir()
+    (user.here / "pkg" / "__init__.py").write_text("import nothing_of_that_name\n")
+    (user.here / "pkg" / "mod.py").touch()
+    _, err = user.cluf("pkg.mod", status=2)
+    assert "No module named 'nothing_of_that_name'" in err
+    assert err.splitlines()[-1] == "cluf: importing pkg.mod failed, see above"
+    _, err = user.cluf("pkgs.mod", status=2)
+    assert "there is no script 'pkgs.mod'" in err
