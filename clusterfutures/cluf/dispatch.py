@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import sys
 import time
 from collections import Counter
@@ -22,12 +21,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from clusterfutures import config
-from clusterfutures.cluf.outputs import HEADER
+from clusterfutures.cluf.outputs import HEADER, copy_records
 from clusterfutures.cluf.progress import Progress
 from clusterfutures.cluf.reading import Given
 from clusterfutures.cluf.scripts import Bin, Plan, text_of
 from clusterfutures.cluf.selecting import bin_of
-from clusterfutures.errors import ArrayTooLarge, ClusterError, OptionError, SchedulerUnavailable
+from clusterfutures.errors import ArrayTooLarge, OptionError, SchedulerUnavailable
 from clusterfutures.schedulers import by_name, find_scheduler
 from clusterfutures.schedulers.base import JobSpec, Scheduler
 from clusterfutures.schedulers.options import normalise
@@ -41,11 +40,12 @@ _MARK = "\x01"
 def run(iterable: Iterable[Any], settings: SimpleNamespace, given: Given) -> int:
     """Write the scripts, and do with them what the settings say; returns the exit status."""
     configured = config.load().options(settings.profile)
-    settings.scheduler = settings.scheduler or _cluster(configured.get("scheduler"))
     below = normalise({name: value for name, value in configured.items() if name not in config.SETTINGS})
-    scheduler, dialect = _scheduler(settings)
+    scheduler, dialect = _scheduler(settings, configured.get("scheduler"))
     count = settings.nodes or 1
     if settings.iterations:
+        if settings.dry_run:  # they are looked at twice, and may be a generator
+            iterable = list(islice(iterable, settings.limit))
         calls = sum(1 for _ in islice(iterable, settings.limit))
         count = max(1, -(-calls // settings.iterations))
     plan = Plan(settings, given, count, dialect, below)
@@ -57,23 +57,21 @@ def run(iterable: Iterable[Any], settings: SimpleNamespace, given: Given) -> int
     _write(plan, bins, texts)
     print(f"cluf: wrote {count} script{'s' * (count != 1)}, {_listed(bins)}")
     if scheduler is None or not (settings.queue or settings.wait):
-        print(f"cluf: run one with: bash {shlex.quote(bins[0].script)}; --queue submits them")
+        more = "" if scheduler is None else "; --queue submits them"
+        print(f"cluf: run one with: bash {shlex.quote(bins[0].script)}{more}")
         return 0
     return _submit_and_follow(scheduler, plan, bins)
-
-
-def _cluster(name: str | None) -> str | None:
-    """A configured scheduler that jobs can be made for: this machine runs them without."""
-    return None if name == "local" else name
 
 
 def _listed(bins: list[Bin]) -> str:
     return bins[0].script if len(bins) == 1 else f"{bins[0].script} ... {os.path.basename(bins[-1].script)}"
 
 
-def _scheduler(settings: SimpleNamespace) -> tuple[Scheduler | None, str]:
-    """The adapter (None: no scheduler is here), and the dialect of the scripts."""
-    wanted = settings.scheduler
+def _scheduler(settings: SimpleNamespace, configured: str | None) -> tuple[Scheduler | None, str]:
+    """The adapter (None: no scheduler is here), and the dialect of the scripts: the one that is named, else that of
+    the scheduler here.  ``local`` in the configuration chooses none: there is nothing to write for it."""
+    told = settings.scheduler
+    wanted = told or (None if configured == "local" else configured)
     found = by_name("pbs" if wanted == "torque" else wanted) if wanted else find_scheduler()
     here = found.name != "local" and found.is_here()
     if (settings.queue or settings.wait) and not here:
@@ -85,7 +83,7 @@ def _scheduler(settings: SimpleNamespace) -> tuple[Scheduler | None, str]:
         return None, wanted or ("torque" if settings.pbs_options else "slurm" if settings.slurm_options else "")
     scheduler = found()
     dialect: Any = getattr(scheduler, "dialect", None)
-    return scheduler, wanted or (type(dialect).__name__.lower().replace("pro", "pbs") if dialect else found.name)
+    return scheduler, told or (type(dialect).__name__.lower().replace("pro", "pbs") if dialect else found.name)
 
 
 def _dry_run(iterable: Iterable[Any], plan: Plan, bins: list[Bin], texts: list[str]) -> int:
@@ -99,6 +97,9 @@ def _dry_run(iterable: Iterable[Any], plan: Plan, bins: list[Bin], texts: list[s
 
 def _check_outputs(plan: Plan, bins: list[Bin]) -> None:
     parts = [os.path.join(plan.directory, one.part) for one in bins if one.part]
+    above = os.path.dirname(plan.settings.output or "") or "."
+    if not os.path.isdir(above):
+        raise OptionError(f"{plan.settings.output} cannot be written: there is no directory {above}")
     there = [path for path in [*parts, *([plan.settings.output] if parts else [])] if os.path.exists(path)]
     if there and not plan.settings.resume:
         raise OptionError(f"{there[0]} is there already: go on with it by --resume, or remove it")
@@ -126,26 +127,34 @@ def _submit_and_follow(scheduler: Scheduler, plan: Plan, bins: list[Bin]) -> int
     jobs: dict[str, Bin] = {}
     try:
         _submit(scheduler, plan, bins, jobs)
-        if plan.settings.wait:
-            return _follow(scheduler, plan, jobs)
-    except (KeyboardInterrupt, ClusterError) as error:
+        ended = _follow(scheduler, plan, jobs) if plan.settings.wait else {}
+    except BaseException as error:
         if jobs:
-            scheduler.cancel(list(jobs))
-        ended = sum(os.path.exists(one.exit) for one in bins)
-        print(f"cluf: cancelled {len(jobs)} jobs; {ended} of {len(bins)} bins had finished", file=sys.stderr)
-        if plan.settings.output:
-            print("cluf: what they have kept is not lost: --resume goes on from there", file=sys.stderr)
+            _cancel(scheduler, plan, jobs)
         if isinstance(error, KeyboardInterrupt):
             return 130
         raise
-    print("cluf: --wait would follow them and gather their outputs")
-    return 0
+    if not plan.settings.wait:
+        print("cluf: --wait would follow them and gather their outputs")
+        return 0
+    _gather(plan, jobs, ended)
+    return _report(plan, jobs, ended)
+
+
+def _cancel(scheduler: Scheduler, plan: Plan, jobs: dict[str, Bin]) -> None:
+    """End what has not ended, and say so."""
+    left = [job for job, one in jobs.items() if not os.path.exists(one.exit)]
+    if left:
+        scheduler.cancel(left)
+    bins = f"{len(jobs) - len(left)} of {len(jobs)} bins had finished"
+    print(f"cluf: cancelled {len(left)} job{'s' * (len(left) != 1)}; {bins}", file=sys.stderr)
+    if plan.settings.output:
+        print("cluf: what they have kept is not lost: --resume goes on from there", file=sys.stderr)
 
 
 def _submit(scheduler: Scheduler, plan: Plan, bins: list[Bin], jobs: dict[str, Bin]) -> None:
     """As one array; as a job each when bins differ or arrays are too small here."""
-    varies = any("{subjob}" in str(v) for k, v in plan.options.items() if k not in ("name", "stdout", "stderr"))
-    if len(bins) > 1 and not varies and len(bins) <= scheduler.array_limit():
+    if len(bins) > 1 and _is_uniform(plan, bins) and len(bins) <= scheduler.array_limit():
         try:
             _submit_some(scheduler, plan, bins, jobs)
             return
@@ -157,6 +166,21 @@ def _submit(scheduler: Scheduler, plan: Plan, bins: list[Bin], jobs: dict[str, B
     print(" ..." if len(jobs) > 5 else "")
 
 
+def _is_uniform(plan: Plan, bins: list[Bin]) -> bool:
+    """True when bins differ by their number alone, as elements of an array do."""
+    if any("{subjob}" in str(v) for k, v in plan.options.items() if k not in ("name", "stdout", "stderr")):
+        return False
+    try:
+        pattern = plan.bin(_MARK)
+    except OptionError:
+        return False  # a number is wanted there, as in {subjob:03d}
+    return all(
+        getattr(pattern, name).replace(_MARK, str(one.number)) == getattr(one, name)
+        for one in bins
+        for name in ("script", "stdout", "stderr")
+    )
+
+
 def _submit_some(scheduler: Scheduler, plan: Plan, bins: list[Bin], jobs: dict[str, Bin]) -> None:
     pattern = plan.bin(_MARK if len(bins) > 1 else bins[0].number)
     index = '"$CLUSTERFUTURES_INDEX"'
@@ -164,10 +188,11 @@ def _submit_some(scheduler: Scheduler, plan: Plan, bins: list[Bin], jobs: dict[s
         index.join(shlex.quote(part) for part in path.split(_MARK))
         for path in (pattern.script, pattern.stdout, pattern.stderr)
     )
+    errors = "&1" if stderr == stdout else stderr  # one file, opened once
     name = pattern.name.replace(_MARK, "all")
     spec = JobSpec(
         name=name,
-        command=["/bin/bash", "-c", f"CLUF_EXIT=1 exec /bin/bash {script} >{stdout} 2>{stderr}"],
+        command=["/bin/bash", "-c", f"CLUF_EXIT=1 exec /bin/bash {script} >{stdout} 2>{errors}"],
         log=os.path.join(plan.directory, f"{name}.job"),
         cwd=plan.directory,
         resources=plan.asked(bins[0].number if len(bins) == 1 else None),
@@ -184,60 +209,72 @@ def _submit_some(scheduler: Scheduler, plan: Plan, bins: list[Bin], jobs: dict[s
 # ------------------------------------------------------------------------ following
 
 
-def _follow(scheduler: Scheduler, plan: Plan, jobs: dict[str, Bin]) -> int:
-    """Until every bin has said how it ended, or its job is over without a word."""
+def _follow(scheduler: Scheduler, plan: Plan, jobs: dict[str, Bin]) -> dict[str, str]:
+    """Until every bin has said how it ended, or its job is over without a word; exit status or reason of each."""
     progress = Progress(len(jobs), "bins")
     ended: dict[str, str] = {}
     over: dict[str, tuple[float, str]] = {}
     pause, longest = scheduler.poll_seconds
     asked_at = 0.0
-    while len(ended) < len(jobs):
-        listed = set(os.listdir(plan.directory))  # a listing is fresh where a stat may not be
-        for job_id, one in jobs.items():
-            if job_id not in ended and os.path.basename(one.exit) in listed:
-                ended[job_id] = _read(one.exit)
-        now = time.monotonic()
-        if now - asked_at >= pause:
-            asked_at, pause = now, min(longest, pause * 1.5)
-            for job_id, why in _states(scheduler, [job for job in jobs if job not in ended]).items():
-                over.setdefault(job_id, (now, why))
-        ended |= {job: why for job, (at, why) in over.items() if now - at > _LATE_SECONDS and job not in ended}
-        progress.show(len(ended), sum(said != "0" for said in ended.values()))
-        time.sleep(0.2 if len(ended) < len(jobs) else 0)
-    progress.close()
-    _gather(plan, list(jobs.values()))
-    return _report(plan, jobs, ended)
+    try:
+        while len(ended) < len(jobs):
+            ended |= _told(plan, jobs, ended)
+            now = time.monotonic()
+            if now - asked_at >= (min(pause, _LATE_SECONDS) if over else pause):
+                asked_at, pause = now, min(longest, pause * 1.5)
+                said = _over(scheduler, [job for job in jobs if job not in ended])
+                # one that was over and is not any more, was requeued
+                over = over if said is None else {job: over.get(job, (now, why)) for job, why in said.items()}
+                ended |= {job: why for job, (since, why) in over.items() if said and now - since >= _LATE_SECONDS}
+            progress.show(len(ended), sum(said != "0" for said in ended.values()))
+            time.sleep(0.2 if len(ended) < len(jobs) else 0)
+    finally:
+        progress.close()
+    return ended
+
+
+def _told(plan: Plan, jobs: dict[str, Bin], ended: Iterable[str]) -> dict[str, str]:
+    """What further bins say of their end; a listing is fresh where a stat may not be."""
+    listed = set(os.listdir(plan.directory))
+    new = {job: one for job, one in jobs.items() if job not in ended and os.path.basename(one.exit) in listed}
+    return {job: said for job, one in new.items() if (said := _read(one.exit))}
 
 
 def _read(path: str) -> str:
-    with open(path) as file:
-        return file.read().strip()
+    """The exit status in a file; nothing while that is not there, though its name may be."""
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except OSError:
+        return ""
 
 
-def _states(scheduler: Scheduler, job_ids: list[str]) -> dict[str, str]:
+def _over(scheduler: Scheduler, job_ids: list[str]) -> dict[str, str] | None:
+    """Jobs that are over, and how; None when the scheduler did not answer: it is asked again later."""
     try:
         found = scheduler.states(job_ids) if job_ids else {}
     except SchedulerUnavailable:
-        return {}  # asked again later; the exit files tell as well
+        return None
     return {
         job_id: f"its job ended: {job.word or job.state.value}" for job_id, job in found.items() if job.state.is_final
     }
 
 
-def _gather(plan: Plan, bins: list[Bin]) -> None:
+def _gather(plan: Plan, jobs: dict[str, Bin], ended: dict[str, str]) -> None:
+    """Put the parts together.  A bin that did not end by itself may have been writing a record."""
     output = plan.settings.output
     if not output:
         return
-    header = HEADER[os.path.splitext(output)[1]]
-    with open(f"{output}.tmp", "wb") as whole:
-        whole.write(header)
-        for one in bins:
-            path = os.path.join(plan.directory, one.part)
-            if os.path.exists(path):
-                with open(path, "rb") as part:
-                    part.seek(len(header))
-                    shutil.copyfileobj(part, whole)
-    os.replace(f"{output}.tmp", output)
+    try:
+        with open(f"{output}.tmp", "wb") as whole:
+            whole.write(HEADER[os.path.splitext(output)[1]])
+            for job, one in jobs.items():
+                path = os.path.join(plan.directory, one.part)
+                if os.path.exists(path):
+                    copy_records(path, whole, may_be_torn=ended[job] not in ("0", "1"))
+        os.replace(f"{output}.tmp", output)
+    except OSError as error:
+        raise OptionError(f"{output} cannot be written: {error.strerror}; its parts are in {plan.directory}") from None
 
 
 def _report(plan: Plan, jobs: dict[str, Bin], ended: dict[str, str]) -> int:

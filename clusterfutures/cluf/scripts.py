@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from clusterfutures.cluf.reading import Given
 from clusterfutures.errors import OptionError
 from clusterfutures.schedulers import options as resources
 from clusterfutures.schedulers.options import normalise
-from clusterfutures.schedulers.pbs_dialects import Dialect, Pro, Torque
+from clusterfutures.schedulers.pbs_dialects import Dialect, Pro, Torque, in_directive
 
 __all__ = ["Bin", "Plan", "text_of"]
 
@@ -56,11 +56,11 @@ class Plan:
     ) -> None:
         self.below = below
         self.settings, self.given, self.count, self.dialect = settings, given, count, dialect
-        self.directory = os.path.abspath(settings.jobs_dir or ".")
+        self.directory = os.path.abspath(os.path.expanduser(settings.jobs_dir or "."))
         named = {"slurm": settings.slurm_options}.get(dialect, settings.pbs_options)
         self.options: dict[str, Any] = dict(named or {})
         self.place = "slurm_options" if dialect == "slurm" else "pbs_options"
-        self.target = os.path.splitext(os.path.basename(given.script))[0]
+        self.target = os.path.basename(given.script).removesuffix(".py")
 
     def bin(self, number: int | str) -> Bin:
         """The files of one bin."""
@@ -108,7 +108,7 @@ class Plan:
             for name, value in self.options.items()
         }
         found = _asked(own, self.place)
-        if self.settings.processes and "cores" not in found:
+        if self.settings.processes and "cores" not in found and "select" not in own:
             found["cores"] = self.settings.processes
         return {**self.below, **found}
 
@@ -120,16 +120,16 @@ def _asked(options: Mapping[str, Any], place: str) -> dict[str, Any]:
     for name, value in options.items():
         if name in _SPECIAL:
             continue
-        try:
-            normalise({name: value})
-        except OptionError as error:
-            if not str(error).startswith("there is no option"):
-                raise OptionError(f"{place}: {error}") from None
-            pbs = place == "pbs_options"
-            extra += ["-l", f"{name}={value}"] if pbs else [f"--{name.replace('_', '-')}={value}"]
-            continue
-        known[name] = value
-    found = normalise(known)
+        if resources.find(name) is not None:
+            known[name] = value
+        elif place == "pbs_options" and value is not None:
+            extra += ["-l", f"{name}={value}"]
+        elif place == "slurm_options" and value not in (None, False):
+            extra.append(f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}"))
+    try:
+        found = normalise(known)
+    except OptionError as error:
+        raise OptionError(f"{place}: {error}") from None
     if extra:
         found["extra"] = [*found.get("extra", []), *extra]
     return found
@@ -145,20 +145,26 @@ def text_of(plan: Plan, one: Bin) -> str:
         *_directives(plan, one),
         "",
         f"# Bin {one.number} of {plan.count}. Runs anywhere: bash {shlex.quote(one.script)}",
-        f'here=$PWD; cd {cwd} || echo "cluf: going on in $PWD" >&2',
+        f'cluf_here=$PWD; cd {cwd} || echo "cluf: going on in $PWD" >&2',
         *root,
         f'cluf() {{ {shlex.quote(sys.executable)} -m clusterfutures.cluf "$@"; }}',
-        *([f'jobs={shlex.quote(plan.directory)}; [ -w "$jobs" ] || jobs=$here'] if one.part else []),
+        *_results_directory(plan, one),
         *_files(settings.prepend_script),
         *(settings.prepend_statements or []),
         f"{settings.env + ' ' if settings.env else ''}{_command(plan, one)}",
-        "status=$?",
+        "cluf_status=$?",
         *_files(settings.append_script),
         *(settings.append_statements or []),
-        f'if [ -n "$CLUF_EXIT" ]; then echo "$status" >{shlex.quote(one.exit)}; fi',
-        "exit $status",
+        f'if [ -n "${{CLUF_EXIT-}}" ]; then echo "$cluf_status" >{shlex.quote(one.exit)}; fi',
+        "exit $cluf_status",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _results_directory(plan: Plan, one: Bin) -> list[str]:
+    if not one.part:
+        return []
+    return [f'cluf_jobs={shlex.quote(plan.directory)}; [ -w "$cluf_jobs" ] || cluf_jobs=$cluf_here']
 
 
 def _files(paths: list[str] | None) -> list[str]:
@@ -178,10 +184,10 @@ def _command(plan: Plan, one: Bin) -> str:
             words += [option, ",".join(str(item) for item in value)]
     for option, value in (("-p", settings.processes), ("--limit", settings.limit), ("--timeout", settings.timeout)):
         if value is not None:
-            words += [option, f"{value:g}" if isinstance(value, float) else str(value)]
+            words += [option, f"{value:.15g}" if isinstance(value, float) else str(value)]
     text = " ".join(["cluf", *(shlex.quote(word) for word in words)])
     if one.part:
-        text += f' -o "$jobs"/{shlex.quote(one.part)} --resume'
+        text += f' -o "$cluf_jobs"/{shlex.quote(one.part)} --resume'
     if plan.given.rest:
         text += " -- " + " ".join(shlex.quote(word) for word in plan.given.rest)
     return text
@@ -192,15 +198,25 @@ def _directives(plan: Plan, one: Bin) -> list[str]:
         if any(ord(c) < 32 for c in text):
             raise OptionError(f"a line break in the name of a job or file: {text!r}")
     wanted = plan.asked(one.number)
-    extra = [wanted.get("extra", [])] if wanted.get("extra") else []
+    extra = _lines_of(wanted.pop("extra", []))
     if plan.dialect == "slurm":
-        head = [[f"--job-name={one.name}"], [f"--output={one.stdout}"], [f"--error={one.stderr}"]]
+        head = [[f"--job-name={one.name}"], [f"--output={one.stdout}"]]
+        head += [[f"--error={one.stderr}"]] if one.stderr != one.stdout else []
         rest = [[text] for _, text in resources.spell(wanted, "slurm")]
         return [f"#SBATCH {shlex.join(words)}" for words in [*head, *rest, *extra]]
     if plan.dialect:
         spoken: Dialect = Torque() if plan.dialect == "torque" else Pro()
-        head = [["-N", one.name], ["-o", one.stdout], ["-e", one.stderr]]
-        asked_for = spoken.resources({name: value for name, value in wanted.items() if name != "extra"})
-        pairs = [list(pair) for words in extra for pair in zip(words[::2], words[1::2], strict=False)]
-        return [f"#PBS {shlex.join(words)}" for words in [*head, *asked_for, *pairs]]
+        head = [["-N", spoken.job_name(one.name)], ["-o", one.stdout]]
+        head += [["-e", one.stderr] if one.stderr != one.stdout else ["-j", "oe"]]
+        return [in_directive(words) for words in [*head, *spoken.resources(wanted), *extra]]
     return []
+
+
+def _lines_of(extra: Sequence[str]) -> list[list[str]]:
+    """The scheduler's own options, each on a line: what does not begin with - belongs to what stands before it."""
+    lines: list[list[str]] = []
+    for word in extra:
+        if word.startswith("-") or not lines:
+            lines.append([])
+        lines[-1].append(word)
+    return lines

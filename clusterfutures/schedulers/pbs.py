@@ -34,7 +34,7 @@ from clusterfutures.schedulers import pbs_queue
 from clusterfutures.schedulers import script as scripts
 from clusterfutures.schedulers.base import EXIT_NO_LOG, JobSpec, JobState, JobStatus, QueuedJob, Scheduler
 from clusterfutures.schedulers.command import Result, cluster_key, run, scrubbed_environment
-from clusterfutures.schedulers.pbs_dialects import Dialect, dialect_of, extra_has
+from clusterfutures.schedulers.pbs_dialects import Dialect, dialect_of, extra_has, in_directive
 
 __all__ = ["PBSScheduler"]
 
@@ -92,7 +92,7 @@ class PBSScheduler(Scheduler):
     def script(self, spec: JobSpec, count: int) -> str:
         return scripts.build(
             spec,
-            directives=[f"#PBS {' '.join(map(_in_directive, words))}" for words in self._directives(spec, count)],
+            directives=[in_directive(words) for words in self._directives(spec, count)],
             prologue=self._prologue(spec, count),
         )
 
@@ -260,12 +260,6 @@ class PBSScheduler(Scheduler):
             argv, timeout=_ASK_SECONDS, env=scrubbed_environment(), attempts=self.attempts, transient=parse.TRANSIENT,
             give_up_at=lambda: self.gives_up_at,
         )  # fmt: skip
-
-
-def _in_directive(word: str) -> str:
-    """A word of a #PBS line.  qsub leaves quotes there in the value, so they are for words
-    that would fall apart without them, not for the brackets of ``afterok:25[]``."""
-    return shlex.quote(word) if re.search(r"[\s'\"]", word) or not word else word
 
 
 def _ids(number: str, count: int) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -18,7 +19,7 @@ from clusterfutures.schedulers import options
 from clusterfutures.schedulers import pbs_parse as parse
 from clusterfutures.schedulers.base import Dependency, JobState
 
-__all__ = ["Dialect", "Pro", "Torque", "dialect_of"]
+__all__ = ["Dialect", "Pro", "Torque", "dialect_of", "extra_has", "in_directive"]
 
 #: from this many elements of one array on, the whole array is asked about
 _WHOLE_ARRAY = 20
@@ -239,3 +240,10 @@ def dialect_of(said: str, environ: Mapping[str, str]) -> Dialect | None:
 def extra_has(extra: Sequence[str], flag: str) -> bool:
     """True when the user's own options set ``flag``: two of the same are an error to some."""
     return any(word.startswith(flag) for word in extra)
+
+
+def in_directive(words: Sequence[str]) -> str:
+    """A #PBS line.  qsub leaves quotes there in the value, so they are for words that would fall
+    apart without them, not for the brackets of ``afterok:25[]``."""
+    quoted = (shlex.quote(word) if re.search(r"[\s'\"]", word) or not word else word for word in words)
+    return f"#PBS {' '.join(quoted)}"
