@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from clusterfutures import Job, JobState, Queue, submit
+from clusterfutures import Job, JobState, Queue, submit, submit_array
+from clusterfutures.schedulers.base import Scheduler
 from clusterfutures.schedulers.local_queue import keeper
 from clusterfutures.schedulers.local_queue.place import state_directory
 from tests.conftest import Ground
@@ -119,3 +120,11 @@ def test_nobody_is_left_when_nothing_is_left_to_do(ground: Ground) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     assert Queue(scheduler="local")[job].exitcode == 0
     assert keepers(ground) == [], "there is nothing to do for one"
+
+
+def test_every_element_of_an_array_is_its_own(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs read their script when they start: what has one script is submitted together, however many there are."""
+    monkeypatch.setattr(Scheduler, "array_limit", lambda self: 2)
+    where = {"scheduler": "local", "directory": str(ground.work / "jobs")}
+    jobs = submit_array("sleep 0.1; echo {}", "abcdef", **where)
+    assert [job.get(20)[1] for job in jobs] == [f"{item}\n" for item in "abcdef"]

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
@@ -119,6 +120,9 @@ class LocalQueue(Scheduler):
             )
             for row in self._looked(Table.jobs)
         ]
+
+    def array_limit(self) -> int:
+        return sys.maxsize  # what would be an array of its own has another script, and jobs read theirs when they start
 
     def cancel(self, job_ids: Sequence[str]) -> None:
         self._end(job_ids, "cancel")
