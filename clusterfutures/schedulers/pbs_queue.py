@@ -10,6 +10,9 @@ from clusterfutures.schedulers.pbs_parse import Record
 
 __all__ = ["job_of"]
 
+#: not those of strptime, which reads the language of the program
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
 
 def job_of(status: JobStatus, record: Record) -> QueuedJob:
     """The job of ``record``, whose status has been read already."""
@@ -51,7 +54,8 @@ def _seconds(text: str) -> float | None:
     """Torque writes seconds since the epoch, PBS Pro a date in words."""
     if text.isdigit():
         return float(text)
-    try:
-        return time.mktime(time.strptime(text, "%a %b %d %H:%M:%S %Y"))
-    except ValueError:
+    match = re.fullmatch(r"\w+ (\w+) +(\d+) (\d+):(\d+):(\d+) (\d+)", text)
+    if match is None or match[1] not in _MONTHS:
         return None
+    day, hour, minute, second, year = (int(number) for number in match.groups()[1:])
+    return time.mktime((year, _MONTHS.index(match[1]) + 1, day, hour, minute, second, 0, 0, -1))

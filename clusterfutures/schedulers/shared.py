@@ -217,10 +217,15 @@ def _write(path: str, record: _Record) -> None:
         name: getattr(record, name) for name in ("asked_at", "error", "wanted", "budget", "array_limit", "limit_at")
     }
     content["states"] = states
+    temporary = ""
     try:
         with tempfile.NamedTemporaryFile("w", dir=os.path.dirname(path), delete=False, encoding="utf-8",
                                          errors="surrogateescape") as file:  # fmt: skip
+            temporary = file.name
             json.dump(content, file)
-        os.replace(file.name, path)
+        os.replace(temporary, path)
     except OSError as error:  # no space, most likely: each program asks for itself, then
         log.info("%s cannot be written: %s", path, error)
+        if temporary:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)

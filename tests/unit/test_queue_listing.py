@@ -91,3 +91,12 @@ def test_slurm_waits_and_ends_what_can_never_start() -> None:
     )
     script = SlurmScheduler().script(spec, 1)
     assert "#SBATCH --dependency=afterany:7,afterok:5:6_1\n#SBATCH --kill-on-invalid-dep=yes\n" in script
+
+
+def test_times_of_pbs_are_english_in_every_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """strptime would read them in the language that the program has set."""
+    monkeypatch.setattr(time, "strptime", lambda *_args: pytest.fail("it reads the program's language"))
+    record = {"job_state": "Q", "ctime": "Tue Dec  1 04:35:38 2026"}
+    job = pbs_queue.job_of(pbs_parse.status_of("25", record, {}), record)
+    assert job.submitted == time.mktime((2026, 12, 1, 4, 35, 38, 0, 0, -1))
+    assert pbs_queue.job_of(job.status, {"ctime": "Tue Dez  1 04:35:38 2026"}).submitted is None

@@ -380,3 +380,14 @@ def test_the_smallest_spacing() -> None:
     for wrong in ("often", "-1", "nan", "inf"):
         with pytest.raises(OptionError, match="CLUSTERFUTURES_POLL"):
             smallest_spacing({"CLUSTERFUTURES_POLL": wrong})
+
+
+def test_an_answer_that_cannot_be_written_leaves_nothing(
+    scheduler: Counted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_args: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shared.json, "dump", full)
+    assert set(shared.recent_states(scheduler, ["1"], 10).states) == {"1"}
+    assert [path.suffix for path in cache(tmp_path).iterdir()] == [".lock"]
