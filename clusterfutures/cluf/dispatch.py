@@ -289,10 +289,16 @@ def _report(plan: Plan, jobs: dict[str, Bin], ended: dict[str, str]) -> int:
     results = f"; results are in {plan.settings.output}" if plan.settings.output else ""
     calls, failed = _counted(list(jobs.values()))
     calls_said = f"{calls} call{'s' * (calls != 1)}" + (f", {failed} of them failed" if failed else "")
-    print(f"cluf: finished {calls_said}; {len(jobs) - len(bad)} of {len(jobs)} bins had no failure{results}")
+    print(f"cluf: finished {calls_said}; {_bins_said(len(jobs), len(bad))}{results}")
     if bad and results:
         print("cluf: --resume makes the calls that failed or are missing")
     return 1 if bad else 0
+
+
+def _bins_said(count: int, failed: int) -> str:
+    if not failed:
+        return f"{count} bin{'s' * (count != 1)} ended well"
+    return f"{failed} of {count} bins failed" + (f", {count - failed} ended well" if failed < count else "")
 
 
 def _counted(bins: list[Bin]) -> tuple[int, int]:

@@ -48,7 +48,7 @@ def test_slurm(tmp_path: Path, real_slurm_cluster: RealSlurm) -> None:
     assert "submitted 3 bins as one array" in out, err
     assert sorted(int(r["value"]) for r in records(str(user.here / "all.csv"))) == list(range(24))
     out, err = user.cluf("my_script", "-a", "bad", "-n", "2", "--wait", "-j", "jobs3", status=1)
-    assert "finished 3 calls, 1 of them failed; 1 of 2 bins had no failure" in out
+    assert "finished 3 calls, 1 of them failed; 1 of 2 bins failed, 1 ended well" in out
     assert "ValueError: it fails" in err
 
 
