@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from clusterfutures import keywords
 from clusterfutures.errors import OptionError
 from clusterfutures.schedulers import options
 
@@ -27,7 +28,10 @@ _SLURM = {
     "cpus-per-task": "cores", "mem": "memory", "time": "time", "partition": "partition", "account": "account",
     "qos": "qos", "nodes": "nodes", "constraint": "features", "begin": "begin", "job-name": "name",
     "output": "outfile", "error": "errfile", "chdir": "cwd", "exclusive": "exclusive",
+    "gpus-per-node": "gpus", "gres": "gpus",
 }  # fmt: skip
+#: those that say in another way what one of ours says: an option of the caller's takes their place
+_SAME = {"mem-per-cpu": "memory", "mem-per-gpu": "memory"}
 _PBS = {"q": "partition", "A": "account", "a": "begin", "N": "name", "o": "outfile", "e": "errfile"}
 _PBS_LISTED = {"walltime": "time", "mem": "memory", "ncpus": "cores"}
 #: without a value, and of these qsub's are told from others by their letter
@@ -66,13 +70,14 @@ def wanted(found: Directives, options_given: dict[str, Any]) -> dict[str, Any]:
     result = {name: value for name, value in found.keywords.items() if name not in named} | options_given
     kept = [word for about, words in found.extra if about not in named for word in words]
     if kept:
-        result["extra"] = [*kept, *options.normalise({"extra": options_given.get("extra")}).get("extra", [])]
+        own = {name: result.pop(name) for name in options_given if _canonical(name) == "extra"}
+        result["extra"] = [*kept, *options.normalise(own).get("extra", [])]
     return result
 
 
 def _canonical(name: str) -> str:
-    row = options.find(name)
-    return {"stdout": "outfile", "stderr": "errfile", "dir": "cwd"}.get(name, name) if row is None else row.name
+    row = options.find(name) or keywords.find(name)
+    return name if row is None else row.name
 
 
 def _head(text: str) -> Iterator[str]:
@@ -121,6 +126,9 @@ def _note(found: Directives, name: str, value: str, words: list[str]) -> None:
         instead = (_ALREADY | _AFTER)[name]
         raise OptionError(f"the script asks for {' '.join(words) or name}: leave it out, and use {instead}")
     ours = (_SLURM | _PBS).get(name, name)
+    if name in _SAME:
+        found.extra.append((_SAME[name], words))
+        return
     if words[0] == "-l" and not value:
         found.extra.append((name, words))
         return
@@ -128,8 +136,11 @@ def _note(found: Directives, name: str, value: str, words: list[str]) -> None:
         value = "true"
     if ours == "time" and value.isdigit():
         value = f"{value}m" if name == "time" and words[0][:2] in ("--", "-t") else f"{value}s"
+    if name == "memory" and value.isdigit():  # of qsub: bytes
+        value = f"{-(-int(value) // 2**20)}M"
     if ours in ("outfile", "errfile"):
-        found.keywords[ours] = value.partition(":")[2] or value
+        path = value.partition(":")[2] if name in _PBS else ""  # qsub's have a host in front
+        found.keywords[ours] = path or value
         return
     if ours in ("name", "cwd"):
         found.keywords[ours] = value

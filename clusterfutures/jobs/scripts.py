@@ -14,6 +14,7 @@ from clusterfutures import config
 from clusterfutures.errors import OptionError
 from clusterfutures.jobs import directives
 from clusterfutures.jobs.dependencies import awaited
+from clusterfutures.jobs.files import ID_FIELD
 from clusterfutures.jobs.job import Job
 from clusterfutures.schedulers import find_scheduler
 
@@ -28,9 +29,12 @@ def make_job_file(
 ) -> str:
     """Write the directory of a job; the path of its script, for ``submit_file``, sbatch or qsub.
 
-    Arguments as for ``Job``.
+    Arguments as for ``Job``, but no futures: a file cannot wait for them.
     """
-    return os.path.join(Job(command, args, kwargs, **options).write().path, "script")
+    job = Job(command, args, kwargs, **options)
+    if job.request.awaited.futures:
+        raise OptionError("a file cannot wait for a future: give it to submit_file(path, dependencies=...)")
+    return os.path.join(job.write().path, "script")
 
 
 def submit_file(path: str | os.PathLike[str], args: Sequence[Any] = (), **options: Any) -> Job:
@@ -63,6 +67,9 @@ def of_file(path: str | os.PathLike[str], args: Sequence[Any] = (), **options: A
     said = directives.read(text, scheduler)
     wanted = directives.wanted(said, options | {"scheduler": scheduler})
     wanted.setdefault("name", os.path.splitext(os.path.basename(path))[0])
+    for output in {"outfile", "errfile"} & said.keywords.keys():
+        if scheduler == "slurm" and wanted.get(output) == said.keywords[output]:
+            wanted[output] = wanted[output].replace("%x", wanted["name"]).replace("%A", ID_FIELD)
     return Job(text, args, profile=profile, **wanted)
 
 
