@@ -14,7 +14,7 @@ from clusterfutures.errors import OptionError
 from clusterfutures.jobs.cleaning import clean as clean_jobs
 from clusterfutures.jobs.cleaning import ended_in
 from clusterfutures.jobs.finding import find, jobs_directory, scheduler_name
-from clusterfutures.jobs.job import Job
+from clusterfutures.jobs.job import Job, cancel_all
 from clusterfutures.jobs.queue import Queue
 from clusterfutures.jobs.watch import ONE_AT_A_TIME, adapter
 from clusterfutures.schedulers.base import JobState
@@ -32,7 +32,7 @@ def wait(taken: Taken) -> int:
     begun = time.monotonic()
     facts = []
     try:
-        for job in jobs:
+        for job in _one_by_one(jobs, all_mine):
             left = None if limit is None else max(0.0, limit - (time.monotonic() - begun))
             facts.append(_ended(job, all_mine, left))
             if not options.get("json"):
@@ -57,10 +57,15 @@ def _seconds(text: str | None) -> float | None:
     return seconds
 
 
+def _one_by_one(jobs: Sequence[Job | str], queue: Queue) -> list[Job | str]:
+    """The same with the elements of arrays that are none of ours."""
+    _must_be_known([job for job in jobs if isinstance(job, str)], queue.scheduler)
+    return [one for job in jobs for one in ([job] if isinstance(job, Job) else queue.ids_of(job) or [job])]
+
+
 def _ended(job: Job | str, queue: Queue, left: float | None) -> dict[str, Any]:
     if isinstance(job, Job):
         return status_facts(job, job.wait(left))
-    _must_be_known([job], queue.scheduler)
     queue.wait(job, left)
     with ONE_AT_A_TIME:
         status = adapter(queue.scheduler).explain(job)
@@ -114,7 +119,8 @@ def cancel(taken: Taken) -> int:
     over = set[str]()
     if not options.get("dry_run") and (not asks or not ids or _agreed("Cancel", ids)):
         over = {job.id for job in mine.jobs if job.state.is_final}
-        over |= {job.id for job in jobs if isinstance(job, Job) and not job.cancel()}
+        ours = [job for job in jobs if isinstance(job, Job)]
+        over |= {job.id for job in ours} - {job.id for job in cancel_all(ours)}
         foreign = [job for job in jobs if isinstance(job, str) and job not in over]
         if foreign:
             with ONE_AT_A_TIME:
@@ -148,7 +154,7 @@ def clean(taken: Taken) -> int:
     if not dry and jobs and not options.get("yes") and not _agreed("Remove the files of", told):
         return 1
     if not dry:
-        clean_jobs(jobs, bool(options.get("outputs")))
+        clean_jobs(jobs, bool(options.get("outputs")), remember=False)
     if options.get("json"):
         as_json(paths)
     elif dry:

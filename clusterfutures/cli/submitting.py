@@ -20,7 +20,7 @@ from clusterfutures.cli.words import Taken
 from clusterfutures.errors import ClusterError, OptionError
 from clusterfutures.jobs.array import script_of, submit_array, write_array
 from clusterfutures.jobs.finding import find, jobs_directory, scheduler_name
-from clusterfutures.jobs.job import Job
+from clusterfutures.jobs.job import Job, cancel_all
 from clusterfutures.jobs.scripts import of_file
 from clusterfutures.jobs.watch import pauses
 from clusterfutures.schedulers.base import JobState, JobStatus
@@ -144,7 +144,7 @@ def _dry_run(wanted: inputs.Wanted, keywords: dict[str, Any]) -> None:
 def _followed(job: Job, show: bool) -> JobStatus:
     """Wait for a job, and pass on what it writes."""
     ends = {"out": (sys.stdout, 0), "err": (sys.stderr, 0)}
-    for pause in pauses(None, job):
+    for pause in pauses(None, ""):
         status = job.look(pause.waited)
         for name, (stream, seen) in ends.items() if show else ():
             text, seen = job.printed_after(name, seen)
@@ -164,10 +164,8 @@ def _said(job: Job, status: JobStatus) -> str:
 
 
 def _cancel(jobs: Sequence[Job]) -> None:
-    running = [job for job in jobs if job.id and job.ended is None]
-    for job in running:
-        try:
-            job.cancel()
-        except ClusterError as error:
-            print(f"clusterfutures: job {job.id} could not be cancelled: {error}", file=sys.stderr)
-    print(f"clusterfutures: cancelled {len(running)} of {len(jobs)} jobs", file=sys.stderr)
+    try:
+        ended = cancel_all([job for job in jobs if job.id])
+        print(f"clusterfutures: cancelled {len(ended)} of {len(jobs)} jobs", file=sys.stderr)
+    except ClusterError as error:
+        print(f"clusterfutures: the jobs could not be cancelled: {error}", file=sys.stderr)

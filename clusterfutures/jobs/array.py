@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from clusterfutures.errors import ArrayTooLarge, OptionError
+from clusterfutures.errors import ArrayTooLarge, ClusterError, OptionError
 from clusterfutures.jobs.files import JobFiles
-from clusterfutures.jobs.job import Job
+from clusterfutures.jobs.job import Job, cancel_all
 from clusterfutures.jobs.request import Request, label, spec_of
 from clusterfutures.jobs.submission import submitted
-from clusterfutures.jobs.watch import adapter
+from clusterfutures.jobs.watch import ONE_AT_A_TIME, adapter
 from clusterfutures.schedulers.base import JobSpec
 
 __all__ = ["script_of", "submit_array", "write_array"]
@@ -48,25 +48,38 @@ def submit_array(
         item, a tuple as its arguments.
     The rest is as for ``Job``.
 
-    Raises as ``Job.submit``; what was submitted by then is cancelled.
+    Raises as ``Job.submit``; what was submitted by then is cancelled, the rest removed.
     """
     written = write_array(
         command, items, name=name, dependencies=dependencies, scheduler=scheduler, profile=profile,
         directory=directory, **options,
     )  # fmt: skip
-    done: list[Job] = []
+    if not written:
+        return []
     try:
-        refusal = written[0].refusal() if written else ""
-        written[0].wait_for_room() if written else None
-        while len(done) < len(written):
-            done += _submit_some(written[len(done) :], refusal)
+        if refusal := written[0].refusal():
+            for job in written:
+                job.never(refusal)
+            return written
+        written[0].wait_for_room()
+        done = 0
+        while done < len(written):
+            done += _submit_some(written[done:])
     except BaseException:
-        for job in done:
-            job.cancel()
-        for job in written[len(done) :]:
-            job.clean()
+        _undo(written)
         raise
-    return done
+    return written
+
+
+def _undo(jobs: Sequence[Job]) -> None:
+    """Cancel what was submitted, remove what was not."""
+    for job in jobs:
+        if not job.id:
+            job.clean()
+    try:
+        cancel_all([job for job in jobs if job.id])
+    except ClusterError as error:
+        log.warning("jobs in %s could not be cancelled: %s", os.path.dirname(jobs[0].path), error)
 
 
 def write_array(command: str | Callable[..., Any], items: Iterable[Any], **options: Any) -> list[Job]:
@@ -109,17 +122,14 @@ def _written(above: JobFiles, request: Request, item: Any, number: int) -> Job:
     return job
 
 
-def _submit_some(jobs: Sequence[Job], refusal: str) -> list[Job]:
-    """Submit as many as one array may have here; those that were submitted."""
+def _submit_some(jobs: Sequence[Job]) -> int:
+    """Submit as many as one array may have here; how many that were."""
     scheduler = adapter(jobs[0].scheduler)
     count = min(len(jobs), max(1, scheduler.array_limit()))
-    if refusal:
-        for job in jobs:
-            job.never(refusal)
-        return list(jobs)
     while True:
+        spec = _spec(jobs[:count])
         try:
-            ids = submitted(scheduler, _spec(jobs[:count]), JobFiles(os.path.dirname(jobs[0].path)), count)
+            ids = submitted(scheduler, spec, JobFiles(os.path.dirname(jobs[0].path)), count)
             break
         except ArrayTooLarge as error:
             if count == 1:
@@ -127,9 +137,14 @@ def _submit_some(jobs: Sequence[Job], refusal: str) -> list[Job]:
             log.info("an array of %d is too large here, trying half of it: %s", count, error)
             count //= 2
     now = time.time()
-    for job, job_id in zip(jobs, ids, strict=False):
-        job.was_submitted(job_id, now, count)
-    return list(jobs[:count])
+    try:
+        for place, (job, job_id) in enumerate(zip(jobs, ids, strict=False)):
+            job.was_submitted(job_id, now, array=count, log=spec.log_of(place))
+    except BaseException:  # nobody else knows the ids
+        with ONE_AT_A_TIME:
+            scheduler.cancel(ids)
+        raise
+    return count
 
 
 def script_of(jobs: Sequence[Job]) -> str:

@@ -7,24 +7,27 @@ it stay, and the directory with them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from clusterfutures.errors import SchedulerUnavailable, StoreError
 from clusterfutures.jobs.finding import jobs_directory, jobs_in
 from clusterfutures.jobs.job import Job
+from clusterfutures.jobs.watch import ONE_AT_A_TIME, adapter
+from clusterfutures.schedulers.base import JobStatus
 
 __all__ = ["clean", "clean_dir", "ended_in"]
 
 log = logging.getLogger("clusterfutures")
 
 
-def clean(jobs: Job | Iterable[Job], delete_outputs: bool = False) -> None:
+def clean(jobs: Job | Iterable[Job], delete_outputs: bool = False, *, remember: bool = True) -> None:
     """Remove the files of these jobs.  Raises RuntimeError at the first that has not ended.
 
     delete_outputs: also what they wrote to ``outfile`` and ``errfile``.
+    remember: what they printed and returned, and how they ended, these Jobs still know.
     """
     for job in [jobs] if isinstance(jobs, Job) else jobs:
-        job.clean(delete_outputs)
+        job.clean(delete_outputs, remember=remember)
 
 
 def clean_dir(
@@ -43,22 +46,52 @@ def clean_dir(
     jobs = ended_in(jobs_directory(directory), suffix, scheduler)
     if confirm and jobs and not _agreed(jobs):
         return []
-    clean(jobs, delete_outputs)
+    clean(jobs, delete_outputs, remember=False)
     return [job.path for job in jobs]
 
 
 def ended_in(directory: str, suffix: str = "", scheduler: str | None = None) -> list[Job]:
     """The jobs in ``directory`` that have ended."""
-    found = []
-    for job in jobs_in(directory):
-        if scheduler not in (None, job.scheduler) or not (not suffix or job.record.get("suffix") == suffix):
-            continue
-        try:
-            if (job.id and (job.ended is not None or job.update().state.is_final)) or job.record.get("never"):
-                found.append(job)
-        except (StoreError, SchedulerUnavailable, ValueError, KeyError, TypeError) as error:
-            log.warning("%s is left alone: %s", job.path, error)
-    return found
+    jobs = [
+        job
+        for job in jobs_in(directory)
+        if scheduler in (None, job.scheduler) and suffix in ("", job.record.get("suffix"))
+    ]
+    heard = {job: _heard(job) for job in jobs}
+    silent = [job for job, ended in heard.items() if ended is False]
+    _ask_about(silent)
+    over = {job for job in silent if _is_over(job, Job.look)}  # the last words of all are waited for together
+    over |= {job for job in silent if job not in over and _is_over(job, Job.update)}
+    return [job for job, ended in heard.items() if ended or job in over]
+
+
+def _heard(job: Job) -> bool | None:
+    """Whether its files say that it has ended; None where there is nothing to ask about, or they cannot be read."""
+    try:
+        if job.record.get("never"):
+            return True
+        return job.ended is not None if job.id else None
+    except (StoreError, ValueError, KeyError, TypeError) as error:
+        log.warning("%s is left alone: %s", job.path, error)
+        return None
+
+
+def _ask_about(jobs: list[Job]) -> None:
+    """One question for all of them, instead of one for the first and a later one for the rest."""
+    for name in {job.scheduler for job in jobs}:
+        with ONE_AT_A_TIME:
+            try:
+                adapter(name).recent_states([job.id for job in jobs if job.scheduler == name], 0.0)
+            except SchedulerUnavailable as error:
+                log.warning("%s did not answer: %s", name, error)
+
+
+def _is_over(job: Job, look: Callable[[Job], JobStatus]) -> bool:
+    try:
+        return look(job).state.is_final
+    except (StoreError, SchedulerUnavailable, ValueError, KeyError, TypeError) as error:
+        log.warning("%s is left alone: %s", job.path, error)
+        return False
 
 
 def _agreed(jobs: list[Job]) -> bool:

@@ -4,33 +4,43 @@
     {"ok": ..., "any": ..., "notok": ...}       ──┴─> Awaited: ids for the scheduler, futures for us
 
 A future is a call of an executor: the scheduler knows nothing of it, so it is waited for here,
-before the job is submitted.
+before the job is submitted.  Nor need it know any more of a job that has ended: how that was,
+the job's own files tell.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from clusterfutures.errors import OptionError
+from clusterfutures.errors import OptionError, StoreError
+from clusterfutures.schedulers import by_name
 from clusterfutures.schedulers.base import AFTER, Dependency
 
 if TYPE_CHECKING:
     from clusterfutures.jobs.job import Job
 
-__all__ = ["Awaited", "awaited", "several"]
+__all__ = ["Awaited", "awaited", "several", "unmet"]
+
+
+#: from how long after its end on a scheduler may have forgotten a job, in seconds: less than any site's MinJobAge
+_FORGOTTEN_SECONDS = 30.0
 
 
 class Awaited(NamedTuple):
-    """Jobs, and futures with how they have to end."""
+    """Jobs, futures with how they have to end, and jobs that have ended in another way."""
 
     jobs: list[Dependency]
     futures: list[tuple[Future[Any], str]]
+    failed: list[Dependency]
 
     def refusal(self) -> str:
         """Wait for the futures; why the job may not start, "" when it may."""
+        if self.failed:
+            return unmet(self.failed)
         wait([future for future, _ in self.futures])
         for future, kind in self.futures:
             error = "cancelled" if future.cancelled() else future.exception()
@@ -38,6 +48,11 @@ class Awaited(NamedTuple):
                 how = f"raised {error!r}" if isinstance(error, BaseException) else error or "ended well"
                 return f"a call that it depends on did not end so ({kind}): it {how}"
         return ""
+
+
+def unmet(after: Iterable[Dependency]) -> str:
+    """The reason of a job that never started."""
+    return f"a job that it depends on did not end so: {', '.join(f'{one.job_id} ({one.kind})' for one in after)}"
 
 
 def several(jobs: Any) -> list[Any]:
@@ -50,7 +65,7 @@ def several(jobs: Any) -> list[Any]:
 def awaited(given: Any) -> Awaited:
     """Read ``dependencies=``.  Raises OptionError for what cannot be waited for."""
     table = given if isinstance(given, Mapping) else {"ok": given}
-    found = Awaited([], [])
+    found = Awaited([], [], [])
     for kind, jobs in table.items():
         if kind not in AFTER:
             raise OptionError(f"a dependency is one of {', '.join(AFTER)}, not {kind!r}")
@@ -61,12 +76,46 @@ def awaited(given: Any) -> Awaited:
             elif getattr(one, "array_size", 0) and (base := re.fullmatch(r"(\d+)_\d+", one.id)):
                 elements.setdefault(base[1], []).append(one)
             else:
-                found.jobs.append(Dependency(_id(one), kind))
+                _add(found, kind, [one], [one])
         for array, members in elements.items():
             is_all = len({member.id for member in members}) == members[0].array_size
-            ids = [array] if is_all else [member.id for member in members]
-            found.jobs.extend(Dependency(job_id, kind) for job_id in ids)
+            _add(found, kind, members, [array] if is_all else members)
     return found
+
+
+def _add(found: Awaited, kind: str, jobs: Sequence[Any], named: Sequence[Any]) -> None:
+    """Have the scheduler wait for ``jobs``, as ``named``; not for what is known to have come true."""
+    came_true = [_came_true(job, kind) for job in jobs]
+    if all(came_true):
+        return
+    if kind != "notok" or len(jobs) == 1:  # of an array any element may be the one that fails
+        pairs = zip(jobs, came_true, strict=True)
+        found.failed.extend(
+            Dependency(job.id or repr(job.name), kind) for job, so in pairs if so is False and _is_forgotten(job)
+        )
+    if not found.failed:
+        found.jobs.extend(Dependency(_id(one), kind) for one in named)
+
+
+def _came_true(job: Any, kind: str) -> bool | None:
+    """What the files of a job of ours say; None when they do not."""
+    record = getattr(job, "record", {})
+    if record.get("never"):
+        return kind != "ok"
+    try:
+        if not record.get("id") or job.ended is None:
+            return None
+        return kind == "any" or (kind == "ok") is (job.exitcode == 0)
+    except StoreError:  # somebody has cleaned it
+        return None
+
+
+def _is_forgotten(job: Job) -> bool:
+    """True for a job that has ended, when its scheduler would take it for one that has ended well."""
+    if job.record.get("never"):
+        return True
+    trusts = by_name(job.scheduler).takes_unknown_for_done
+    return trusts and job.ended is not None and time.time() - job.ended > _FORGOTTEN_SECONDS
 
 
 def _id(one: Any) -> str:

@@ -25,13 +25,19 @@ from clusterfutures.errors import StoreError
 
 __all__ = ["ID_FIELD", "JobFiles"]
 
+#: A signal that is to end the job reaches the command as well.  The shell waits for it, so that the command has
+#: the time that the scheduler gives, and then ends as if it had not waited: how that was says the scheduler.
 _RUN = """\
 #!/bin/sh
 umask 077
 cd {directory} || exit 71
+if [ -e exit ]; then rm -f exit result; fi
 echo "$(date +%s) $(uname -n)" >started
+told=
+trap 'told=1' TERM
 (umask {umask:04o}; cd {cwd} && {{ exec {command}{redirected}; }}) >out 2>err </dev/null
 code=$?
+if [ "$told" ]; then trap - TERM; kill -s TERM $$; fi
 echo "$code $(date +%s)" >exit.new && mv exit.new exit
 exit $code
 """
@@ -76,10 +82,14 @@ class JobFiles:
 
     def read(self, name: str) -> bytes | None:
         """A file's content, None when it is not there; once removed, what has come of the job is still
-        known.  Raises StoreError when it is not ours."""
+        known.  Raises StoreError when it is not ours, or the directory is gone."""
         if self._kept is not None:
             return self._kept.get(name)
-        os.listdir(self.path)  # a file system that remembers "not there" looks again
+        try:
+            os.listdir(self.path)  # a file system that remembers "not there" looks again
+        except FileNotFoundError:
+            gone = f"the directory of the job, {self.path}, is gone: was it cleaned?"
+            raise StoreError(message=gone, path=self.path) from None
         try:
             with open(self.file(name), "rb") as file:
                 found = os.fstat(file.fileno())
@@ -126,12 +136,13 @@ class JobFiles:
             if os.path.lexists(self.file(name)):
                 os.unlink(self.file(name))
 
-    def remove(self) -> None:
+    def remove(self, remember: bool = True) -> None:
         """Remove the directory with what jobs of ours write there; other files stay.
 
-        With the last job of an array the array's own directory goes.
+        With the last job of an array the array's own directory goes.  remember: what has come of
+        the job is read before, and still known.
         """
-        kept = {name: self.read(name) for name in _OUTCOME} if os.path.isdir(self.path) else {}
+        kept = {name: self.read(name) for name in _OUTCOME} if remember and os.path.isdir(self.path) else {}
         self._remove(_OURS)
         self._kept = self._kept or kept
         above = JobFiles(os.path.dirname(self.path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator
 
 from clusterfutures import config
@@ -12,7 +13,7 @@ from clusterfutures.jobs.job import Job
 from clusterfutures.jobs.request import DIRECTORY
 from clusterfutures.schedulers import find_scheduler
 
-__all__ = ["find", "job_directories", "jobs_directory", "jobs_in", "scheduler_name", "with_id"]
+__all__ = ["find", "job_directories", "jobs_directory", "jobs_in", "plain_id", "scheduler_name", "with_id"]
 
 log = logging.getLogger("clusterfutures")
 
@@ -49,6 +50,11 @@ def jobs_in(directory: str) -> Iterator[Job]:
             log.warning("%s is left alone: %s", path, error)
 
 
+def plain_id(text: str) -> str:
+    """An id as we have it, of one as qsub (``25[].server``) or sbatch (``25;cluster``) prints it."""
+    return re.sub(r"^(\d+(?:\[\d*\])?)[.;].*", r"\1", text)
+
+
 def find(words: Iterable[str], directory: str, scheduler: str) -> list[Job | str]:
     """The jobs that are meant: by a path of theirs, or by their id; an id that is none of ours stays one.
 
@@ -67,14 +73,14 @@ def find(words: Iterable[str], directory: str, scheduler: str) -> list[Job | str
             continue
         if known is None:
             known = _by_id(directory, scheduler)
-        found += known.get(word) or [word]
+        found += known.get(plain_id(word)) or [plain_id(word)]
     return found
 
 
 def with_id(job_id: str, directory: str | None = None) -> Job:
     """The job with this id; of several schedulers' the one submitted last.  Raises StoreError when there is none."""
     where = jobs_directory(directory)
-    found = [job for job in jobs_in(where) if job.id == job_id]
+    found = [job for job in jobs_in(where) if job.id == plain_id(job_id)]
     if not found:
         raise StoreError(
             message=f"there is no job {job_id} of yours in {where}: was it made in another directory=, or cleaned up?",

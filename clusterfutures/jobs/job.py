@@ -9,14 +9,13 @@ A job that never started because of its dependencies has failed, with that as th
 
 from __future__ import annotations
 
-import logging
 import os
-import pickle
+import shlex
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any
 
-from clusterfutures.errors import JobFailed, RemoteTraceback, SchedulerUnavailable
+from clusterfutures.errors import JobFailed, SchedulerUnavailable
 from clusterfutures.jobs.files import JobFiles
 from clusterfutures.jobs.known import Known
 from clusterfutures.jobs.request import Request, label, spec_of
@@ -25,14 +24,24 @@ from clusterfutures.jobs.submission import submitted
 from clusterfutures.jobs.watch import ONE_AT_A_TIME, Watch, adapter, pauses
 from clusterfutures.schedulers.base import Dependency, JobState, JobStatus
 
-__all__ = ["Job", "submit"]
-
-log = logging.getLogger("clusterfutures")
+__all__ = ["Job", "cancel_all", "submit"]
 
 
 def submit(command: str | Callable[..., Any], args: Sequence[Any] = (), *more: Any, **options: Any) -> Job:
     """Submit one command or function as a job of its own: ``Job(...).submit()``, with the same arguments."""
     return Job(command, args, *more, **options).submit()
+
+
+def cancel_all(jobs: Iterable[Job]) -> list[Job]:
+    """End these jobs, waiting or running, with one command for all that are on one scheduler; those that had not ended.
+
+    Raises SchedulerUnavailable when there was no answer.
+    """
+    ending = [job for job in jobs if job.is_to_end()]
+    for name in {job.scheduler for job in ending}:
+        with ONE_AT_A_TIME:
+            adapter(name).cancel([job.id for job in ending if job.scheduler == name])
+    return ending
 
 
 class Job(Known):
@@ -73,15 +82,16 @@ class Job(Known):
         self._set(None, self._request.record())
 
     @classmethod
-    def attach(cls, path: str | int, directory: str | None = None) -> Job:
+    def attach(cls, path: str | os.PathLike[str] | int, directory: str | None = None) -> Job:
         """The job whose directory is ``path``, or whose id, whoever submitted it.  Raises StoreError.
 
         directory: where an id is looked for; default the configured one, else ``~/.clusterfutures/jobs``.
         """
-        if isinstance(path, int) or (os.sep not in path and not os.path.isdir(path)):
+        path = str(path) if isinstance(path, int) else os.fspath(path)
+        if os.sep not in path and not os.path.isdir(path):
             from clusterfutures.jobs.finding import with_id
 
-            return with_id(str(path), directory)
+            return with_id(path, directory)
         files = JobFiles(path)
         job = cls.__new__(cls)
         job._request = None
@@ -131,8 +141,8 @@ class Job(Known):
         Futures among its dependencies are waited for first.  max_jobs: wait until fewer of
         your jobs wait or run; default: as configured, else not at all.
 
-        Raises SubmitError when refused, SchedulerUnavailable when nobody knows, RuntimeError
-        when it was submitted before.
+        Raises SubmitError when refused, RuntimeError when it was submitted before, and
+        SchedulerUnavailable when nobody knows: submitted again, it is looked for first.
         """
         if self.id:
             raise RuntimeError(f"{self!r} was submitted already: resubmit() it, or make a new Job")
@@ -145,11 +155,8 @@ class Job(Known):
                 return self
             self.wait_for_room(max_jobs)
             self._submit()
-        except SchedulerUnavailable as error:
-            log.warning("nobody knows whether the job in %s was submitted: %s", self.path, error)
-            raise
         except BaseException:
-            if not was_written:
+            if not was_written and not self.record.get("unanswered"):
                 self._files.remove()
                 self._set(None, self.record)
             raise
@@ -157,7 +164,8 @@ class Job(Known):
 
     def refusal(self) -> str:
         """Wait for the futures that it depends on; why it may not start, "" when it may."""
-        return "" if self._request is None else self._request.awaited.refusal()
+        never = str(self.record.get("never") or "")
+        return never or ("" if self._request is None else self._request.awaited.refusal())
 
     def wait_for_room(self, max_jobs: int | None = None) -> None:
         """Wait until the queue takes another job of yours; see ``submit``."""
@@ -171,9 +179,9 @@ class Job(Known):
         """It will not be submitted: it has failed, with this reason."""
         self._keep(never=reason)
 
-    def was_submitted(self, job_id: str, at: float, array: int = 0) -> None:
-        """Note its id; array: how many jobs have been submitted together."""
-        self._keep(id=job_id, submitted=at, array=array)
+    def was_submitted(self, job_id: str, at: float, array: int = 0, log: str = "") -> None:
+        """Note its id; array: how many jobs were submitted together; log: where its script writes, if elsewhere."""
+        self._keep(id=job_id, submitted=at, array=array, log=log, unanswered=False)
 
     def resubmit(self) -> Job:
         """Submit a job that has ended once more, under a new id; its dependencies are not waited for again.
@@ -187,29 +195,40 @@ class Job(Known):
         return self
 
     def _submit(self) -> None:
-        (job_id,) = submitted(adapter(self.scheduler), spec_of(self._files, self.record), self._files)
+        perhaps = bool(self.record.get("unanswered"))
+        try:
+            spec = spec_of(self._files, self.record)
+            (job_id,) = submitted(adapter(self.scheduler), spec, self._files, perhaps_there=perhaps)
+        except SchedulerUnavailable as error:
+            self._keep(unanswered=True)
+            raise SchedulerUnavailable(
+                message=f"{error}; nobody knows whether {self!r} was submitted. Submit it again, and it is looked for "
+                f"first: submit(), or `clusterfutures submit {shlex.quote(self._files.file('script'))}`",
+            ) from error
         self.was_submitted(job_id, time.time())
 
     def cancel(self) -> bool:
         """End the job, waiting or running; False for one that has ended, which is left alone."""
+        return bool(cancel_all([self]))
+
+    def is_to_end(self) -> bool:
+        """Note that it is to be cancelled; False when it has ended."""
         if self.record.get("never") or self._watch.ended() is not None:
             return False
         self._files.write("cancelled", b"")
-        with ONE_AT_A_TIME:
-            adapter(self.scheduler).cancel([self.id])
         return True
 
-    def clean(self, delete_outputs: bool = False) -> None:
+    def clean(self, delete_outputs: bool = False, *, remember: bool = True) -> None:
         """Remove the job's directory.  Raises RuntimeError while it has not ended.
 
-        What it printed and returned, and how it ended, this Job still knows.
         delete_outputs: remove ``outfile`` and ``errfile`` as well, where it has them.
+        remember: what it printed and returned, and how it ended, this Job still knows.
         """
         if self.id:
             self._must_have_ended()
-        self._files.remove()
+        self._files.remove(remember)
         if delete_outputs:
-            self._delete_outputs()
+            self._delete_outputs(remember)
 
     def _must_have_ended(self) -> None:
         if not self.update().state.is_final:
@@ -227,7 +246,7 @@ class Job(Known):
         """What the job is doing now, as its files say, or the scheduler a few seconds ago."""
         if never := self._never():
             return never
-        while (status := self._watch.look()).state is JobState.ENDING and self._watch.may_still_tell():
+        while (status := self._watch.look()).state is JobState.ENDING and self._watch.is_settling:
             time.sleep(0.05)
         return status
 
@@ -254,7 +273,7 @@ class Job(Known):
 
     def wait(self, timeout: float | None = None) -> JobStatus:
         """Wait until the job has ended; raises TimeoutError after ``timeout`` seconds."""
-        for pause in pauses(timeout, self):
+        for pause in pauses(timeout, f"{self!r} has not ended"):
             status = self.look(pause.waited)
             if status.state.is_final:
                 return status
@@ -275,7 +294,7 @@ class Job(Known):
     async def _awaited(self) -> Any:
         import asyncio
 
-        for pause in pauses(None, self):
+        for pause in pauses(None, ""):
             status = await asyncio.to_thread(self.look, pause.waited)
             if status.state.is_final:
                 return self._told(status)
@@ -297,13 +316,14 @@ class Job(Known):
             raise JobFailed(
                 job_id=self.id, state=status.state.value, exit_code=status.exit_code, signal=status.signal,
                 reason=status.reason, host=status.host, call=self.name,
-                tail=(self.stderr or self._files.text("log-0.log"))[-2000:],
+                tail=(self.stderr or self._log())[-2000:],
                 advice=f"its files: {self.path}",
             )  # fmt: skip
-        worked, value, text = pickle.loads(content)
+        from clusterfutures.jobs.function import unpacked
+
+        worked, value = unpacked(content)
         if worked:
             return value
-        value.__cause__ = RemoteTraceback(text)
         raise value
 
     # ----------------------------------------------------------------------- printing

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import time
 from typing import Any
 
@@ -59,15 +58,11 @@ class Known:
 
     def printed_after(self, name: str, seen: int) -> tuple[str, int]:
         """What it wrote to "out" or "err" behind the first ``seen`` bytes, and how many there are now."""
-        path = self._output(name)
-        try:
-            os.listdir(os.path.dirname(path))  # a file system that remembers "not there" looks again
-            with open(path, "rb") as file:
-                file.seek(seen)
-                content = file.read()
-        except FileNotFoundError:
-            return "", seen
-        return content.decode("utf-8", "replace"), seen + len(content)
+        return _text_of(self._output(name), seen)
+
+    def _log(self) -> str:
+        """What the scheduler and the job's script have written, before and around its command."""
+        return _text_of(str(self.record.get("log") or self._files.file("log-0.log")), 0)[0]
 
     def command_text(self) -> str:
         """What it runs, as shell text; of a function its name."""
@@ -84,7 +79,11 @@ class Known:
         if not self.record["function"]:
             return self.stdout
         content = self._files.read("result")
-        worked, value, _ = pickle.loads(content) if content is not None else (False, None, "")
+        if content is None:
+            return None
+        from clusterfutures.jobs.function import unpacked
+
+        worked, value = unpacked(content)
         return value if worked else None
 
     @property
@@ -120,12 +119,24 @@ class Known:
         """The paths of all that is in its directory now."""
         return sorted(map(self._files.file, os.listdir(self.path) if os.path.isdir(self.path) else ()))
 
-    def _delete_outputs(self) -> None:
-        """Remove ``outfile`` and ``errfile``, and remember what they held."""
+    def _delete_outputs(self, remember: bool) -> None:
+        """Remove ``outfile`` and ``errfile``; remember: what they held is still known."""
         for name in ("out", "err"):
             path = self._output(name)
             if self.record.get(f"{name}file") and os.path.isfile(path):
-                self._deleted[name] = self._printed(name)
+                self._deleted[name] = self._printed(name) if remember else ""
         for name in self._deleted:
             if os.path.isfile(self._output(name)):
                 os.unlink(self._output(name))
+
+
+def _text_of(path: str, seen: int) -> tuple[str, int]:
+    """What stands in a file behind the first ``seen`` bytes, and how many there are now."""
+    try:
+        os.listdir(os.path.dirname(path))  # a file system that remembers "not there" looks again
+        with open(path, "rb") as file:
+            file.seek(seen)
+            content = file.read()
+    except FileNotFoundError:
+        return "", seen
+    return content.decode("utf-8", "replace"), seen + len(content)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +19,7 @@ from typing import Any
 
 from clusterfutures import config
 from clusterfutures.errors import OptionError, SchedulerUnavailable
+from clusterfutures.jobs.finding import plain_id
 from clusterfutures.jobs.job import Job
 from clusterfutures.jobs.watch import ONE_AT_A_TIME, adapter, oldest, pauses, submitted_since
 from clusterfutures.schedulers import find_scheduler
@@ -128,7 +130,7 @@ class Queue:
             job
             for job in jobs
             if (self.user is None or job.owner in owners)
-            and self.partition in (None, job.partition)
+            and (self.partition is None or self.partition in job.partition.split(","))
             and fits(job.status.state)
         ]
 
@@ -139,7 +141,7 @@ class Queue:
         return len(self.jobs)
 
     def __contains__(self, job: object) -> bool:
-        return isinstance(job, Job | str | int) and any(one.id == _id(job) for one in self.jobs)
+        return isinstance(job, Job | str | int) and any(_id(job) in _names_of(one.id) for one in self.jobs)
 
     def __getitem__(self, job: Job | str | int) -> QueuedJob:
         """The job with this id.  Raises KeyError."""
@@ -148,15 +150,20 @@ class Queue:
                 return one
         raise KeyError(f"job {_id(job)} is not in this queue: it was never there, or ended a while ago")
 
+    def ids_of(self, job: Job | str | int) -> list[str]:
+        """The ids that are listed, whoever's, of what this one names: a job, or an array with its elements."""
+        return [one.id for one in self._listing.jobs() if _id(job) in _names_of(one.id)]
+
     def wait(self, jobs: Any = None, timeout: float | None = None) -> None:
         """Wait until jobs have ended: these (a Job, an id, or several), or all that are here now.
 
+        The id of an array stands for all of it.
         Raises TimeoutError after ``timeout`` seconds.
         """
         left = {one.id for one in self.jobs if not one.state.is_final} if jobs is None else {*map(_id, _several(jobs))}
         ours = {job.id: job for job in _several(jobs) if isinstance(job, Job)}
         begun = time.monotonic()
-        for pause in pauses(timeout, self):
+        for pause in pauses(timeout, f"{self!r}: not all of these jobs have ended"):
             left -= {job_id for job_id in left & ours.keys() if ours[job_id].look(pause.waited).state.is_final}
             if left - ours.keys():
                 alive = self._alive(pause.waited, begun)
@@ -166,13 +173,15 @@ class Queue:
             time.sleep(pause.seconds)
 
     def _alive(self, waited: float, since: float) -> set[str] | None:
-        """The ids of all that have not ended, whoever's; None when nothing was told after ``since``."""
+        """What names a job that has not ended, whoever's; None when nothing was told after ``since``."""
         try:
             jobs, asked_at = self._listing.answer(waited)
         except SchedulerUnavailable as error:
             log.warning("the queue was not told, asking again: %s", error)
             return None
-        return None if asked_at < since else {job.id for job in jobs if not job.state.is_final}
+        return None if asked_at < since else {
+            name for job in jobs if not job.state.is_final for name in _names_of(job.id)
+        }  # fmt: skip
 
     def can_submit(self, max_jobs: int | None = None) -> bool:
         """True while fewer than ``max_jobs`` of these jobs wait or run.
@@ -193,9 +202,16 @@ class Queue:
 
     def wait_to_submit(self, max_jobs: int | None = None, timeout: float | None = None) -> None:
         """Wait until ``can_submit``.  Raises TimeoutError after ``timeout`` seconds."""
-        for pause in pauses(timeout, self):
-            if self._has_room(max_jobs, pause.waited):
-                return
+        was_told = False
+        for pause in pauses(timeout, f"{self!r} has no room for another job"):
+            try:
+                if self._has_room(max_jobs, pause.waited):
+                    return
+                was_told = True
+            except SchedulerUnavailable as error:
+                if not was_told:
+                    raise
+                log.warning("the queue was not told, asking again: %s", error)
             time.sleep(pause.seconds)
 
     def __repr__(self) -> str:
@@ -214,4 +230,10 @@ def _id(job: Any) -> str:
         return job.id
     if isinstance(job, bool) or not isinstance(job, str | int):
         raise OptionError(f"{job!r} is no job: give a Job or the id of one")
-    return str(job)
+    return plain_id(str(job))
+
+
+def _names_of(job_id: str) -> set[str]:
+    """All by which a listed job may be meant: its id, and the ids of the array that it is an element of."""
+    base = re.split(r"[_\[]", job_id, maxsplit=1)[0]
+    return {job_id} if base == job_id else {job_id, base, f"{base}[]"}

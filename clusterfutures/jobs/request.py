@@ -157,7 +157,7 @@ def _script(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _output(settings: Mapping[str, Any], name: str, cwd: str) -> str:
-    """Where output goes that does not stay in the job's directory; {} is the name of that."""
+    """Where output goes that does not stay in the job's directory, whose name is filled in later."""
     given = settings.get(name)
     if given is None and settings.get("outpath"):
         given = os.path.join(settings["outpath"], f"{_DIRECTORY_NAME}.{name[:3]}")
@@ -167,6 +167,8 @@ def _output(settings: Mapping[str, Any], name: str, cwd: str) -> str:
 def spec_of(files: JobFiles, record: Mapping[str, Any]) -> JobSpec:
     """The job of a directory for the scheduler; each submission has a name of its own."""
     name = os.path.basename(files.path)
+    if name.isdigit():  # of an array
+        name = f"{os.path.basename(os.path.dirname(files.path))}-{name}"
     return JobSpec(
         f"{name}-{record['tries']}" if record["tries"] else name,
         ["/bin/sh", files.file("run.sh")],

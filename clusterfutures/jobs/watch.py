@@ -22,6 +22,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from clusterfutures.errors import SchedulerUnavailable
+from clusterfutures.jobs.dependencies import unmet
 from clusterfutures.jobs.files import JobFiles
 from clusterfutures.schedulers import by_name
 from clusterfutures.schedulers.base import Dependency, JobState, JobStatus, Scheduler
@@ -38,6 +39,15 @@ _LATE_SECONDS = 5.0
 #: the same for a job of which no start was seen, or that was cancelled
 _LATE_START_SECONDS = 0.5
 _PAUSES = (0.05, 1.0)
+#: how a job ends that can never start because of its dependencies
+_CALLED_OFF = frozenset({JobState.CANCELLED, JobState.GONE})
+#: the reason, Slurm's, of a job that somebody has cancelled before that was known
+_STILL_WAITED = "Dependency"
+#: what there is to say of a job that has not said how it ended, where its scheduler says no more
+_UNSAID = {
+    JobState.GONE: "its scheduler does not know it any more, and it has not said how it ended",
+    JobState.COMPLETED: "it has not said how it ended: could it write into its directory?",
+}
 
 
 def adapter(name: str) -> Scheduler:
@@ -94,6 +104,7 @@ class Watch:
         self._since = clock()
         self._last: tuple[JobStatus, float] | None = None
         self._over_at: float | None = None
+        self._silence = ""  # why there was no answer, as told already
 
     def look(self, waited: float = 0.0) -> JobStatus:
         """The job's state now.  Raises SchedulerUnavailable when only the scheduler could tell, and did not."""
@@ -109,7 +120,7 @@ class Watch:
         if not status.state.is_final:
             self._over_at = None
             return status
-        if self.may_still_tell():
+        if self._may_still_tell():
             return replace(status, state=JobState.ENDING)
         return self.ended() or self._verdict(status)
 
@@ -125,7 +136,12 @@ class Watch:
             self._last = status, answer.asked_at
         return self._last[0]
 
-    def may_still_tell(self) -> bool:
+    @property
+    def is_settling(self) -> bool:
+        """True when the last look was ENDING because of last words that may come, not as the scheduler has it."""
+        return self._over_at is not None
+
+    def _may_still_tell(self) -> bool:
         """True while the job is over for the scheduler and its last words may be under way."""
         if adapter(self._scheduler).shows_files_at_once:
             return False
@@ -139,11 +155,10 @@ class Watch:
     def _verdict(self, status: JobStatus) -> JobStatus:
         if self._files.read("cancelled") is not None:
             return replace(status, state=JobState.CANCELLED) if status.state is JobState.GONE else status
-        if self._after and not self._files.numbers("started"):
-            waited = ", ".join(f"{one.job_id} ({one.kind})" for one in self._after)
-            reason = f"a job that it depends on did not end so: {waited}"
-            return replace(status, state=JobState.FAILED, reason=reason)
-        return status
+        is_hopeless = self._after and status.state in _CALLED_OFF and status.reason != _STILL_WAITED
+        if is_hopeless and not self._files.numbers("started"):
+            return replace(status, state=JobState.FAILED, reason=unmet(self._after))
+        return replace(status, reason=status.reason or _UNSAID.get(status.state, ""))
 
     def ended(self) -> JobStatus | None:
         """How the job says that it has ended; None when it has not said so."""
@@ -157,19 +172,25 @@ class Watch:
     def look_patiently(self, waited: float) -> JobStatus:
         """As ``look``, for somebody who looks again: a scheduler that does not answer may do so later."""
         try:
-            return self.look(waited)
+            status = self.look(waited)
         except SchedulerUnavailable as error:
-            log.warning("no answer about job %s, asking again: %s", self._job_id, error)
+            if str(error) != self._silence:
+                log.warning("no answer about job %s, asking again: %s", self._job_id, error)
+            self._silence = str(error)
             return JobStatus(self._job_id, JobState.UNKNOWN, reason=str(error))
+        self._silence = ""
+        return status
 
 
-def pauses(timeout: float | None, what: object, clock: Callable[[], float] = time.monotonic) -> Iterator[Pause]:
-    """Growing pauses for somebody who waits for ``what``; raises TimeoutError when ``timeout`` seconds are over."""
+def pauses(timeout: float | None, late: str, clock: Callable[[], float] = time.monotonic) -> Iterator[Pause]:
+    """Growing pauses for somebody who looks before each of them, and once when ``timeout`` seconds are over.
+
+    Raises TimeoutError then, which says ``late``.
+    """
     begun, pause = clock(), _PAUSES[0]
     while True:
         waited = clock() - begun
+        yield Pause(waited, pause if timeout is None else max(0.0, min(pause, timeout - waited)))
         if timeout is not None and waited >= timeout:
-            raise TimeoutError(f"{what!r}: not after {timeout:g} s")
-        left = pause if timeout is None else min(pause, timeout - waited)
-        yield Pause(waited, left)
+            raise TimeoutError(f"{late} after {timeout:g} s")
         pause = min(_PAUSES[1], 1.3 * pause)

@@ -214,6 +214,8 @@ class Scheduler(ABC):
     exports_environment: ClassVar[bool] = True
     #: True when what a job has written is seen here by the time the scheduler says that it has ended
     shows_files_at_once: ClassVar[bool] = False
+    #: True when a job may start that depends on a job which the scheduler does not know, or not any more
+    takes_unknown_for_done: ClassVar[bool] = False
     #: when commands are given up, the one that runs now too (monotonic); see ``hurry``
     gives_up_at: float = math.inf
     #: how often a question is asked at once before there is said to be no answer

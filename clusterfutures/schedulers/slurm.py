@@ -56,6 +56,7 @@ class SlurmScheduler(Scheduler):
     """Slurm, through sbatch, squeue, scontrol, sacct and scancel."""
 
     name: ClassVar[str] = "slurm"
+    takes_unknown_for_done: ClassVar[bool] = True  # it forgets jobs MinJobAge after their end
 
     def __init__(self) -> None:
         self._has_accounting = True

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import builtins
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from clusterfutures import clean, clean_dir, submit
+from clusterfutures.jobs import cleaning, job, watch
+from clusterfutures.jobs.files import JobFiles
 from clusterfutures.jobs.job import Job
+from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus
+from clusterfutures.schedulers.local import LocalScheduler
 
 
 @pytest.fixture
@@ -17,9 +23,9 @@ def base(tmp_path: Path) -> Path:
 
 
 def ended(base: Path, command: str = "echo hi") -> Job:
-    job = submit(command, scheduler="local", directory=str(base))
-    job.wait(30)
-    return job
+    done = submit(command, scheduler="local", directory=str(base))
+    done.wait(30)
+    return done
 
 
 def test_only_jobs_of_ours_that_have_ended(base: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -48,7 +54,7 @@ def test_only_jobs_of_ours_that_have_ended(base: Path, caplog: pytest.LogCapture
 
 
 def test_it_lists_and_asks(base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    job = ended(base)
+    one = ended(base)
 
     def nobody(_prompt: str) -> str:
         raise EOFError
@@ -56,9 +62,9 @@ def test_it_lists_and_asks(base: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     for answer in (nobody, lambda _prompt: "n", lambda _prompt: ""):
         monkeypatch.setattr(builtins, "input", answer)
         assert clean_dir(str(base)) == []
-    assert job.path in capsys.readouterr().out
+    assert one.path in capsys.readouterr().out
     monkeypatch.setattr(builtins, "input", lambda _prompt: "y")
-    assert clean_dir(str(base)) == [job.path]
+    assert clean_dir(str(base)) == [one.path]
     assert list(base.iterdir()) == []
     assert clean_dir(str(base)) == []
 
@@ -69,3 +75,40 @@ def test_clean(base: Path) -> None:
     assert list(base.iterdir()) == []
     with pytest.raises(RuntimeError, match="no files yet"):
         clean(Job("true", scheduler="local"))
+
+
+def test_jobs_without_a_last_word_are_asked_about_together(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One question, and last words are waited for at the same time."""
+    asked: list[list[str]] = []
+
+    class Killed(LocalScheduler):
+        poll_seconds = (1.0, 30.0)
+
+        def submit(self, spec: JobSpec, path: str, count: int) -> list[str]:
+            return [str(len(list(base.iterdir())))]
+
+        def question_key(self) -> str:
+            return str(base)
+
+        def states(self, job_ids: Iterable[str]) -> dict[str, JobStatus]:
+            asked.append(list(job_ids))
+            return {job_id: JobStatus(job_id, JobState.CANCELLED) for job_id in asked[-1]}
+
+    killed = Killed()
+    for module in (job, watch, cleaning):
+        monkeypatch.setattr(module, "adapter", lambda name: killed)
+    monkeypatch.setattr(watch, "_LATE_START_SECONDS", 0.5)
+    for _ in range(10):
+        submit("true", scheduler="local", directory=str(base))
+    began = time.monotonic()
+    assert len(clean_dir(str(base), confirm=False)) == 10
+    assert time.monotonic() - began < 10 * 0.5
+    assert [sorted(map(int, ids)) for ids in asked] == [list(range(1, 11))]
+    assert list(base.iterdir()) == []
+
+
+def test_cleaning_a_directory_reads_no_output(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = ended(base)
+    read = JobFiles.read
+    monkeypatch.setattr(JobFiles, "read", lambda self, name: pytest.fail("read") if name == "out" else read(self, name))
+    assert clean_dir(str(base), confirm=False) == [done.path]

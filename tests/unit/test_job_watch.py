@@ -29,6 +29,7 @@ class Asked(LocalScheduler):
         self.told = JobState.RUNNING
         self.questions = 0
         self.fails = False
+        self.reason = ""
 
     def question_key(self) -> str:
         return self.key
@@ -37,7 +38,7 @@ class Asked(LocalScheduler):
         self.questions += 1
         if self.fails:
             raise SchedulerUnavailable(message="no answer")
-        return {job_id: JobStatus(job_id, self.told, "WORD") for job_id in job_ids}
+        return {job_id: JobStatus(job_id, self.told, "WORD", self.reason) for job_id in job_ids}
 
 
 class Clock:
@@ -154,3 +155,60 @@ def test_without_an_answer_the_job_is_looked_for(
     assert list((tmp_path / "jobs").iterdir()) == []
     monkeypatch.setattr(cluster, "find", lambda name, count: ["77"])
     assert job.submit("true", scheduler="local", directory=str(tmp_path / "jobs")).id == "77"
+
+
+def test_a_job_that_the_scheduler_is_ending_is_not_waited_for(
+    cluster: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node may be unable to end it for days."""
+    cluster.told = JobState.ENDING
+    monkeypatch.setattr(cluster, "submit", lambda *_args: ["5"])
+    one = job.submit("true", scheduler="slurm", directory=str(tmp_path / "jobs"))
+    monkeypatch.setattr(job.time, "sleep", lambda _seconds: pytest.fail("it waits"))
+    assert one.state is JobState.ENDING
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"), [(JobState.FAILED, "the log file could not be opened"), (JobState.CANCELLED, "Dependency")]
+)
+def test_not_everything_is_the_fault_of_a_dependency(
+    cluster: Asked, tmp_path: Path, told: JobState, reason: str
+) -> None:
+    clock = Clock()
+    cluster.key, cluster.told, cluster.reason = "", told, reason
+    one = watch.Watch(JobFiles.make(str(tmp_path / "jobs"), "j"), "2", "slurm", [Dependency("1")], clock)
+    one.look()
+    clock.now = 1.0
+    assert (one.look().state, one.look().reason) == (told, reason)
+
+
+def test_who_has_no_time_looks_all_the_same(tmp_path: Path) -> None:
+    clock = Clock()
+    seen = []
+
+    def wait() -> None:
+        for pause in watch.pauses(2.0, "it has not ended", clock):
+            seen.append(pause.waited)
+            clock.now += pause.seconds
+
+    with pytest.raises(TimeoutError, match="it has not ended after 2 s"):
+        wait()
+    assert seen[-1] == pytest.approx(2.0), "and when the time is over"
+    assert next(watch.pauses(0.0, "", clock)).seconds == 0.0
+
+
+def test_a_job_that_has_ended_needs_no_time(cluster: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "submit", lambda *_args: ["5"])
+    one = job.submit("true", scheduler="slurm", directory=str(tmp_path / "jobs"))
+    with pytest.raises(TimeoutError, match="has not ended after 0 s"):
+        one.get(timeout=0)
+    JobFiles(one.path).write("exit", b"0 2\n")
+    assert one.get(timeout=0) == (0, "", "")
+
+
+def test_silence_is_told_once(cluster: Asked, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cluster.key, cluster.fails = "", True
+    one = watch.Watch(JobFiles.make(str(tmp_path / "jobs"), "j"), "2", "slurm", [])
+    for _ in range(3):
+        one.look_patiently(0.0)
+    assert len([record for record in caplog.records if "no answer about job 2" in record.message]) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -139,3 +139,41 @@ def test_jobs_of_ours_are_known_by_their_files(cluster: Told, tmp_path: Path) ->
     Queue(scheduler="local").wait([job], timeout=20)
     assert cluster.questions == 0
     assert Job.attach(job.path).exitcode == 3
+
+
+def test_an_array_by_its_id(cluster: Told, always_ask: None) -> None:
+    """As sbatch and qsub print it: it is not in the list, its elements are."""
+    cluster.jobs = [listed(f"50_{n}", JobState.RUNNING) for n in range(2)] + [listed("7[3]", JobState.PENDING)]
+    q = Queue(scheduler="local")
+    for named in ("50", "50_1", "7[]", "7[].server", "7[3].server.org"):
+        assert named in q
+        with pytest.raises(TimeoutError, match=r"not all of these jobs have ended after 0\.1 s"):
+            q.wait(named, timeout=0.1)
+    assert (q.ids_of(50), q.ids_of("7[]"), q.ids_of("5")) == (["50_0", "50_1"], ["7[3]"], [])
+    assert q["7[3].server"].id == "7[3]"
+    _later(lambda: setattr(cluster, "jobs", [listed("50_1", JobState.COMPLETED)]))
+    q.wait(["50", "7[]"], timeout=20)
+
+
+def test_room_is_waited_for_while_the_scheduler_is_away(cluster: Told, always_ask: None) -> None:
+    q = Queue(scheduler="local")
+    cluster.failures = 1
+    with pytest.raises(SchedulerUnavailable):
+        q.wait_to_submit(1, timeout=5)
+
+    class Away(list[QueuedJob]):
+        """A full queue once, then no answer twice, then an empty queue."""
+
+        def __iter__(self) -> Iterator[QueuedJob]:
+            if 2 < cluster.questions < 5:
+                raise SchedulerUnavailable(message="no answer")
+            return iter(full if cluster.questions == 2 else [])
+
+    full, cluster.jobs = cluster.jobs, Away()
+    q.wait_to_submit(1, timeout=20)
+    assert cluster.questions == 5
+
+
+def test_a_job_that_may_run_in_several_partitions(cluster: Told) -> None:
+    cluster.jobs.append(listed("9", JobState.PENDING, partition="short,main"))
+    assert ids(Queue(partition="short", scheduler="local").jobs) == ["9"]
