@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 from clusterfutures.client.debts import Debts
-from clusterfutures.client.inbox import Inbox
+from clusterfutures.client.inbox import Inbox, Phase
 from clusterfutures.errors import ArrayTooLarge, ClusterError, SchedulerUnavailable, SubmitError, SubmitLimitReached
 from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, Scheduler
 from clusterfutures.schedulers.rhythm import Rhythm, smallest_spacing
@@ -203,6 +203,8 @@ class Clerk:
                 self._cancel([])
         except ClusterError as error:
             logger.info("clusterfutures: the scheduler does not answer: %s", error)
+        except Exception:  # as in _carry_out; and the next question comes when it is due, not at once
+            logger.exception("clusterfutures: the states of jobs could not be read")
         self._rhythm.answered(asked_at, time.monotonic(), complete, again_at)
 
     def _explain(self, worker: str, job_id: str) -> None:
@@ -213,8 +215,12 @@ class Clerk:
         while True:
             try:
                 status = self._insist(lambda: self._scheduler.explain(job_id), patience)
-            except ClusterError as error:
-                logger.info("clusterfutures: the scheduler cannot say how job %s ended: %s", job_id, error)
+            except Exception as error:  # whatever it is: somebody waits for an answer
+                known = isinstance(error, ClusterError)
+                logger.log(
+                    logging.INFO if known else logging.ERROR,
+                    "clusterfutures: the scheduler cannot say how job %s ended: %s", job_id, error, exc_info=not known,
+                )  # fmt: skip
                 reason = f"and the scheduler gave no answer when it was asked how: {error}"
                 status = JobStatus(job_id, JobState.UNKNOWN, word="ended", reason=reason)
                 break
@@ -291,6 +297,8 @@ class Clerk:
                 continue
             self._note(batch, job_ids)
             self._inbox.post(Submitted(pool, batch, job_ids, count))
+            if self._inbox.phase is Phase.CLOSED and self._inbox.cause is not None:
+                self._debts.add(job_ids)  # the pump has failed, and may not have heard of them
             return count
 
     def _known_array_limit(self) -> int | None:

@@ -12,7 +12,7 @@ import pytest
 
 from clusterfutures.client import clerk as clerks
 from clusterfutures.client.clerk import Clerk, Explained, Refused, Submitted
-from clusterfutures.client.inbox import Inbox
+from clusterfutures.client.inbox import Inbox, Phase
 from clusterfutures.errors import SchedulerUnavailable, SubmitLimitReached
 from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, QueuedJob, Scheduler
 
@@ -266,6 +266,38 @@ def test_how_a_job_ended_when_the_scheduler_does_not_answer(desk: Desk, monkeypa
     status = desk.answer(Explained).status
     assert status.state is JobState.UNKNOWN
     assert "connection refused" in status.reason
+
+
+def test_an_adapter_that_fails_otherwise_is_asked_no_more_often_and_somebody_gets_an_answer(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No space in /tmp, a text that its parser does not know."""
+    asked = list[float]()
+
+    def fail(_ids: object) -> Any:
+        asked.append(time.monotonic())
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(desk.scheduler, "states", fail)
+    monkeypatch.setattr(desk.scheduler, "explain", fail)
+    desk.clerk.watch(lambda: ["1"])
+    desk.clerk.look_soon()
+    desk.until(lambda: asked)
+    time.sleep(0.2)
+    assert len(asked) == 1, "the next question is due after a second"
+    desk.clerk.explain("worker", "1")
+    status = desk.answer(Explained).status
+    assert status.state is JobState.UNKNOWN
+    assert "No space left" in status.reason
+    assert "Traceback" in caplog.text
+
+
+def test_jobs_that_a_pump_which_has_failed_does_not_hear_of_are_cancelled(desk: Desk) -> None:
+    desk.inbox.advance(Phase.CLOSED, RuntimeError("a defect"))
+    desk.clerk.submit("0", 2)
+    desk.answer(Submitted)
+    desk.end(5)
+    assert desk.scheduler.cancelled == ["1_0", "1_1"]
 
 
 def test_a_submit_limit_is_told_once(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
