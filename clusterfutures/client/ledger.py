@@ -299,6 +299,26 @@ class Ledger:
         """
         self.ended(worker)
         again = False
+        for state, piece in self._pieces_of(worker, claimed):
+            state.pieces.remove(piece)
+            again = self.reruns.fail_range(state, piece.first, piece.begun, error, failure) or again
+            self._requeue(state, piece.begun, piece.stop)
+        pool = self.pools[worker.pool]
+        pool.losses += not again  # what is paid for ends by itself
+        if pool.losses >= MOST_LOSSES:
+            self.fail_waiting(pool, error)
+
+    def distrust(
+        self, worker: Worker, claimed: Sequence[tuple[int, int, int]], error: Callable[[str], BaseException]
+    ) -> None:
+        """A part of what a worker told is lost, and it works on.  Nobody knows which of the calls that it has
+        have begun, so all of them fail, and none runs again.  claimed: as in ``lost``."""
+        for state, piece in self._pieces_of(worker, claimed):
+            self._release(state, piece)
+            self.reruns.fail_range(state, piece.first, piece.stop, error, None)
+
+    def _pieces_of(self, worker: Worker, claimed: Sequence[tuple[int, int, int]]) -> list[tuple[BinState, Piece]]:
+        """What a worker has, what it has not told of included."""
         for bin_id, first, _stop in claimed:
             state = self._bins.get(bin_id)
             piece = state.piece_at(first) if state else None
@@ -306,15 +326,7 @@ class Ledger:
                 self._claimed(worker, state, piece)
                 piece.begun = max(piece.begun, piece.first + piece.note)
                 self._begin(state, worker, piece.first, piece.begun)
-        for state in [s for s in self._bins.values() if any(p.worker is worker for p in s.pieces)]:
-            for piece in [p for p in state.pieces if p.worker is worker]:
-                state.pieces.remove(piece)
-                again = self.reruns.fail_range(state, piece.first, piece.begun, error, failure) or again
-                self._requeue(state, piece.begun, piece.stop)
-        pool = self.pools[worker.pool]
-        pool.losses += not again  # what is paid for ends by itself
-        if pool.losses >= MOST_LOSSES:
-            self.fail_waiting(pool, error)
+        return [(state, piece) for state in self._bins.values() for piece in state.pieces if piece.worker is worker]
 
     def failed_to_start(self, worker: Worker, error: Callable[[str], BaseException]) -> None:
         """The job ended and never became a worker.
@@ -341,16 +353,20 @@ class Ledger:
     def fail_waiting(self, pool: Pool, error: Callable[[str], BaseException]) -> None:
         """Fail everything in a pool that no worker has taken."""
         pool.losses = 0
-        for name, (state, piece) in list(pool.waiting.items()):
+        for name, (_, piece) in list(pool.waiting.items()):
             if piece.file is not None and self._out.take_back(piece.file):
-                del pool.waiting[name]
-                state.pieces.remove(piece)
-                self.reruns.fail_range(state, piece.first, piece.stop, error, None)
+                self.lose_file(pool, name, error)
         while pool.pending:
             work = pool.next_pending()
             self.unsettled -= work.left
             if not work.withdrawn:
                 work.fail(0, work.count, error(work.name))
+
+    def lose_file(self, pool: Pool, name: str, error: Callable[[str], BaseException]) -> None:
+        """Fail the calls of a bin that is in the queue no longer, and with no worker."""
+        state, piece = pool.waiting.pop(name)
+        state.pieces.remove(piece)
+        self.reruns.fail_range(state, piece.first, piece.stop, error, None)
 
     def let_go(self, error: BaseException) -> None:
         """The calls go on without this program: its futures have ``error``, and nothing is taken back."""
@@ -361,17 +377,26 @@ class Ledger:
         self._bins.clear()
         for pool in self.pools.values():
             pool.waiting.clear()
+            while pool.pending:
+                work = pool.next_pending()
+                work.fail(0, work.count, error)
         self.unsettled = 0
 
-    def fail_everything(self, error: Callable[[str], BaseException]) -> None:
-        """Nothing will have a result any more."""
+    def fail_everything(
+        self,
+        error: Callable[[str], BaseException],
+        of_worker: Callable[[Worker], Callable[[str], BaseException]] | None = None,
+    ) -> None:
+        """Nothing will have a result any more; of_worker: the errors of what a worker has, where they differ."""
         for pool in self.pools.values():
             self.fail_waiting(pool, error)
         for state in list(self._bins.values()):
-            self.reruns.fail_range(state, 0, len(state.settled), error, None)
             for piece in state.pieces:
                 if piece.worker is not None:
                     piece.worker.busy -= 1
+                    its_own = error if of_worker is None else of_worker(piece.worker)
+                    self.reruns.fail_range(state, piece.first, piece.stop, its_own, None)
+            self.reruns.fail_range(state, 0, len(state.settled), error, None)
         for pool in self.pools.values():
             pool.waiting.clear()
         self._bins.clear()

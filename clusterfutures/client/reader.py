@@ -21,6 +21,7 @@ from typing import Any
 from clusterfutures.client.ledger import Ledger
 from clusterfutures.client.roster import Roster
 from clusterfutures.client.state import Worker
+from clusterfutures.client.vanished import Vanished
 from clusterfutures.errors import StoreError
 from clusterfutures.store import names, records
 from clusterfutures.store.records import Record
@@ -54,6 +55,7 @@ class Reader:
         self._since = 0.0  # what is new has happened after this
         self._pause = LOOK_SECONDS
         self._expected: list[float] = []  # when long calls that run should end: a heap
+        self._vanished = Vanished(run, ledger, roster.visibility_timeout)
         self._unread: dict[str, float] = {}
         self._read_in_place: set[str] = set()
 
@@ -74,8 +76,13 @@ class Reader:
         """Read what is new."""
         self._since = max(self._looked, now - LONGEST_LOOK_SECONDS)
         found = [name for name in self._run.new_segments() if name not in self._read_in_place]
+        late: set[str] = set()  # workers of whom a segment is late: what they told after that has to wait for it
         for name in found:
-            self._read(name, now)
+            parsed = names.parse_segment(name)
+            if parsed is not None and parsed.worker not in late and not self._read(name, parsed.worker, now):
+                late.add(parsed.worker)
+        if not late:
+            self._vanished.look(now)
         self._looked = time.monotonic()
         cost = (self._looked - now) if not found else LOOK_SECONDS / 10
         if found:
@@ -97,26 +104,25 @@ class Reader:
         if seconds >= _LONG_CALL_SECONDS:
             heapq.heappush(self._expected, self._since + seconds)
 
-    def _read(self, name: str, now: float) -> None:
-        """Feed one segment to the ledger and set it aside."""
-        parsed = names.parse_segment(name)
-        if parsed is None:
-            return
+    def _read(self, name: str, worker_name: str, now: float) -> bool:
+        """Feed one segment to the ledger and set it aside; False when it is late."""
+        if not self._roster.knows_batch(worker_name):
+            return True  # the job was faster than the answer of its submission: a later look has it
         try:
             body = self._run.read_segment(name)
         except FileNotFoundError:
-            return  # listed and not there yet: the next look has it
+            return False  # listed and not there yet: the next look has it
         except StoreError as error:
-            if self._unread.setdefault(name, now) + _LATE_SECONDS < now:  # it stays as it is: not late, but damaged
-                self._damaged(name, parsed.worker, error)
-            return
-        if not self._roster.knows_batch(parsed.worker):
-            return  # the job was faster than the answer of its submission: the next look has it
-        worker = self._roster.worker(parsed.worker)
+            if self._unread.setdefault(name, now) + _LATE_SECONDS >= now:
+                return False
+            self._damaged(name, worker_name, error)  # it stays as it is: not late, but damaged
+            return True
+        worker = self._roster.worker(worker_name)
         if worker is not None:
             for record in records.records(body):
                 self._feed(worker, record)
         self._set_aside(name)
+        return True
 
     def _set_aside(self, name: str) -> None:
         """A segment is read once; where it cannot be moved away, it is remembered instead."""
@@ -154,7 +160,7 @@ class Reader:
         worker.last_words = True
         if words["why"] == "INITIALIZER":
             self._broken(words["text"])
-        if words["why"] in ("FAULT", "SIGNAL") or self._ledger.unfinished(worker):
+        if words["why"] in ("FAULT", "SIGNAL", "GONE") or self._ledger.unfinished(worker):
             self._roster.ask_how(worker)
             return
         self._ledger.ended(worker)
@@ -162,10 +168,11 @@ class Reader:
 
     def _damaged(self, name: str, worker_name: str, error: StoreError) -> None:
         """A segment cannot be read: the calls that its worker has not reported otherwise
-        will never have a result."""
+        will never have a result.  The worker lives on."""
         logger.error("clusterfutures: %s", error)
         self._set_aside(name)
         worker = self._roster.worker(worker_name)
         if worker is not None:
-            self._ledger.lost(worker, [], lambda _call: error)
-            self._roster.discharge(worker)
+            claimed = self._run.claimed_bins(worker.name)
+            self._ledger.distrust(worker, claimed, lambda _call: error)
+            self._vanished.blame(worker.pool, error)

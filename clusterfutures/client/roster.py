@@ -63,6 +63,7 @@ class Roster:
         if (worker := self._unlikely.pop(name, None)) is not None:
             self._ledger.submitted(worker.pool, [worker], 0)
             self._enlist([worker])
+            self._clerk.jobs_to_watch()
             return worker
         batch, index, attempt = parsed
         for earlier in range(attempt - 1, -1, -1):
@@ -141,7 +142,7 @@ class Roster:
     def advance(self, now: float) -> None:
         """Give up the workers whose time has run out; look for jobs that start and say nothing."""
         for name, (deadline, status) in list(self._doomed.items()):
-            if now >= deadline:
+            if now >= deadline and name in self._doomed:  # the loss of one may have called off others
                 self.lose(self.workers[name], status)
         self._look_at_launches(now)
 
@@ -227,7 +228,8 @@ class Roster:
             self._ledger.lost(worker, claimed, error, failures.of_job(status, worker.place, tail))  # type: ignore[arg-type]
         elif worker.adopted:  # nobody knows when it ended, and why: that it is not there is all there is to say
             self._ledger.ended(worker)
-        else:
+        else:  # as far as is seen here: what it says all the same is heard
+            self._unlikely[worker.name] = Worker(worker.name, worker.pool, worker.job_id, worker.since)
             self._ledger.failed_to_start(worker, error)
 
     def end_jobs(self, workers: Sequence[Worker]) -> None:

@@ -133,7 +133,6 @@ class Pool:
         self.ever_started = False
         self.failed_starts = 0
         self.losses = 0
-        self.error: BaseException | None = None
 
     def live(self) -> list[Worker]:
         """Workers that are pending or running."""

@@ -15,6 +15,7 @@ import pytest
 from conftest import Ground
 from contract_tasks import wait_until
 
+from clusterfutures.client import reader, vanished
 from clusterfutures.errors import StoreError, TransferError
 from clusterfutures.executors import ClusterExecutor
 from clusterfutures.futures import ClusterFuture
@@ -97,6 +98,34 @@ def _nobody_reads(ex: ClusterExecutor) -> Iterator[None]:
         yield
     finally:
         go_on.set()
+
+
+@pytest.mark.on("local")
+def test_segments_that_told_all_of_a_call(ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That it began, and how it ended: it fails all the same, and its worker works on."""
+    monkeypatch.setattr(reader, "_LATE_SECONDS", 0.2)
+    monkeypatch.setattr(vanished, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(vanished, "BLAMED_SECONDS", 0.2)
+    with ground.executor(max_workers=1, idle_timeout=30) as ex:
+        assert ex.submit(tasks.double, 0).result(30) == 0
+        run = ground.run_directory()
+        future = ex.submit(tasks.block, tmp_path / "started", tmp_path / "release")
+        told = ex.submit(tasks.double, 1)
+        tasks.await_file(tmp_path / "started")
+        wait_until(lambda: future.running() and list(run.glob("queue/0/0*")), "the other one waits behind it")
+        with _nobody_reads(ex.with_options(memory="100MB")):  # type: ignore[arg-type]
+            tasks.touch(tmp_path / "release")
+            wait_until(lambda: not [*run.glob("queue/0/0*"), *run.glob("claimed/0001-*/0*")], "both are told")
+            for path in run.glob("results/0001-*"):
+                _damage(path)
+        for lost in (future, told):
+            error = lost.exception(10)
+            assert isinstance(error, StoreError)
+            assert "0001-0-0~" in str(error)
+            assert "damaged" in str(error)
+        last = ex.submit(tasks.double, 3)
+        assert last.result(30) == 6
+        assert last.job_id == future.job_id
 
 
 @pytest.mark.on("local")

@@ -148,7 +148,7 @@ class Bench:
 
     def read_inbox(self) -> None:
         """What the pump then does, in its own."""
-        pump: Any = SimpleNamespace(_ledger=self.ledger)
+        pump: Any = SimpleNamespace(_ledger=self.ledger, _let_go=lambda _future: False)
         for item in self.client.inbox.take(0):
             Pump._handle(pump, item)
 
@@ -940,6 +940,18 @@ def test_fail_everything(bench: Bench) -> None:
     assert [len(call.outcomes) for call in calls] == [1] * 20
     assert len(chunk.outcomes) == 5
     assert bench.ledger.unsettled == 0
+
+
+def test_fail_everything_tells_each_call_of_its_own_worker(bench: Bench) -> None:
+    calls = bench.submit(3)
+    bench.ledger.advance(0.0)
+    workers = bench.hire(2)
+    for worker in workers:
+        bench.begin(worker)
+    bench.ledger.fail_everything(error_of, lambda worker: lambda call: RuntimeError(f"{call} in {worker.job_id}"))
+    told = [str(call.results[0]) for call in calls]
+    assert told == ["the call of f in job0", "the call of f in job1", "lost: the call of f"]
+    assert [len(call.results) for call in calls] == [1, 1, 1]
 
 
 def test_after_fail_everything_nothing_is_wanted(bench: Bench) -> None:

@@ -27,8 +27,14 @@ class Office:
             cancel=self.cancelled.extend,
             jobs_to_watch=lambda: None,
         )
-        ledger: Any = SimpleNamespace(submitted=lambda *_: None, ended=lambda _worker: None)
+        ledger: Any = SimpleNamespace(
+            submitted=lambda *_: None, ended=lambda _worker: None, failed_to_start=lambda *_: self.dismiss()
+        )
         self.roster = Roster(RunDirectory.create(str(directory / "run")), ledger, clerk, 1.0)  # type: ignore[arg-type]
+
+    def dismiss(self) -> None:
+        """What the ledger does when it gives up a pool."""
+        self.roster.revoke(list(self.roster.workers.values()))
 
     def job(self, batch: str, job_id: str) -> Any:
         """A worker that was submitted just now."""
@@ -58,6 +64,28 @@ def test_a_job_id_that_comes_again_is_that_of_the_new_worker(office: Office) -> 
     assert office.roster.watched() == ["5"]
     office.roster.seen({"5": JobStatus("5", JobState.FAILED)}, new.since + 0.1)
     assert office.explained == [(new.name, "5")]
+
+
+def test_jobs_that_are_given_up_while_one_after_the_other_is_lost(office: Office) -> None:
+    workers = [office.job(f"000{n}", str(n)) for n in range(3)]
+    for worker in workers:
+        office.roster.explained(worker.name, JobStatus(worker.job_id, JobState.CANCELLED), 0.0)
+    office.roster.advance(10.0)
+    assert office.roster.workers == {}
+    assert office.cancelled == ["1", "2"]
+
+
+def test_what_a_job_says_after_it_was_given_up_is_heard(office: Office) -> None:
+    """Its first words were late: it had started all the same."""
+    worker = office.job("0001", "5")
+    office.roster.explained(worker.name, JobStatus("5", JobState.COMPLETED), 0.0)
+    office.roster.advance(10.0)
+    assert office.roster.workers == {}
+    late = office.roster.worker(worker.name)
+    assert late is not None
+    assert (late.name, late.job_id, office.roster.watched()) == (worker.name, "5", ["5"])
+    assert office.roster.worker("0001-0-1") is not late
+    assert office.roster.worker("0007-0-0") is None
 
 
 def test_a_reason_is_told_once(office: Office, caplog: pytest.LogCaptureFixture) -> None:
