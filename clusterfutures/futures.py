@@ -7,15 +7,20 @@ there as soon as ``result()`` returns.
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 __all__ = ["ClusterFuture", "Usage"]
 
 T = TypeVar("T")
+
+#: where the standard library tells what callbacks raise
+logger = logging.getLogger("concurrent.futures")
 
 
 class Usage(NamedTuple):
@@ -53,7 +58,7 @@ class Undecoded:
 
 def _outcome_of(future: Future[Any]) -> tuple[Any, BaseException | None]:
     error = future.exception()
-    return None if error else future.result(), error
+    return None if error is not None else future.result(), error
 
 
 class _Condition(threading.Condition):
@@ -125,16 +130,22 @@ class ClusterFuture(Future[T], Generic[T]):
         return super().exception(0)
 
     def _await_outcome(self, timeout: float | None) -> None:
+        deadline = None if timeout is None else time.monotonic() + timeout
         super().exception(timeout)
         undecoded = self._undecoded
         if undecoded is None:
             return
-        with undecoded.lock:
+        left = -1.0 if deadline is None else min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX)
+        if not undecoded.lock.acquire(timeout=left):  # another thread is at it: that may be a user's code
+            raise TimeoutError
+        try:
             if self._undecoded is not None:
                 value, error = undecoded.decode()
                 with self._condition:
                     self._result, self._exception = value, error
                     self._undecoded = None
+        finally:
+            undecoded.lock.release()
 
     def output(self) -> str:
         """What this call wrote to stdout and stderr, also from C and from child
@@ -165,9 +176,9 @@ class ClusterFuture(Future[T], Generic[T]):
         is running or done.
         """
         if not self._pending():
-            return super().cancel()
-        owner = self._owner
-        if owner is not None and not owner.take_back(self._call):
+            return self.cancelled()
+        call, owner = self._call, self._owner  # in this order: the owner is the first to go
+        if owner is not None and not owner.take_back(call):
             with self._condition:
                 pending = self._state == "PENDING"
             if pending:
@@ -194,19 +205,36 @@ class ClusterFuture(Future[T], Generic[T]):
         """
         if self.cancel():
             return True
-        owner, call = self._owner, self._call
+        call, owner = self._call, self._owner  # in this order, as above
         if owner is None or self.done():
             return False
         return owner.kill(call)
 
     def _cancelled(self) -> bool:
-        """Cancel, and tell those who ``wait`` for it: no worker will."""
+        """Cancel, and tell those who ``wait`` for it: no worker will.
+
+        Callbacks run without the condition, as in the standard library: they may wait for a thread that asks
+        for the state of this future, or cancel another one whose callback cancels this.
+        """
         with self._condition:
-            if not super().cancel():
-                return False
-            if self._state == "CANCELLED":
-                self.set_running_or_notify_cancel()
-            return True
+            if self._state != "PENDING":
+                return self.cancelled()
+            self._state = "CANCELLED"
+            self.set_running_or_notify_cancel()
+            self._condition.notify_all()
+        self._invoke_callbacks()
+        return True
+
+    def _invoke_callbacks(self) -> None:
+        """Call all of them.  What is no Exception (SystemExit, say) ends no thread of ours, and keeps no other
+        callback from its call; in the program's own thread it goes on its way."""
+        for callback in self._done_callbacks:
+            try:
+                callback(self)
+            except BaseException as error:
+                logger.exception("exception calling callback for %r", self)
+                if not isinstance(error, Exception) and threading.current_thread() is threading.main_thread():
+                    raise
 
     def _pending(self) -> bool:
         with self._condition:
@@ -244,12 +272,18 @@ class ClusterFuture(Future[T], Generic[T]):
                 self.set_running_or_notify_cancel()
             elif self._state != "RUNNING":
                 return
-        if error is not None:
-            self.set_exception(error)
-        else:
-            self.set_result(value)
+        try:
+            if error is not None:
+                self.set_exception(error)
+            else:
+                self.set_result(value)
+        except InvalidStateError:  # another thread was faster: a release beside the pump
+            return
 
     def _complete_later(self, decode: Callable[[], tuple[Any, BaseException | None]], failed: bool) -> None:
         """Complete with what ``decode`` gives when it is asked for; ``failed``: that is an exception."""
-        self._undecoded = Undecoded(decode)
+        with self._condition:
+            if self.done():
+                return
+            self._undecoded = Undecoded(decode)
         self._complete(None, _NotDecoded() if failed else None)

@@ -12,20 +12,18 @@ from __future__ import annotations
 
 import itertools
 import logging
-import sys
 import threading
-import weakref
 from array import array
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import CancelledError, Future
 from typing import Any, NamedTuple
 
-from clusterfutures.client import surroundings
+from clusterfutures.client import exits, outcomes, surroundings
 from clusterfutures.client.clerk import Clerk
 from clusterfutures.client.inbox import Inbox, Phase
 from clusterfutures.client.mapping import Mapping as MapRun
 from clusterfutures.client.mapping import Plan, chunked
-from clusterfutures.client.messages import Cancelled, Held, Kill, Leave, Ready, Stop
+from clusterfutures.client.messages import Cancelled, Held, Kill, Ready, Stop
 from clusterfutures.client.opening import Opened, open_run
 from clusterfutures.client.past import Past
 from clusterfutures.client.pickling import Pickled, Pickler
@@ -47,9 +45,6 @@ from clusterfutures.store.run import RunDirectory
 __all__ = ["Client", "Target"]
 
 logger = logging.getLogger("clusterfutures")
-
-_alive: weakref.WeakSet[Client] = weakref.WeakSet()
-_exiting = False
 
 
 class Target(NamedTuple):
@@ -79,7 +74,7 @@ class Client:
         self._clerk: Clerk
         self._orders = Orders()
         self._recall: Recall | None = None  # of a run with a name
-        self._leaves = attached  # this program does not wait, at its end, for what its jobs do
+        self.leaves = attached  # this program does not wait, at its end, for what its jobs do
 
     # -- calls ------------------------------------------------------------------
 
@@ -155,6 +150,7 @@ class Client:
 
     def _hold(self, call: Call, pickled: Pickled) -> bool:
         """Accept a call that needs the results of others, and let it go when they are there."""
+        call.future._owner, call.future._call = self, call  # who cancels it now withdraws it: it is not let go
         if not self.inbox.submit(Held(call.future)):
             return False
         missing = itertools.count(len(pickled.futures) - 1, -1)
@@ -180,14 +176,18 @@ class Client:
             self._release(call, pickled)
 
     def _release(self, call: Call, pickled: Pickled) -> None:
-        """All results that a held call needs are there, or will never be."""
+        """All results that a held call needs are there, or will never be.
+
+        Whatever comes of it, be it a SystemExit that a call raised, is the outcome of this one, and
+        nothing in the thread that happens to be here.
+        """
         extras = pickled.extras or Extras("", (), ())
         try:
-            for needed in pickled.futures:
-                if needed.cancelled():
-                    raise CancelledError(f"a call that {call.name} needs the result of was cancelled")
-                if (error := needed.exception()) is not None:
-                    raise error
+            if call.future.cancelled():
+                return  # the pump knows
+            if (failed := _failure_among(pickled.futures, call)) is not None:
+                self._give_up_call(call, failed)
+                return
             values = [needed.result() for needed in pickled.futures]
             if self._recall is not None:
                 earlier = self._recall.call_with(call.identity, call.order, values)
@@ -197,16 +197,22 @@ class Client:
                     self.inbox.post(Ready(call.future, None))
                     return
             results = tuple(self._pickler.result(value, call.callable) for value in values)
-        except (Exception, CancelledError) as error:
-            call.future._complete(None, error)
-            self.inbox.post(Ready(call.future, None))
+        except BaseException as error:
+            self._give_up_call(call, error)
+            outcomes.let_interrupts_through(error)
             return
         call.extras = extras._replace(dependencies=results)
-        call.future._owner, call.future._call = self, call
         self.inbox.post(Ready(call.future, None if call.future.cancelled() else call))
+
+    def _give_up_call(self, call: Call, error: BaseException) -> None:
+        """A held call will not be made."""
+        call.future._complete(None, error)
+        self.inbox.post(Ready(call.future, None))
 
     def take_back(self, call: Call | Chunk) -> bool:
         """Withdraw a call that has not begun; runs in the thread that cancels."""
+        if self.inbox.phase is Phase.CLOSED:
+            return False  # nobody would hear of it: the run is over, or another process's
         while True:
             with self.inbox.lock:
                 file = call.file
@@ -215,9 +221,7 @@ class Client:
             if file is None:
                 break
             with file.lock:
-                if not file.taken:
-                    file.taken = self.run.take_back(file.pool, file.name)
-                if not file.taken:
+                if not file.take_back(self.run):
                     return False
                 with self.inbox.lock:
                     # Another cancel may have taken the file, and the pump have put this
@@ -242,10 +246,9 @@ class Client:
         """Start the run, or say why nothing is accepted."""
         if self.inbox.phase is not Phase.OPEN:
             if self.inbox.cause is not None:
-                raise self.inbox.cause
+                raise self.inbox.cause.with_traceback(None)  # of this time, not of all times before as well
             raise RuntimeError("cannot schedule new futures after shutdown")
-        if _exiting:
-            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+        exits.refuse_if_exiting()
         if not self._started:
             self._start()
 
@@ -276,8 +279,8 @@ class Client:
             except BaseException:
                 self._leave_run()
                 raise
-            _alive.add(self)
             try:
+                exits.begun(self)
                 self._clerk.thread.start()
                 self._pump.thread.start()
             except BaseException:  # no more threads for this process, or the interpreter is ending
@@ -321,7 +324,7 @@ class Client:
             self._clerk.stop()
             self._clerk.thread.join()
         self._leave_run()
-        _alive.discard(self)
+        exits.ended(self)
 
     def _leave_run(self) -> None:
         """The end of the run: nothing of it stays, unless it is to last."""
@@ -337,9 +340,9 @@ class Client:
     def leave(self, wait: bool = False) -> None:
         """Let the jobs of a run that lasts do their work without this program: it does not wait
         for them, at its end (or with ``wait``: now)."""
-        self._leaves = True
+        self.leaves = True
         if wait:
-            _leave([self])
+            exits.leave([self])
 
     def shutdown(self, wait: bool, cancel: bool, kill: str = "", hard: bool = False) -> None:
         """Accept nothing more; with ``wait``, return when the run has been removed.
@@ -349,12 +352,17 @@ class Client:
         """
         if self._started and hard:
             self._clerk.kill_from_now()
+        self.inbox.advance(Phase.DRAINING)  # first: what comes after Stop would be neither cancelled nor submitted
         if self._started and (cancel or kill):
             self.inbox.post(Stop(kill))
-        self.inbox.advance(Phase.DRAINING)
         if kill and self._started:
             self._clerk.hurry()
-        if wait and self._started and threading.current_thread() not in (self._pump.thread, self._clerk.thread):
+        if wait:
+            self.join()
+
+    def join(self) -> None:
+        """Wait for the end of the run, once it has begun to end; in its own threads (a callback's): do not."""
+        if self._started and threading.current_thread() not in (self._pump.thread, self._clerk.thread):
             self._pump.thread.join()
 
     def _farewell(self) -> None:
@@ -363,7 +371,17 @@ class Client:
         self._clerk.thread.join()
         self._pickler.forget()
         self._leave_run()
-        _alive.discard(self)
+        exits.ended(self)
+
+
+def _failure_among(needed: Iterable[Future[Any]], call: Call) -> BaseException | None:
+    """Why a call cannot have the results that it needs; None when all are there."""
+    for one in needed:
+        if one.cancelled():
+            return CancelledError(f"a call that {call.name} needs the result of was cancelled")
+        if (error := one.exception()) is not None:
+            return error
+    return None
 
 
 def _recall_chunk(recall: Recall, chunk: Chunk, sink: MapRun, arguments: list[tuple[Any, ...]]) -> None:
@@ -376,34 +394,3 @@ def _recall_chunk(recall: Recall, chunk: Chunk, sink: MapRun, arguments: list[tu
     for index, one in enumerate(found):
         if one.future is not None:
             sink.borrow(chunk.number, index, one.future)
-
-
-# -- interpreter exit -------------------------------------------------------------------
-
-
-def _drain_all() -> None:
-    """As the standard library: what was submitted is carried out before the end, unless
-    the program is ending because of Ctrl-C, or has said that its jobs may stay."""
-    global _exiting
-    _exiting = True
-    interrupted = issubclass(getattr(sys, "last_type", None) or Exception, KeyboardInterrupt)
-    clients = list(_alive)
-    for client in clients:
-        if interrupted and not client._leaves:
-            client.shutdown(wait=False, cancel=True, kill="the program was interrupted")
-    _leave(clients)
-
-
-def _leave(clients: list[Client]) -> None:
-    """End clients, and wait for that; those whose jobs may stay do not wait for results."""
-    for client in clients:
-        if client._leaves:
-            client.inbox.post(Leave())
-        client.inbox.advance(Phase.DRAINING)
-    for client in clients:
-        client._pump.thread.join()
-
-
-# Before threads are joined, as the standard library's executors do it; and now, not with the
-# first call: an executor that had none must refuse calls too once the interpreter is ending.
-threading._register_atexit(_drain_all)  # type: ignore[attr-defined]

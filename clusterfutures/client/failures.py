@@ -13,7 +13,9 @@ from clusterfutures.store import records
 from clusterfutures.store.launch import EXIT_NO_CHECK_IN, EXIT_NO_SPACE
 from clusterfutures.store.records import Record
 
-__all__ = ["executor_failed", "gone", "left", "unreadable", "of_job", "of_record", "job_failed", "last_lines"]
+__all__ = [
+    "executor_failed", "gone", "job_failed", "last_lines", "left", "not_made", "of_job", "of_record", "unreadable",
+]  # fmt: skip
 
 _TAIL_LINES = 10
 #: what Slurm writes into the log of a job that it ends for its memory
@@ -128,6 +130,12 @@ def left(path: str) -> StoreError:
     """Why this program has no result of a call that goes on without it."""
     text = f"the program has left the run {path}; the call goes on: clusterfutures.attach({path!r}) gives its future"
     return StoreError(message=text, path=path)
+
+
+def not_made(path: str) -> StoreError:
+    """Why there will be no result of a call that still waited for those of others."""
+    text = f"the program has left the run {path} before the results were there that this call needs: it was not made"
+    return StoreError(message=f"{text}. Make it again when they are", path=path)
 
 
 def executor_failed(cause: BaseException | None, path: str) -> StoreError:

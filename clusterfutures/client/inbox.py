@@ -9,7 +9,8 @@ Its lock is the client's one lock, and excludes:
 - ``cancel`` against publishing: where a call is (here, or in which bin) is read and
   changed under it (``ledger.py``).
 
-It is never held over I/O, pickling or a future's callbacks.
+It is never held over I/O, pickling or a future's callbacks.  It is re-entrant: the finalizer of an
+executor, or of a ``map``, runs wherever garbage is collected, in here too.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Inbox:
     """A list with a lock, a phase and a sleeping reader."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.phase = Phase.OPEN
         self.cause: BaseException | None = None
         self._items: list[Any] = []
@@ -73,6 +74,16 @@ class Inbox:
             self._advanced = True
             self._wake()
 
+    def disown(self) -> None:
+        """This process is a fork of the one that reads here; another thread may have had the lock then."""
+        self.lock = threading.RLock()
+        self._arrived = threading.Condition(self.lock)
+        self._items = []
+        self.phase = Phase.CLOSED
+        self.cause = RuntimeError(
+            "this executor is of the process that this one was forked from: make one here, after the fork"
+        )
+
     @property
     def empty(self) -> bool:
         """True when nothing waits to be taken."""
@@ -86,10 +97,10 @@ class Inbox:
         looked at it just before.
         """
         with self.lock:
+            self._asleep = True
             if not self._items and not self._advanced and (timeout is None or timeout > 0):
-                self._asleep = True
                 self._arrived.wait(timeout)
-                self._asleep = False
+            self._asleep = False
             self._advanced = False
             items, self._items = self._items, []
             return items

@@ -23,6 +23,7 @@ from clusterfutures import binning
 from clusterfutures.client import outcomes
 from clusterfutures.client.outcomes import Place
 from clusterfutures.client.work import Chunk
+from clusterfutures.errors import StoreError
 from clusterfutures.futures import ClusterFuture
 from clusterfutures.store import records
 from clusterfutures.store.records import Record
@@ -74,22 +75,31 @@ def chunked(iterables: tuple[Iterable[Any], ...], plan: Plan, star: bool) -> Ite
     """The arguments as lists of tuples, divided as ``plan`` says.
 
     Without ``buffersize`` the length decides how they are divided, so iterables that do
-    not know theirs are read first.
+    not know theirs are read first.  It decides that alone: where a length is a guess (of a progress
+    bar around a generator), what comes beyond it is not left out.
     """
     rows: Iterable[tuple[Any, ...]] = map(tuple, iterables[0]) if star else zip(*iterables, strict=False)
     count: int | None = None
-    if plan.buffersize is None:
-        if all(hasattr(iterable, "__len__") for iterable in iterables):
-            count = min((len(iterable) for iterable in iterables), default=0)  # type: ignore[arg-type]
-        else:
-            rows = list(rows)
-            count = len(rows)
+    if plan.buffersize is None and (count := _length(iterables)) is None:
+        rows = list(rows)
+        count = len(rows)
     rows = iter(rows)
+    size = 1
     for size in plan.sizes(count):
         chunk = list(itertools.islice(rows, size))
         if not chunk:
             return
         yield chunk
+    while chunk := list(itertools.islice(rows, size)):
+        yield chunk
+
+
+def _length(iterables: tuple[Iterable[Any], ...]) -> int | None:
+    """How many rows they make, if they say so."""
+    try:
+        return min((len(iterable) for iterable in iterables), default=0)  # type: ignore[arg-type]
+    except Exception:  # no length; or one that only seemed to be there: it is a user's code
+        return None
 
 
 class Mapping:
@@ -115,6 +125,7 @@ class Mapping:
         self._wait = wait
         self._buffersize = buffersize
         self._lock = threading.Condition()
+        self._reading = threading.Lock()  # a large result's file is read once: by the consumer, or before it goes
         self._out: dict[int, Chunk] = {}
         self._arrived: dict[int, dict[int, Arrived]] = {}
         self._ready: deque[tuple[int, Arrived]] = deque()
@@ -142,7 +153,8 @@ class Mapping:
             self._next += 1
             self._in_flight += len(arguments)
             self._largest = max(self._largest, len(arguments))
-            self._arrived[number] = {}
+            with self._lock:
+                self._arrived[number] = {}
             self._out[number] = self._send(self, number, arguments)
 
     def _has_room(self) -> bool:
@@ -195,9 +207,26 @@ class Mapping:
             left = [arrived for waiting in self._arrived.values() for arrived in waiting.values()]
             left += [arrived for _, arrived in self._ready]
         for arrived in left:
-            record = arrived.record
-            if record is not None and record.kind in outcomes.IN_FILES and arrived.parts is None:
-                arrived.parts = outcomes.fetch(record, self._run, self._wait)
+            with self._reading:
+                self._fetch(arrived)
+
+    def _fetch(self, arrived: Arrived) -> None:
+        """Read the file of a large result, once; that it cannot be read is its outcome."""
+        record = arrived.record
+        if record is None or record.kind not in outcomes.IN_FILES or arrived.parts is not None:
+            return
+        try:
+            arrived.parts = outcomes.fetch(record, self._run, self._wait)
+        except (OSError, StoreError) as error:
+            arrived.record, arrived.error = None, outcomes.tried(error, arrived.tried)
+
+    def _taken(self, arrived: Arrived) -> tuple[Record | None, list[memoryview] | None]:
+        """The record that the consumer has come to, and the large result that it announces; kept no longer."""
+        with self._reading:
+            self._fetch(arrived)
+            record, parts = arrived.record, arrived.parts
+            arrived.record = arrived.parts = None
+        return record, parts
 
     # -- values out (consumer) --------------------------------------------------
 
@@ -222,15 +251,16 @@ class Mapping:
                 self._ready.clear()
 
     def _decoded(self, arrived: Arrived, call: str) -> Iterator[Any]:
-        record = arrived.record
+        record, parts = self._taken(arrived)
         if arrived.future is not None:
             yield arrived.future.result()
         elif record is None or arrived.place is None:
-            raise arrived.error or CancelledError()
+            raise CancelledError() if arrived.error is None else arrived.error
         elif record.kind == records.VALUES:
             yield from outcomes.decode_values(record, call)
         else:
-            box = [outcomes.decode(record, self._run, arrived.place, call, self._wait, arrived.parts)]
+            box = [outcomes.decode(record, self._run, arrived.place, call, self._wait, parts)]
+            del parts
             if (error := box[0].error) is not None:
                 raise outcomes.tried(error, arrived.tried)
             yield box.pop().value  # popped: the consumer's reference is the only one

@@ -17,7 +17,10 @@ from clusterfutures.store import records
 from clusterfutures.store.records import CallInfo, Record
 from clusterfutures.store.run import RunDirectory
 
-__all__ = ["IN_FILES", "Outcome", "Place", "apart", "decode", "decode_values", "fetch", "runs_code", "tried"]
+__all__ = [
+    "IN_FILES", "Outcome", "Place", "apart", "decode", "decode_values", "fetch", "let_interrupts_through",
+    "runs_code", "tried",
+]  # fmt: skip
 
 #: kinds of records whose outcome stands in a file of its own
 IN_FILES = (records.LARGE, records.LARGE_ERROR)
@@ -108,7 +111,7 @@ def decode(
     except StoreError as error:
         return Outcome(None, error, info)
     except BaseException as error:
-        _let_interrupts_through(error)
+        let_interrupts_through(error)
         return Outcome(None, _cannot_unpickle(call, error), info)
 
 
@@ -132,7 +135,7 @@ def decode_values(record: Record, call: str) -> Iterator[Any]:
     except GeneratorExit:
         raise
     except BaseException as error:
-        _let_interrupts_through(error)
+        let_interrupts_through(error)
         raise _cannot_unpickle(call, error) from error
 
 
@@ -157,7 +160,7 @@ def _exception(body: memoryview) -> BaseException:
                 return error
             why = f"it unpickles as a {type(error).__name__}, which is no exception"
         except BaseException as reason:
-            _let_interrupts_through(reason)
+            let_interrupts_through(reason)
             why = f"{type(reason).__name__}: {reason}"
     failed = TransferError(
         message=f"the call raised {name}: {text}; the exception itself could not be brought back ({why})"
@@ -178,7 +181,7 @@ def _death(body: memoryview, place: Place, call: str) -> WorkerDied:
     return WorkerDied(call=call, host=place.host, job_id=place.job_id, advice=advice, **fields)
 
 
-def _let_interrupts_through(error: BaseException) -> None:
+def let_interrupts_through(error: BaseException) -> None:
     """Ctrl-C, while the program's own thread unpickles, is no property of what it unpickles."""
     if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
         raise error

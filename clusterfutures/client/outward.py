@@ -63,8 +63,17 @@ class Outward:
 
     def publish(self, state: BinState, piece: Piece) -> str:
         """Write a bin's file; see ``state.Out``."""
+        file = piece.file
+        assert file is not None
+        file.name = names.bin_name(state.bin_id, piece.first, piece.stop)
+        try:
+            return self._run.publish_bin(state.pool, self._content(state, piece))
+        finally:
+            file.lock.release()
+
+    def _content(self, state: BinState, piece: Piece) -> Bin:
         pieces = state.work[piece.first : piece.stop] if state.kind == CALLS else state.work
-        content = Bin(
+        return Bin(
             state.bin_id,
             piece.first,
             piece.stop,
@@ -75,13 +84,6 @@ class Outward:
             tags.pack(state.kind, state.pool, self.program, [work.row() for work in pieces]),
             piece.seconds,
         )
-        file = piece.file
-        assert file is not None
-        file.name = names.bin_name(state.bin_id, piece.first, piece.stop)
-        try:
-            return self._run.publish_bin(state.pool, content)
-        finally:
-            file.lock.release()
 
     def place_work(self, work: Sequence[Work], file: QueueFile) -> list[Work]:
         """Mark work as being in ``file``, which is locked until it is written."""
@@ -105,9 +107,7 @@ class Outward:
     def take_back(self, file: QueueFile) -> bool:
         """Take a bin's file out of the queue."""
         with file.lock:
-            if not file.taken:
-                file.taken = self._run.take_back(file.pool, file.name)
-            return file.taken
+            return file.take_back(self._run)
 
     def withdraw(self, work: Work) -> bool:
         """Cancel work that no worker can have; False when that had been done before."""

@@ -57,8 +57,10 @@ class Provision:
         name = self._pools.get(key)
         if name is None:
             with self._lock:
-                name = self._pools.setdefault(key, str(len(self._pools)))
-                self._resources[name] = resources
+                name = str(len(self._pools))
+                if key not in self._pools:
+                    self._resources[name] = resources  # first: who sees the name asks for these
+                name = self._pools.setdefault(key, name)
         return name
 
     def open(self, run: RunDirectory, program: int, past: Past, context: Mapping[str, Any]) -> None:

@@ -34,7 +34,7 @@ from clusterfutures.client.past import Past
 from clusterfutures.client.provision import Provision
 from clusterfutures.client.reader import Reader
 from clusterfutures.client.roster import Roster
-from clusterfutures.client.state import Limits, WorkerState
+from clusterfutures.client.state import Limits, Worker, WorkerState
 from clusterfutures.client.work import Call, Chunk, QueueFile
 from clusterfutures.errors import InitializerFailed, JobFailed
 from clusterfutures.futures import ClusterFuture
@@ -98,7 +98,7 @@ class Pump:
             logger.error("clusterfutures: %s", cause)
         except BaseException as error:
             logger.exception("clusterfutures: the thread that collects results failed")
-            cause = error
+            cause = failures.executor_failed(error, self._run.path)
         finally:
             self._inbox.advance(Phase.CLOSED, cause)
             for step in (functools.partial(self._settle_all, cause), self._close, self._farewell):
@@ -153,11 +153,11 @@ class Pump:
             case Held(future):
                 self._held.add(future)
                 self._ledger.unsettled += 1
-            case Ready(future, call) if future in self._held:
-                self._held.discard(future)
-                self._ledger.unsettled -= 1
-                if call is not None:
+            case Ready(future, call):
+                if self._let_go(future) and call is not None:
                     self._handle(call)
+            case Cancelled(Call(future=future), None) if self._let_go(future):
+                return
             case Cancelled(work, None):
                 self._ledger.withdrawn(work)
             case Cancelled(file=QueueFile() as file):
@@ -177,6 +177,14 @@ class Pump:
             case Leave():
                 self._left_at = time.monotonic()
                 self._ledger.limits.leaving = True
+
+    def _let_go(self, future: ClusterFuture[Any]) -> bool:
+        """A call waits for others no longer; False when it did not."""
+        if future not in self._held:
+            return False
+        self._held.discard(future)
+        self._ledger.unsettled -= 1
+        return True
 
     def _accept(self, item: Call | Chunk) -> None:
         if (error := self._out.open_pool(item.pool)) is not None:
@@ -198,8 +206,12 @@ class Pump:
         self._inbox.advance(Phase.DRAINING, error)
         self._fail_everything(lambda _call: error)
 
-    def _fail_everything(self, error: Callable[[str], BaseException]) -> None:
-        self._ledger.fail_everything(error)
+    def _fail_everything(
+        self,
+        error: Callable[[str], BaseException],
+        of_worker: Callable[[Worker], Callable[[str], BaseException]] | None = None,
+    ) -> None:
+        self._ledger.fail_everything(error, of_worker)
         for future in self._held:
             future._complete(None, error("a call that waits for others"))
         self._ledger.unsettled -= len(self._held)
@@ -218,10 +230,9 @@ class Pump:
         for future in list(self._held):
             future.cancel()
         if kill:
-            running = [w for w in self._roster.workers.values() if w.state is WorkerState.RUNNING]
-            place = running[0].place if running else Place("", "")
             self._fail_everything(
-                lambda call: JobFailed(job_id=place.job_id, state="CANCELLED", reason=kill, host=place.host, call=call)
+                functools.partial(_ended_by, kill, Place("", "")),
+                lambda worker: functools.partial(_ended_by, kill, worker.place),
             )
             self._roster.revoke([w for w in self._roster.workers.values() if w.state is WorkerState.PENDING])
             self._clerk.cancel(self._roster.watched())
@@ -239,31 +250,52 @@ class Pump:
             error = failures.left(self._run.path)
             self._ledger.let_go(error)
             for future in self._held:
-                future._complete(None, error)
-        for item in [*self._items, *self._inbox.take(0)]:
+                future._complete(None, failures.not_made(self._run.path))
+        items = [*self._items, *self._inbox.take(0)]
+        self._items.clear()  # what could not be handled is not tried again
+        for item in items:
             if isinstance(item, Call | Chunk):
                 item.fail(0, item.count, error)
             elif isinstance(item, Held):
                 item.future._complete(None, error)
+            elif isinstance(item, Submitted) and cause is not None:
+                self._clerk.cancel(item.job_ids)
         if self._ledger.unsettled or cause is not None:
             self._fail_everything(lambda _call: error)
 
     def _close(self) -> None:
         """Let the workers end by themselves, then see to it that they have."""
-        pending = [w for w in self._roster.workers.values() if w.state is WorkerState.PENDING]
         try:
-            if self._left_at is None:
-                self._roster.revoke(pending)
-            for pool in self._out.pools:
-                self._run.close_pool(pool)
-            if self._left_at is not None:
-                return  # the workers end when the queue is empty; who goes on with the run opens it again
-            deadline = time.monotonic() + FAREWELL_SECONDS
-            while self._roster.workers and time.monotonic() < deadline:
-                self._reader.hurry(0.02)
-                self._turn()
+            self._see_off()
         except OSError as error:
             logger.info("clusterfutures: the run directory cannot be used any more: %s", error)
-        self._roster.end_jobs(list(self._roster.workers.values()))
-        for holder in list(self._out.lazy):
-            holder.fetch()  # while the files are there
+        finally:
+            if self._left_at is None:
+                self._roster.end_jobs(list(self._roster.workers.values()))
+                for holder in list(self._out.lazy):
+                    self._fetch(holder)
+
+    def _see_off(self) -> None:
+        """Close the queues, and wait a while for the workers to end."""
+        if self._left_at is None:
+            self._roster.revoke([w for w in self._roster.workers.values() if w.state is WorkerState.PENDING])
+        for pool in self._out.pools:
+            self._run.close_pool(pool)
+        if self._left_at is not None:
+            return  # the workers end when the queue is empty; who goes on with the run opens it again
+        deadline = time.monotonic() + FAREWELL_SECONDS
+        while self._roster.workers and time.monotonic() < deadline:
+            self._reader.hurry(0.02)
+            self._turn()
+
+    def _fetch(self, holder: Any) -> None:
+        """Have what would be read later read now, while its files are there; one that cannot be harms no other."""
+        try:
+            holder.fetch()
+        except Exception as error:
+            logger.warning("clusterfutures: what was to be read later cannot be had: %s", error)
+
+
+def _ended_by(kill: str, place: Place, call: str) -> JobFailed:
+    """What a call ends with that the program itself has ended with its job."""
+    return JobFailed(job_id=place.job_id, state="CANCELLED", reason=kill, host=place.host, call=call)

@@ -10,7 +10,6 @@ program) has no snapshot: such a function is pickled every time.
 
 from __future__ import annotations
 
-import functools
 import sys
 import types
 from typing import Any
@@ -105,13 +104,11 @@ def _is_registered(module: str) -> bool:
 
 def is_importable(obj: Any) -> bool:
     """True when ``obj`` is pickled as a name to import."""
+    if not isinstance(obj, types.FunctionType | types.BuiltinFunctionType | type):
+        return False  # and no attribute of it is asked for: it may be a user's object, with a ``__getattr__``
     module = getattr(obj, "__module__", None)
     name = getattr(obj, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(name, str) or module == "__main__":
-        return False
-    if isinstance(obj, functools.partial):
-        return False
-    if not isinstance(obj, types.FunctionType | types.BuiltinFunctionType | type):
         return False
     found: Any = sys.modules.get(module)
     if found is None or _is_registered(module):

@@ -35,14 +35,18 @@ logger = logging.getLogger("clusterfutures")
 
 def name_of(function: Callable[..., Any]) -> str:
     """How errors name a call."""
-    inner = getattr(function, "func", function)
-    name = getattr(inner, "__qualname__", None) or type(function).__qualname__
-    return f"{getattr(inner, '__module__', None) or '?'}.{name}"
+    try:
+        inner = getattr(function, "func", function)
+        name = getattr(inner, "__qualname__", None) or type(function).__qualname__
+        return f"{getattr(inner, '__module__', None) or '?'}.{name}"
+    except Exception:  # a ``__getattr__`` of the user's that knows no AttributeError
+        return f"{type(function).__module__}.{type(function).__qualname__}"
 
 
 class QueueFile:
     """A bin's file in the queue.  ``lock`` is held while it is written or taken back, so
-    that a ``cancel`` which comes too early waits for it instead of missing it."""
+    that a ``cancel`` which comes too early waits for it instead of missing it.  It is re-entrant, as
+    the inbox's: a ``map`` that is collected as garbage while its chunk is written takes that back."""
 
     __slots__ = ("lock", "name", "pool", "taken")
 
@@ -50,7 +54,13 @@ class QueueFile:
         self.pool = pool
         self.name = ""
         self.taken = False
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
+
+    def take_back(self, run: RunDirectory) -> bool:
+        """Take it out of the queue, with the lock held; False when a worker was first, or while it is being written."""
+        if not self.taken and self.name:
+            self.taken = run.take_back(self.pool, self.name)
+        return self.taken
 
 
 class Call:
@@ -283,12 +293,13 @@ class Chunk:
         self.sink.deliver(self.number, record, place, told(history))
 
     def fail(self, first: int, count: int, error: BaseException) -> None:
-        """These calls will have no result."""
-        if not self._histories:
+        """These calls will have no result, as far as they are made."""
+        if not self._histories and not self.skip:
             self.sink.refuse(self.number, first, count, error)
             return
         for index in range(first, first + count):
-            self.sink.refuse(self.number, index, 1, outcomes.tried(error, told(self._histories.get(index, ()))))
+            if not (self.skip and self.skip[index]):
+                self.sink.refuse(self.number, index, 1, outcomes.tried(error, told(self._histories.get(index, ()))))
 
     def cancel(self) -> None:
         """It has been taken out of the queue for good."""

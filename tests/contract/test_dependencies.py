@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures as cf
+import sys
 import time
 from pathlib import Path
 
@@ -67,6 +68,26 @@ def test_a_failed_one_fails_the_call_that_needed_it(ground: Ground) -> None:
         with pytest.raises(tasks.CustomError):
             late.result(30)
         assert ex.submit(tasks.double, 1).result(30) == 2
+
+
+@pytest.mark.on("local")
+def test_an_exit_is_an_outcome_like_others(ground: Ground) -> None:
+    with cf.ThreadPoolExecutor(1) as threads, ground.executor() as ex:
+        for left in (ex.submit(sys.exit, 3), threads.submit(sys.exit, 3)):
+            with pytest.raises(SystemExit):
+                ex.submit(tasks.double, left).result(10)
+        assert threads.submit(tasks.double, 1).result(10) == 2
+
+
+@pytest.mark.on("local")
+def test_what_waits_for_a_future_that_never_comes_can_be_given_up(ground: Ground) -> None:
+    never: cf.Future[int] = cf.Future()
+    with ground.executor() as ex:
+        assert ex.submit(tasks.double, never).cancel()
+    ex = ground.executor()
+    left = ex.submit(tasks.double, never)
+    ex.shutdown(cancel_futures=True)
+    assert left.cancelled()
 
 
 def test_a_cancelled_one_fails_it_too(ground: Ground, tmp_path: Path) -> None:

@@ -222,6 +222,20 @@ def test_large_results_are_there_after_the_end(ground: Ground) -> None:
     assert [value[0] for value in values] == [0, 1, 2, 3]
 
 
+@pytest.mark.on("local")
+@pytest.mark.parametrize("ordered", [True, False])
+def test_the_end_while_a_map_has_been_read_in_part(ground: Ground, ordered: bool) -> None:
+    """The file of the large result that was read is gone: nobody waits for it, and the others are read."""
+    with ground.executor(max_workers=1) as ex:
+        values = ex.map(bytes, [2_000_000, 3_000_000], bins=1, ordered=ordered)
+        other = ex.map(bytes, [4_000_000])
+        assert len(next(values)) == 2_000_000
+        began = time.monotonic()
+    assert time.monotonic() - began < 20
+    assert len(next(values)) == 3_000_000
+    assert len(next(other)) == 4_000_000
+
+
 def test_the_end_of_the_interpreter(ground: Ground, tmp_path: Path) -> None:
     """What was submitted is carried out, as the standard library's executors do."""
     program = ground.script(

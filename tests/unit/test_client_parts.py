@@ -38,7 +38,8 @@ from clusterfutures.client.pace import Pace
 from clusterfutures.client.pickling import Pickled, Pickler
 from clusterfutures.client.pump import Pump
 from clusterfutures.client.snapshot import Snapshot
-from clusterfutures.errors import ClusterError, RemoteTraceback, TransferError
+from clusterfutures.client.work import Chunk
+from clusterfutures.errors import ClusterError, RemoteTraceback, StoreError, TransferError
 from clusterfutures.futures import ClusterFuture
 from clusterfutures.node.loading import Loader
 from clusterfutures.node.process import packed_error
@@ -541,6 +542,43 @@ def test_values_as_they_come() -> None:
     assert list(mapping.values(False, None)) == [6, 7, 0, 1, 2, 3, 4, 5]
 
 
+class Guess:
+    """An iterable whose length is a guess, as that of a progress bar is; or none, though it has the method."""
+
+    def __init__(self, length: Any) -> None:
+        self.length = length
+
+    def __len__(self) -> Any:
+        return self.length
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(5))
+
+
+@pytest.mark.parametrize("length", [0, 2, 5, 100, None])
+def test_a_length_decides_how_arguments_are_divided_and_nothing_else(length: int | None) -> None:
+    for plan in (Plan(2, None, None, None), Plan(2, 2, None, None), Plan(2, None, 2, None)):
+        found = [row for chunk in chunked((Guess(length),), plan, False) for row in chunk]
+        assert found == [(n,) for n in range(5)]
+    assert [*chunked((), Plan(2, None, None, None), False)] == []
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_calls_that_fail_beside_those_of_an_earlier_program(ordered: bool) -> None:
+    """Of a chunk, the first call was made before: the others fail, and nobody waits for them."""
+    sent, known = Sent(), ClusterFuture[int]()
+    known._complete(10, None)
+    mapping = mapped(sent, range(3))
+    mapping.borrow(0, 0, known)
+    chunk = Chunk(POOL, mapping, 0, print, "f", b"", None, 3)
+    chunk.skip = bytes([1, 0, 0])
+    chunk.fail(0, 3, StoreError(message="no space"))
+    values = mapping.values(ordered, 0.5)
+    assert next(values) == 10
+    with pytest.raises(StoreError, match="no space"):
+        next(values)
+
+
 def test_parts_of_a_chunk_in_any_order() -> None:
     for ordered in (True, False):
         sent = Sent()
@@ -799,6 +837,8 @@ def test_a_held_call_that_is_cancelled_does_not_run(late: bool) -> None:
     call.future = future
     client: Any = SimpleNamespace(inbox=bench.client.inbox, run=bench.client.run, _pickler=None, _recall=None)
     client.take_back = functools.partial(Client.take_back, client)
+    client._give_up_call = functools.partial(Client._give_up_call, client)
+    future._owner, future._call = client, call
     held, bench.ledger.unsettled = {future}, 1
     if not late:
         assert future.cancel()
@@ -807,6 +847,7 @@ def test_a_held_call_that_is_cancelled_does_not_run(late: bool) -> None:
     pump: Any = SimpleNamespace(
         _ledger=bench.ledger, _held=held, _active=0.0, _out=nothing_to_do, _reader=nothing_to_do
     )
+    pump._let_go = functools.partial(Pump._let_go, pump)
     pump._accept = functools.partial(Pump._accept, pump)
     pump._handle = functools.partial(Pump._handle, pump)
     for item in client.inbox.take(0):

@@ -1,0 +1,345 @@
+"""What the client bears: garbage collection, forks and the program's end at any moment, callbacks that do
+what they should not, files that vanish, an adapter or a part of its own that fails.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import wait
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from test_ledger_moves import POOL, Bench
+
+from clusterfutures import LocalExecutor
+from clusterfutures.client import client as clients
+from clusterfutures.client import exits, vanished
+from clusterfutures.client.client import Client
+from clusterfutures.client.inbox import Inbox, Phase
+from clusterfutures.client.messages import Kill
+from clusterfutures.client.outward import Outward
+from clusterfutures.client.reader import Reader
+from clusterfutures.client.state import BinState, Piece
+from clusterfutures.client.vanished import Vanished
+from clusterfutures.client.work import Chunk, QueueFile
+from clusterfutures.errors import StoreError
+from clusterfutures.futures import ClusterFuture
+from clusterfutures.store import names
+from clusterfutures.store.bins import CALLS, Bin
+from clusterfutures.store.run import RunDirectory
+
+LIMIT = 10.0
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    made = RunDirectory.create(str(tmp_path / "run"))
+    made.open_pool(POOL)
+    return made
+
+
+@pytest.fixture
+def executor(tmp_path: Path) -> Iterator[LocalExecutor]:
+    with LocalExecutor(max_workers=1, directory=tmp_path / "runs") as made:
+        yield made
+
+
+def ends(task: Callable[[], object]) -> bool:
+    """Whether something comes to its end, in a thread of its own."""
+    thread = threading.Thread(target=task, daemon=True)
+    thread.start()
+    thread.join(LIMIT)
+    return not thread.is_alive()
+
+
+# -- threads --------------------------------------------------------------------------
+
+
+def test_a_finalizer_that_runs_where_the_inbox_is_locked() -> None:
+    """Garbage is collected in any thread, at any moment: an executor may be among it."""
+    inbox = Inbox()
+
+    def collect() -> None:
+        with inbox.lock:
+            inbox.advance(Phase.DRAINING)
+
+    assert ends(collect)
+    assert inbox.phase is Phase.DRAINING
+    assert inbox.take(LIMIT) == [], "the reader looks at the phase"
+
+
+def test_a_map_that_is_collected_while_its_chunk_is_written(run: RunDirectory) -> None:
+    inbox = Inbox()
+    out = Outward(run, inbox, None, None, 0.0)  # type: ignore[arg-type]
+    chunk = Chunk(POOL, None, 0, print, "f", b"data", None, 1)  # type: ignore[arg-type]
+    state, file = BinState(1, POOL, [chunk]), QueueFile(POOL)
+    piece = Piece(0, 1, 1)
+    piece.file = file
+    taken = list[bool]()
+
+    def publish() -> None:
+        out.place_work([chunk], file)
+        taken.append(Client.take_back(SimpleNamespace(inbox=inbox, run=run), chunk))  # type: ignore[arg-type]
+        out.publish(state, piece)
+
+    assert ends(publish)
+    assert taken == [False]
+    assert run.queued(POOL) == [file.name]
+
+
+def test_a_callback_may_wait_for_who_asks_for_the_state(executor: LocalExecutor) -> None:
+    future, answers = ClusterFuture[int](), list[bool]()
+    future.add_done_callback(lambda _: answers.append(ends(future.done)))
+    assert future.cancel()
+    assert answers == [True]
+
+
+class EndsMeanwhile(ClusterFuture[int]):
+    """It is completed between two looks of another thread: at its owner, and at its call."""
+
+    looks = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name in ("_owner", "_call") and found is not None:
+            self.looks += 1
+            if self.looks == 1:
+                self._complete(3, None)
+        return found
+
+
+@pytest.mark.parametrize("end", [ClusterFuture.cancel, ClusterFuture.kill])
+def test_a_call_that_ends_while_its_end_is_asked_for(end: Callable[[Any], bool]) -> None:
+    asked = list[Any]()
+    owner: Any = SimpleNamespace(take_back=lambda call: asked.append(call), kill=lambda call: asked.append(call))
+    future = EndsMeanwhile()
+    future._owner, future._call = owner, "call"
+    assert not end(future)
+    assert asked in ([], ["call"])
+    assert future.result(0) == 3
+
+
+def test_a_thread_that_unpickles_for_long_does_not_hold_up_a_limit() -> None:
+    future, go_on, begun = ClusterFuture[int](), threading.Event(), threading.Event()
+
+    def decode() -> tuple[int, None]:
+        begun.set()
+        go_on.wait(LIMIT)
+        return 1, None
+
+    future._complete_later(decode, False)
+    first = threading.Thread(target=future.result)
+    first.start()
+    assert begun.wait(LIMIT)
+    try:
+        with pytest.raises(TimeoutError):
+            future.result(0.01)
+    finally:
+        go_on.set()
+        first.join(LIMIT)
+    assert future.result(0) == 1
+
+
+def test_two_threads_complete_a_future(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release that fails, and the pump that fails everything."""
+    future = ClusterFuture[int]()
+    original = future.set_exception
+
+    def later(error: BaseException) -> None:
+        monkeypatch.undo()
+        future._complete(1, None)
+        original(error)
+
+    monkeypatch.setattr(future, "set_exception", later)
+    future._complete(None, RuntimeError("too late"))
+    assert future.result(0) == 1
+
+
+# -- callbacks and parts that fail ----------------------------------------------------------
+
+
+def test_an_exit_in_a_callback_ends_nothing(executor: LocalExecutor, caplog: pytest.LogCaptureFixture) -> None:
+    future = executor.submit(time.sleep, 0.05)
+    future.add_done_callback(lambda _: sys.exit(1))
+    needs_it = executor.submit(repr, future)
+    assert needs_it.result(LIMIT) == "None"
+    assert "exception calling callback" in caplog.text
+    assert executor.submit(abs, -1).result(LIMIT) == 1
+
+
+def test_a_defect_of_ours_ends_all_that_there_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is met once: the jobs are ended, the files removed, and who comes later is told what happened."""
+    executor = LocalExecutor(max_workers=1, directory=tmp_path / "runs")
+    future = executor.submit(time.sleep, 30)
+    client = executor._client
+    client.inbox.post(Kill(None))  # type: ignore[arg-type]
+    with pytest.raises(StoreError, match="the thread that collects results failed"):
+        future.result(LIMIT)
+    executor.shutdown()
+    assert "the end of a run failed" not in caplog.text
+    for _ in range(2):
+        with pytest.raises(StoreError, match="takes no others") as raised:
+            executor.submit(abs, -1)
+        assert len(raised.traceback) < 6, "of this time alone"
+    assert not list((tmp_path / "runs").iterdir())
+    assert all(job.process.poll() is not None for job in client._scheduler._jobs.values())  # type: ignore[attr-defined]
+
+
+def test_one_that_cannot_be_read_later_harms_no_other(executor: LocalExecutor) -> None:
+    """At the end what is lazy is read: each by itself."""
+    futures = [executor.submit(print, "x" * 100_000) for _ in range(3)]
+    wait(futures, LIMIT)
+    futures[1].fetch = lambda: 1 / 0  # type: ignore[method-assign, return-value]
+    executor.shutdown()
+    assert [len(future.output()) for future in futures[::2]] == [100_001] * 2
+
+
+# -- the end --------------------------------------------------------------------------
+
+
+def test_a_call_submitted_at_the_moment_of_terminate_workers(
+    executor: LocalExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread comes before the phase changes: its call is cancelled like those before."""
+    late = list[ClusterFuture[int]]()
+    executor.submit(abs, -1).result(LIMIT)
+    inbox = executor._client.inbox
+    advance = inbox.advance
+
+    def interleaved(*arguments: Any) -> None:
+        if not late:
+            late.append(executor.submit(abs, -1))
+        advance(*arguments)
+
+    monkeypatch.setattr(inbox, "advance", interleaved)
+    executor.terminate_workers()
+    assert wait(late, LIMIT).done
+
+
+def test_a_first_call_while_the_interpreter_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has been let in, and the end has looked for executors already: nobody would end this one."""
+    executor = LocalExecutor(directory=tmp_path / "runs")
+    original = clients.open_run
+
+    def slow(*arguments: Any) -> Any:
+        monkeypatch.setattr(exits, "_exiting", True)
+        return original(*arguments)
+
+    monkeypatch.setattr(clients, "open_run", slow)
+    with pytest.raises(RuntimeError, match="interpreter shutdown"):
+        executor.submit(abs, -1)
+    assert not list((tmp_path / "runs").iterdir())
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("clusterfutures")]
+
+
+def test_a_forked_child_has_no_part_in_it(executor: LocalExecutor) -> None:
+    """It can submit nothing, take back nothing, and ends without waiting for the parent's threads."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of fork in a process with threads
+        blocked = [executor.submit(time.sleep, 0.2) for _ in range(2)]
+        child = os.fork()
+    if not child:
+        status = 1
+        try:
+            executor.submit(abs, -1)
+        except RuntimeError as error:
+            exits._drain_all()
+            status = 0 if "forked" in str(error) and not blocked[1].cancel() else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert [future.result(LIMIT) for future in blocked] == [None, None]
+
+
+# -- files ----------------------------------------------------------------------------
+
+
+def test_a_late_segment_holds_back_what_its_worker_told_after_it() -> None:
+    seen, late = list[str](), {"0001-0-0~00000001"}
+    found = ["0001-0-0~00000001", "0001-0-0~00000002", "0001-1-0~00000001"]
+
+    def read(name: str) -> memoryview:
+        if name in late:
+            raise FileNotFoundError(name)
+        seen.append(name)
+        return memoryview(b"")
+
+    run: Any = SimpleNamespace(
+        new_segments=lambda: [name for name in found if name not in seen], read_segment=read, set_aside=lambda _: None
+    )
+    roster: Any = SimpleNamespace(
+        workers={}, visibility_timeout=1.0, knows_batch=lambda _: True, worker=lambda _: None
+    )  # fmt: skip
+    reader = Reader(run, Bench().ledger, roster, print)
+    reader.look(0.0)
+    assert seen == found[2:]
+    late.clear()
+    reader.look(1.0)
+    assert seen == [*found[2:], *found[:2]]
+
+
+@pytest.mark.parametrize("blamed", [False, True])
+def test_a_bin_that_has_vanished_fails_its_calls(run: RunDirectory, blamed: bool) -> None:
+    bench, error = Bench(max_workers=2), StoreError(message="a segment is damaged")
+    lost, claimed, waits = bench.submit(3)
+    bench.ledger.advance(0.0)
+    _, second, third = bench.queue
+    (worker,) = bench.hire(1)
+    care = Vanished(run, bench.ledger, 30.0)
+    for name in (second, third):
+        run.publish_bin(POOL, Bin(*names.parse_bin(name), CALLS, 1, [], b""))  # type: ignore[misc]
+    Path(run.check_in_path(worker.name)).mkdir()
+    run.files.take(f"{run.path}/{names.QUEUE}/{POOL}/{second}", f"{run.check_in_path(worker.name)}/{second}")
+    if blamed:
+        care.blame(POOL, error)
+    patience = vanished.BLAMED_SECONDS if blamed else 30.0
+    for now in (0.0, patience):
+        care.look(now)
+        assert not lost.outcomes
+    care.look(patience + 2.0)
+    assert (str(lost.results[0]) == str(error)) if blamed else ("has vanished" in str(lost.results[0]))
+    assert (claimed.outcomes, waits.outcomes) == ([], [])
+    assert bench.ledger.unsettled == 2
+
+
+def test_nobody_asks_for_vanished_bins_while_all_are_busy(run: RunDirectory) -> None:
+    bench = Bench()
+    bench.submit(2)
+    bench.ledger.advance(0.0)
+    (worker,) = bench.hire(1)
+    bench.begin(worker)
+    care = Vanished(run, bench.ledger, 1.0)
+    for now in (0.0, 2.0, 4.0):
+        care.look(now)
+    assert bench.ledger.unsettled == 2
+
+
+def test_a_worker_of_whom_something_is_lost_works_on_and_runs_nothing_twice() -> None:
+    bench, error = Bench(), StoreError(message="a segment is damaged")
+    chunk = bench.submit_chunk(6)
+    other = bench.submit_chunk(2)
+    bench.ledger.advance(0.0)
+    worker, _ = bench.hire(2)
+    bin_id = bench.begin(worker)
+    bench.settle(worker, bin_id)
+    claimed = bench.claim()
+    bench.ledger.distrust(worker, [claimed], lambda _call: error)
+    bench.ledger.advance(1.0)
+    assert chunk.results == ["value", *[error] * 5]
+    assert other.results == [error] * 2
+    assert (bench.queue, bench.ledger.unsettled, worker.busy) == ([], 0, 0)
+    assert worker in bench.pool.live()
+    bench.settle(worker, bin_id, 1)
+    (call,) = bench.submit(1, now=2.0)
+    bench.ledger.advance(3.0)
+    bench.settle(worker, bench.begin(worker))
+    assert call.results == ["value"]
