@@ -47,8 +47,10 @@ class Looker:
         self.run = Run()
         self.looks: list[float] = []
         monkeypatch.setattr(reader, "time", self.clock)
-        ledger: Any = SimpleNamespace(begun=lambda _worker, _record: seconds)
-        roster: Any = SimpleNamespace(workers=["w"], knows_batch=lambda _name: True, worker=lambda _name: "w")
+        ledger: Any = SimpleNamespace(begun=lambda _worker, _record: seconds, pools={})
+        roster: Any = SimpleNamespace(
+            workers=["w"], visibility_timeout=60.0, knows_batch=lambda _name: True, worker=lambda _name: "w"
+        )
         run: Any = self.run
         self.reader = Reader(run, ledger, roster, lambda _text: None)
         self.reader.stir(self.clock.now)
