@@ -111,6 +111,7 @@ class RealSlurm:
         self._running = False  # from the first thing that would have to be undone
         self._owner = os.getpid()
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._held: list[socket.socket] = []  # our ports, against other clusters
         self.nodes = [f"c{number}" for number in range(1, nodes + 1)]
         self.ports: dict[str, int] = {}
         self._node_size = (cpus, memory)
@@ -174,6 +175,8 @@ class RealSlurm:
             _, child = self._children.popitem()
             child.kill()
             child.wait()
+        while self._held:
+            self._held.pop().close()
         shutil.rmtree(self.directory)
         atexit.unregister(self.stop)
         self._running = False
@@ -200,7 +203,9 @@ class RealSlurm:
         key = directory / "munge.key"
         key.touch(mode=0o600)
         key.write_bytes(os.urandom(128))
-        self.ports = dict(zip(["slurmctld", *self.nodes], _free_ports(1 + len(self.nodes)), strict=True))
+        self._held = _hold_ports(1 + len(self.nodes))
+        numbers = [held.getsockname()[1] for held in self._held]
+        self.ports = dict(zip(["slurmctld", *self.nodes], numbers, strict=True))
         self.conf_path.write_text(self._slurm_conf())
 
     def _slurm_conf(self) -> str:
@@ -325,16 +330,24 @@ def _listen_setting() -> str:
     return ""
 
 
-def _free_ports(count: int) -> list[int]:
+def _hold_ports(count: int) -> list[socket.socket]:
+    """Ports for a cluster: its daemons, which allow their reuse, get them all the same, another cluster does not."""
     # Not port 0, which gives ephemeral ones: while a daemon is stopped for a test, any outgoing connection
     # could take such a port, even the one that tries to reach the daemon (it then connects to itself).
     low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    ports: list[int] = []
+    held: list[socket.socket] = []
     for port in random.SystemRandom().sample(range(10000, max(low, 20000)), k=500):
-        with contextlib.suppress(OSError), socket.socket() as probe:
+        probe = socket.socket()
+        try:
             probe.bind(("", port))
-            ports.append(port)
-    return ports[:count]
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # not before: this one must be alone
+        except OSError:
+            probe.close()
+            continue
+        held.append(probe)
+        if len(held) == count:
+            break
+    return held
 
 
 def _make_directory(path: Path) -> None:

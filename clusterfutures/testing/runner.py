@@ -89,6 +89,7 @@ def _fork(target: object, store: Store, *arguments: object) -> int:
         return pid
     try:
         os.setsid()
+        signal.set_wakeup_fd(-1)  # a runner's, which is closed here
         os.closerange(3, 65536)
         log = os.open(store.path("runner.log"), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         null = os.open(os.devnull, os.O_RDWR)
@@ -219,10 +220,12 @@ class _Watch:
         if self.kill_at and time >= self.kill_at:
             self.kill_at = 0.0
             processes.send(self.pid, signal.SIGKILL, self.dialect.follows_descendants)
+        if self.status is not None:
+            return  # only processes of its session are left: they are not told
         if self.warning and self.job.walltime and time >= self.run.started + self.job.walltime - self.warning[1]:
             os.kill(self.pid, self.warning[0])
             self.warning = None
-        if self.status is None and not self.cause and self.job.walltime and time > self.run.started + self.job.walltime:
+        if not self.cause and self.job.walltime and time > self.run.started + self.job.walltime:
             with self.store.locked() as state:
                 run = _find(state, self.job, self.run)
                 if run is None or run.cause:

@@ -113,6 +113,8 @@ def _cancel(call: Call, job: Job, indices: list[int] | None, options: dict[str, 
 def _signal(pid: int, word: str, options: dict[str, str]) -> None:
     """A signal reaches steps only, and a batch job has none, unless --batch or --full."""
     number = int(word) if word.isdigit() else int(signal.Signals[f"SIG{word}"])
+    if not pid:
+        return  # it is just being started; and 0 would be our own group
     if "b" in options:
         os.kill(pid, number)
     elif "f" in options:
