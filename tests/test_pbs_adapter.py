@@ -382,11 +382,11 @@ def test_when_it_has_to_hurry_no_command_takes_long(
     """A command that hangs is given up, and not tried again; also one that was begun before."""
     programs.answer(program, first="sleep 60")
     adapter = speaking(Pro())
-    threading.Timer(0.1, adapter.hurry, [0.3]).start()
+    threading.Timer(0.1, adapter.hurry, [1.0]).start()
     began = time.monotonic()
     with pytest.raises(SchedulerUnavailable, match="did not answer within"):
         ask(adapter, spec)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
     assert len(programs.calls(program)) == 1
 
 
@@ -396,7 +396,7 @@ def test_what_to_type_in_order_to_cancel() -> None:
 
 
 def test_a_submission_that_hangs(spec: JobSpec, programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pbs, "_SUBMIT_SECONDS", 0.3)
+    monkeypatch.setattr(pbs, "_SUBMIT_SECONDS", 1.0)
     programs.answer("qsub", first="sleep 60")
     with pytest.raises(SchedulerUnavailable, match="did not answer"):
         speaking(Pro()).submit(spec, "/d/x.sh", 1)

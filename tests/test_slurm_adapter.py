@@ -242,7 +242,7 @@ def test_no_sbatch_on_this_machine(spec: JobSpec, programs: Programs, monkeypatc
 
 
 def test_a_submission_that_hangs(spec: JobSpec, programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slurm, "_SUBMIT_SECONDS", 0.3)
+    monkeypatch.setattr(slurm, "_SUBMIT_SECONDS", 1.0)
     programs.answer("sbatch", first="sleep 60")
     with pytest.raises(SchedulerUnavailable, match="did not answer within"):
         SlurmScheduler().submit(spec, "/d/x.sh", 1)
@@ -254,7 +254,7 @@ SLEEPING = "echo 'sbatch: error: Slurm temporarily unable to accept job, sleepin
 
 def test_a_full_controller_is_a_limit(spec: JobSpec, programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
     # sbatch would sleep, for ever when the array is larger than MaxJobCount
-    monkeypatch.setattr(slurm, "_SUBMIT_SECONDS", 0.3)
+    monkeypatch.setattr(slurm, "_SUBMIT_SECONDS", 1.0)
     programs.answer("sbatch", first=SLEEPING)
     programs.answer("squeue")
     with pytest.raises(SubmitLimitReached, match="temporarily unable"):
@@ -264,7 +264,7 @@ def test_a_full_controller_is_a_limit(spec: JobSpec, programs: Programs, monkeyp
 def test_a_full_controller_may_let_us_in_at_the_last_moment(
     spec: JobSpec, programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slurm, "_SUBMIT_SECONDS", 0.3)
+    monkeypatch.setattr(slurm, "_SUBMIT_SECONDS", 1.0)
     programs.answer("sbatch", first=SLEEPING)
     programs.answer("squeue", "9|0|9|PENDING|run-1\n9|1|9|PENDING|run-1\n")
     assert SlurmScheduler().submit(spec, "/d/x.sh", 2) == ["9_0", "9_1"]
@@ -289,11 +289,11 @@ def test_when_it_has_to_hurry_no_command_takes_long(
     """A command that hangs is given up, and not tried again; also one that was begun before."""
     programs.answer(program, first="sleep 60")
     adapter = SlurmScheduler()
-    threading.Timer(0.1, adapter.hurry, [0.3]).start()
+    threading.Timer(0.1, adapter.hurry, [1.0]).start()
     began = time.monotonic()
     with pytest.raises(SchedulerUnavailable, match="did not answer within"):
         ask(adapter, spec)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
     assert len(programs.calls(program)) == 1
 
 

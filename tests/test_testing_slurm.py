@@ -49,6 +49,12 @@ def end(slurm: FakeSlurm, name: str) -> tuple[str, ...]:
     return show(slurm, name, "JobState", "Reason", "ExitCode")
 
 
+def say_up(slurm: FakeSlurm, name: str) -> None:
+    """Wait until a job says that it has set its traps."""
+    log = Path(f"slurm-{name}.out")
+    until(lambda: log.exists() and log.read_text() == "up\n")
+
+
 def test_ids(slurm: FakeSlurm) -> None:
     done = slurm.run("sbatch", "ok.sh")
     assert (done.returncode, done.stdout, done.stderr) == (0, "Submitted batch job 1\n", "")
@@ -166,7 +172,7 @@ def test_what_is_accepted(slurm: FakeSlurm) -> None:
     name = submit(slurm, "-J", odd, "-o", "odd.out", "ok.sh")
     last = submit(slurm, "--array=1000", "-o", "x.%a", "ok.sh")
     until(lambda: Path("x.1000").exists())
-    assert squeue(slurm, "-j", one) == [f"{one}_5 COMPLETED"]
+    until(lambda: squeue(slurm, "-j", one) == [f"{one}_5 COMPLETED"])
     assert [line.split()[0] for line in squeue(slurm, "-j", twice)] == [f"{twice}_1", f"{twice}_2"]
     assert slurm.run("squeue", "-h", "-t", "all", "-j", name, "-o", "%j").stdout == odd + "\n"
     assert last
@@ -285,11 +291,11 @@ def test_how_scripts_end(slurm: FakeSlurm, script: str, found: tuple[str, ...]) 
 
 def test_how_other_jobs_end(slurm: FakeSlurm) -> None:
     cancelled, limit, memory = (submit(slurm, *words, "sleep.sh") for words in ((), ("-t", "1"), ()))
-    clean = submit(slurm, text="#!/bin/sh\ntrap 'exit 0' TERM\nsleep 60 & wait\n")
+    clean = submit(slurm, text="#!/bin/sh\ntrap 'exit 0' TERM\necho up\nsleep 60 & wait\n")
     held = submit(slurm, "-H", "ok.sh")
     until(lambda: [show(slurm, name, "JobState")[0] for name in (cancelled, memory, clean)] == ["RUNNING"] * 3)
     assert show(slurm, cancelled, "BatchHost", "Restarts") == ("c1", "0")
-    time.sleep(0.2)  # the shell sets its trap
+    say_up(slurm, clean)
     done = slurm.run("scancel", cancelled, clean, held, "99999")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     slurm.out_of_memory(memory)
@@ -305,10 +311,9 @@ def test_how_other_jobs_end(slurm: FakeSlurm) -> None:
 
 
 def test_completing(slurm: FakeSlurm) -> None:
-    slurm.configure(kill_delay=1.0)
-    name = submit(slurm, text="#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 0.1; done\n")
-    until(lambda: show(slurm, name, "JobState") == ("RUNNING",))
-    time.sleep(0.2)
+    slurm.configure(kill_delay=3.0)
+    name = submit(slurm, text="#!/bin/sh\ntrap '' TERM\necho up\nwhile :; do sleep 0.1; done\n")
+    say_up(slurm, name)
     slurm.run("scancel", name)
     assert squeue(slurm, "-j", name) == [f"{name} COMPLETING"]
     assert end(slurm, name) == ("CANCELLED", "None", "0:9")
@@ -387,15 +392,14 @@ def test_scancel(slurm: FakeSlurm) -> None:
     assert squeue(slurm, "-j", array, "-t", "PD", form="%K") == ["2-6%2"]  # no trace of 7, 8 and 9
     done = slurm.run("scontrol", "show", "job", f"{array}_9")
     assert (done.returncode, done.stdout) == (1, f"Job {array}_9 not found\n")
-    script = "#!/bin/sh\ntrap 'echo got' USR1\nwhile :; do sleep 0.05; done\n"
+    script = "#!/bin/sh\ntrap 'echo got' USR1\necho up\nwhile :; do sleep 0.05; done\n"
     deaf = submit(slurm, "-J", "b", text=script)
-    until(lambda: show(slurm, deaf, "JobState") == ("RUNNING",))
-    time.sleep(0.2)
+    say_up(slurm, deaf)
     slurm.run("scancel", "--signal=USR1", deaf)  # reaches steps only: there are none
     time.sleep(0.2)
-    assert Path(f"slurm-{deaf}.out").read_text() == ""
+    assert Path(f"slurm-{deaf}.out").read_text() == "up\n"
     slurm.run("scancel", "--batch", "--signal=USR1", deaf)
-    until(lambda: Path(f"slurm-{deaf}.out").read_text() == "got\n")
+    until(lambda: Path(f"slurm-{deaf}.out").read_text() == "up\ngot\n")
     slurm.run("scancel", "-n", "a,b")
     slurm.wait()
     assert squeue(slurm, "-j", array) == [f"{array}_[2-6%2] CANCELLED", f"{array}_0 CANCELLED", f"{array}_1 CANCELLED"]
@@ -406,7 +410,7 @@ def test_requeue(slurm: FakeSlurm) -> None:
     name = submit(slurm, "--open-mode=append", text=script)
     log = Path(f"slurm-{name}.out")
     until(lambda: "run" in (log.read_text() if log.exists() else ""))
-    slurm.configure(requeue_delay=1.0)
+    slurm.configure(requeue_delay=3.0)
     slurm.preempt(name)
     until(lambda: show(slurm, name, "JobState", "Reason", "Restarts") == ("PENDING", "BeginTime", "1"))
     until(lambda: "run1" in log.read_text())
@@ -489,10 +493,10 @@ def test_waiting_and_warnings(slurm: FakeSlurm) -> None:
     done = slurm.run("sbatch", "--wait", "exit.sh", env={"R": "3"})
     assert (done.returncode, done.stdout) == (3, "Submitted batch job 1\n")
     script = "#!/bin/sh\ntrap 'echo warned; exit 0' USR1\nwhile :; do sleep 0.05; done\n"
-    name = submit(slurm, "-t", "2", "--signal=B:USR1@60", text=script)  # a minute lasts a second here
+    name = submit(slurm, "-t", "5", "--signal=B:USR1@180", text=script)  # a minute lasts a second here
     assert end(slurm, name)[0] == "COMPLETED"
     assert Path(f"slurm-{name}.out").read_text() == "warned\n"
-    name = submit(slurm, "--begin=now+1", "ok.sh")
+    name = submit(slurm, "--begin=now+4", "ok.sh")
     assert show(slurm, name, "JobState", "Reason") == ("PENDING", "BeginTime")
     assert end(slurm, name)[0] == "COMPLETED"
 
@@ -520,8 +524,11 @@ def test_limits_and_failures(slurm: FakeSlurm) -> None:
 
 def test_accepted_without_an_answer(slurm: FakeSlurm) -> None:
     slurm.accept_but_time_out(1)
-    with pytest.raises(subprocess.TimeoutExpired):
-        subprocess.run(["sbatch", "-J", "unique", "ok.sh"], timeout=1, check=False, capture_output=True)
+    with subprocess.Popen(["sbatch", "-J", "unique", "ok.sh"], stdout=subprocess.PIPE) as silent:
+        until(lambda: squeue(slurm, "-n", "unique", form="%i") == ["1"])
+        assert silent.poll() is None, "it waits for an answer"
+        silent.kill()
+        assert silent.communicate()[0] == b""
     slurm.accept_but_time_out(1, seconds=0.1)
     done = slurm.run("sbatch", "-J", "unique", "ok.sh")
     assert (done.returncode, done.stdout, done.stderr) == (

@@ -133,7 +133,7 @@ def test_how_jobs_end(torque: FakeTorque) -> None:
     limit = submit(torque, "-l", "walltime=1", "sleep.sh")
     memory = submit(torque, "sleep.sh")
     queued = submit(torque, "-h", "ok.sh")
-    until(lambda: [jobs(torque, name)[name]["job_state"] for name in (killed, limit, memory)] == list("RRR"))
+    until(lambda: [jobs(torque, name)[name]["job_state"] for name in (killed, memory)] == list("RR"))
     assert jobs(torque, queued)[queued]["job_state"] == "H"
     torque.out_of_memory(memory)
     done = torque.run("qdel", killed, queued, "99")
@@ -148,7 +148,7 @@ def test_how_jobs_end(torque: FakeTorque) -> None:
 
 
 def test_jobs_are_forgotten_soon(torque: FakeTorque) -> None:
-    torque.configure(keep_completed=1.0)
+    torque.configure(keep_completed=3.0)
     name = submit(torque, "ok.sh")
     array = submit(torque, "-t", "0-1", text="#!/bin/sh\n[ $PBS_ARRAYID = 1 ] || exit 0\nsleep 60\n")
     assert ended(torque, name)["exit_status"] == "0"
