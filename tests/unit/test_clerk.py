@@ -17,6 +17,8 @@ from clusterfutures.errors import SchedulerUnavailable, SubmitLimitReached
 from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, QueuedJob, Scheduler
 
 SPEC = JobSpec("name", ["true"], "/log", "/")
+#: far less than any patience with a scheduler that somebody waits for, and time enough on a busy machine
+SOON = 8.0
 
 
 class Scripted(Scheduler):
@@ -90,7 +92,7 @@ class Desk:
         self.clerk = Clerk(scheduler, self.inbox, lambda _pool, _count: ("0001", SPEC, "/script"))
         self.clerk.thread.start()
 
-    def answer(self, kind: type, limit: float = 5.0) -> Any:
+    def answer(self, kind: type, limit: float = 20.0) -> Any:
         """The next thing of this kind that the clerk tells."""
         deadline = time.monotonic() + limit
         while time.monotonic() < deadline:
@@ -102,9 +104,9 @@ class Desk:
         raise AssertionError(f"no {kind.__name__} within {limit} s, but {self.told}")
 
     def until(self, condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 5.0
+        deadline = time.monotonic() + 20.0
         while not condition():
-            assert time.monotonic() < deadline, "not within 5 s"
+            assert time.monotonic() < deadline, "not within 20 s"
             time.sleep(0.005)
 
     def end(self, limit: float) -> float:
@@ -125,7 +127,7 @@ def desk(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> I
     yield desk
     desk.scheduler.silent.clear()
     desk.scheduler.hanging.clear()
-    desk.end(5)
+    desk.end(20)
 
 
 def farewells(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -139,7 +141,7 @@ def test_jobs_that_cannot_be_cancelled_are_named_in_one_line(desk: Desk, caplog:
     desk.scheduler.silent = {"cancel"}
     desk.clerk.cancel(["1_0", "1_1"])
     desk.clerk.cancel(["7"])
-    assert desk.end(2) < 1
+    assert desk.end(20) < SOON
     (line,) = farewells(caplog)
     for text in ("1_0, 1_1, 7", "could not be cancelled", "end jobs 1_0 1_1 7", "connection refused"):
         assert text in line
@@ -150,7 +152,7 @@ def test_a_submission_without_an_answer_is_named_too(desk: Desk, caplog: pytest.
     desk.scheduler.silent = {"submit", "find"}
     desk.clerk.submit("0", 1)
     desk.until(lambda: "find" in desk.scheduler.called)
-    assert desk.end(2) < 1
+    assert desk.end(20) < SOON
     (line,) = farewells(caplog)
     assert "whether jobs called name were submitted" in line
     assert "end the jobs called name" in line
@@ -164,7 +166,7 @@ def test_one_whose_jobs_are_found_at_the_end_is_cancelled(desk: Desk, caplog: py
     desk.clerk.hurry()
     assert isinstance(desk.answer(Refused).error, SchedulerUnavailable)
     desk.scheduler.silent.clear()
-    desk.end(2)
+    desk.end(20)
     assert desk.scheduler.cancelled == ["1_0", "1_1"]
     assert not farewells(caplog)
 
@@ -182,17 +184,20 @@ def test_a_command_that_hangs_does_not_hold_up_the_end(desk: Desk, command: str)
         act()
     desk.clerk.watch(lambda: ["1"])
     desk.until(lambda: command in desk.scheduler.called)
-    assert desk.end(2) < 1
+    assert desk.end(20) < SOON
 
 
-def test_a_question_that_hangs_leaves_time_to_cancel(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_question_that_hangs_leaves_time_to_cancel(
+    desk: Desk, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clerks, "END_SECONDS", 2.0)
     desk.scheduler.hanging = {"states"}
     desk.clerk.watch(lambda: ["1"])
     desk.clerk.look_soon()
     desk.until(lambda: "states" in desk.scheduler.called)
     desk.clerk.cancel(["1"])
     desk.scheduler.slow = 0.05
-    desk.end(2)
+    desk.end(20)
     assert desk.scheduler.cancelled == ["1"]
     assert not farewells(caplog)
 
@@ -203,7 +208,7 @@ def test_what_is_asked_for_before_the_end_is_done_when_the_scheduler_answers(des
     desk.until(lambda: "cancel" in desk.scheduler.called)
     desk.clerk.stop()
     desk.scheduler.silent.clear()
-    desk.clerk.thread.join(5)
+    desk.clerk.thread.join(20)
     assert desk.scheduler.cancelled == ["1"]
 
 
@@ -230,7 +235,7 @@ def test_a_cancellation_that_failed_is_repeated_when_the_scheduler_answers(
     desk.clerk.look_soon()
     desk.until(lambda: desk.scheduler.cancelled == ["1"])
     desk.clerk.look_soon()
-    desk.end(5)
+    desk.end(20)
     assert desk.scheduler.cancelled == ["1"], "once"
 
 
@@ -318,7 +323,7 @@ def test_hurry_reaches_a_clerk_that_rests(desk: Desk, monkeypatch: pytest.Monkey
     desk.until(lambda: "find" in desk.scheduler.called)
     monkeypatch.setattr(clerks, "FIRST_RETRY_SECONDS", 0.02)
     threading.Timer(0.05, desk.clerk.hurry).start()
-    assert isinstance(desk.answer(Refused, 2).error, SchedulerUnavailable)
+    assert isinstance(desk.answer(Refused, 15).error, SchedulerUnavailable)
 
 
 # -- an array whose largest size nobody tells ---------------------------------------------

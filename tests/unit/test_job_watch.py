@@ -57,7 +57,9 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
     return made
 
 
-def test_many_jobs_that_wait_cost_one_question(cluster: Asked, tmp_path: Path) -> None:
+def test_many_jobs_that_wait_cost_one_question(cluster: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "FIRST_SPACING", 1000.0)
+    cluster.poll_seconds = (1.0, 1000.0)
     watches = [watch.Watch(JobFiles.make(str(tmp_path / "jobs"), "j"), str(n), "slurm", []) for n in range(50)]
 
     def wait(one: watch.Watch) -> None:

@@ -21,6 +21,7 @@ from clusterfutures.client.work import Call, QueueFile
 from clusterfutures.errors import CallKilled, JobFailed
 from clusterfutures.futures import ClusterFuture
 from clusterfutures.node import kills as node_kills
+from clusterfutures.node import slot as slots
 from clusterfutures.node.arena import BIN, CURRENT, NOBODY, OUTPUT
 from clusterfutures.node.claim import Claim
 from clusterfutures.node.output import MOST_BYTES
@@ -119,8 +120,9 @@ def test_foreign_names_are_no_signs(name: str) -> None:
 
 
 @pytest.fixture
-def slot(tmp_path: Any) -> Any:
+def slot(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A slot whose process only sleeps, in its own group."""
+    monkeypatch.setattr(slots, "STOPPING_SECONDS", 10.0)
     run = RunDirectory.create(str(tmp_path / "run"))
     made = Slot(0, run, WORKER, [])
     made.pid = os.fork()
@@ -152,7 +154,7 @@ def test_only_the_process_whose_turn_it_is(slot: Slot) -> None:
         assert _how(slot) == 0
     _turn(slot, 7, 3)
     slot.end_call(7, {3})
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while _how(slot) != signal.SIGKILL:
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -170,7 +172,7 @@ def test_a_call_that_ends_while_its_process_is_being_stopped(slot: Slot, monkeyp
 
     monkeypatch.setattr(slot, "_is_stopped", stopped)
     slot.end_call(7, {3})
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while _how(slot) != 0:
         assert time.monotonic() < deadline
         time.sleep(0.001)

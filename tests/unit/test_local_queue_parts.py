@@ -22,8 +22,8 @@ from clusterfutures.schedulers.local_queue.packing import Packing
 from clusterfutures.schedulers.local_queue.place import state_directory
 from clusterfutures.schedulers.local_queue.table import Row, Table
 
-LIMIT = 20.0
-UNTIL_RELEASED = "i=0; while [ ! -e release ] && [ $i -lt 1000 ]; do sleep 0.01; i=$((i + 1)); done"
+LIMIT = 40.0
+UNTIL_RELEASED = "i=0; while [ ! -e release ] && [ $i -lt 3000 ]; do sleep 0.01; i=$((i + 1)); done"
 
 
 class Site:
@@ -96,7 +96,7 @@ class Site:
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(adapter, "summon", lambda directory: None)
-    monkeypatch.setattr(keeper, "KILL_DELAY_SECONDS", 0.2)
+    monkeypatch.setattr(keeper, "KILL_DELAY_SECONDS", 1.0)
     made = Site(tmp_path)
     yield made
     made.end()
@@ -250,7 +250,7 @@ def test_kill_does_not_wait(site: Site, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_time_limit_holds_under_another_keeper_too(site: Site) -> None:
     (job,) = site.submit(f"echo >ready; {UNTIL_RELEASED}", time=1)
-    (quick,) = site.submit("true", time=1, name="quick")
+    (quick,) = site.submit("true", time=30, name="quick")
     site.wrote("ready")
     site.until_state(quick, JobState.COMPLETED)
     site.another_keeper()

@@ -16,9 +16,9 @@ from clusterfutures.schedulers import local
 from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus
 from clusterfutures.schedulers.local import LocalScheduler
 
-LIMIT = 10.0
-#: a job that ends when the file ``release`` is there, or after LIMIT
-UNTIL_RELEASED = "i=0; while [ ! -e release ] && [ $i -lt 1000 ]; do sleep 0.01; i=$((i + 1)); done"
+LIMIT = 30.0
+#: a job that ends when the file ``release`` is there, or by itself
+UNTIL_RELEASED = "i=0; while [ ! -e release ] && [ $i -lt 3000 ]; do sleep 0.01; i=$((i + 1)); done"
 
 
 class Site:
@@ -67,7 +67,7 @@ class Site:
 
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Site]]:
-    monkeypatch.setattr(local, "KILL_DELAY_SECONDS", 0.2)
+    monkeypatch.setattr(local, "KILL_DELAY_SECONDS", 1.0)
     made: list[Site] = []
 
     def site(capacity: int) -> Site:
@@ -225,14 +225,14 @@ def test_cancelling_again_changes_nothing(site: Site) -> None:
 
 @pytest.mark.parametrize(("command", "state"), [("true", JobState.COMPLETED), ("exit 3", JobState.FAILED)])
 def test_a_job_that_has_ended_is_not_cancelled(site: Site, command: str, state: JobState) -> None:
-    (job_id,) = site.submit(command, time=0.05)
+    (job_id,) = site.submit(command, time=2)
     before = site.until_state(job_id, state)
     site.scheduler.cancel([job_id])
     assert site.status(job_id) == before
 
 
 def test_a_time_limit(site: Site) -> None:
-    (job_id,) = site.submit(f"touch ready; {UNTIL_RELEASED}", time=0.2)
+    (job_id,) = site.submit(f"touch ready; {UNTIL_RELEASED}", time=1.5)
     site.wrote("ready")
     assert site.status(job_id).state is JobState.RUNNING
     status = site.until_state(job_id, JobState.TIMEOUT)
@@ -240,9 +240,9 @@ def test_a_time_limit(site: Site) -> None:
 
 
 def test_a_job_that_ends_in_time_is_no_timeout(site: Site) -> None:
-    (job_id,) = site.submit("true", time=0.2)
+    (job_id,) = site.submit("true", time=1.5)
     site.until_state(job_id, JobState.COMPLETED)
-    deadline = time.monotonic() + 0.3
+    deadline = time.monotonic() + 1.6
     site.until(lambda: time.monotonic() > deadline)
     assert site.status(job_id).state is JobState.COMPLETED
 

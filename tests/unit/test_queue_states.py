@@ -79,7 +79,8 @@ def test_jobs_by_state_owner_and_partition(cluster: Told) -> None:
     assert cluster.questions == 1
 
 
-def test_one_question_for_all_threads(cluster: Told) -> None:
+def test_one_question_for_all_threads(cluster: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "oldest", lambda scheduler, waited: 1000.0)
     queues = [Queue(scheduler="local") for _ in range(20)]
     threads = [threading.Thread(target=lambda q=q: [len(q) for _ in range(50)]) for q in queues]
     for thread in threads:

@@ -348,7 +348,7 @@ def test_of_many_claimers_one_wins(run: RunDirectory, kind: str) -> None:
         workers.append(made(target=_claim_all, args=(run.path, name, start, wins)))
         workers[-1].start()
     start.set()
-    won = [wins.get(timeout=10) for _ in workers]
+    won = [wins.get(timeout=60) for _ in workers]
     for worker in workers:
         worker.join(10)
     assert sorted(number for some in won for number in some) == list(range(count))
