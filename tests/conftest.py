@@ -54,14 +54,14 @@ from clusterfutures.testing.state import DONE, Store
 #: the variable by which everything that a test starts is known
 MARK = "CONTRACT_TEST"
 #: seconds for one test, its set-up and what is looked for after it included
-TIME_LIMIT = int(os.environ.get("TEST_TIME_LIMIT", "60"))
+TIME_LIMIT = int(os.environ.get("TEST_TIME_LIMIT", "120"))
 #: and where the scheduler's commands fail
 FLAKY_TIME_LIMIT = 240
 #: how many times as long as usual results may take there, and what else takes time, in seconds
 FLAKY_PATIENCE = 4
 FLAKY_SLACK = 60.0
 #: seconds that jobs, processes, threads and files may take to go away
-LEAVING_SECONDS = 10.0
+LEAVING_SECONDS = 30.0
 GROUNDS = ("local", "slurm", "pbs", "torque")
 #: of these the nodes can have another view of the shared directory than the client
 LAGGING_GROUNDS = ("local", "slurm")
@@ -331,6 +331,9 @@ def _patient(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Started in the background of a shell: what tests start could not be interrupted.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # What programs of a user share on a host: nobody's own, and nothing of it is left.
     os.environ["CLUSTERFUTURES_CACHE"] = tempfile.mkdtemp(prefix="clusterfutures-tests-")
     for variable in ("CLUSTERFUTURES_CONFIG", "CLUSTERFUTURES_SITE_CONFIG"):  # nobody's own settings

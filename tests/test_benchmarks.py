@@ -37,7 +37,7 @@ def test_the_smallest_form_measures_every_goal(tmp_path: Path) -> None:
         pytest.fail(real_slurm.INSTALL_HINT)
     done = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks" / "run.py"), "--smallest", "--save", str(tmp_path / "results.json")],
-        env={**os.environ, "HOME": str(tmp_path)}, cwd=tmp_path, capture_output=True, text=True, timeout=110,
+        env={**os.environ, "HOME": str(tmp_path)}, cwd=tmp_path, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if re.search(r" (met|MISSED) ", line)]

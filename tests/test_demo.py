@@ -20,7 +20,7 @@ from clusterfutures.testing import FakePBS
 from clusterfutures.testing.real_slurm import RealSlurm
 
 ROOT = Path(__file__).resolve().parents[1]
-SECONDS = 60
+SECONDS = 120
 
 
 class Demo:

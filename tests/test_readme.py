@@ -38,7 +38,7 @@ from clusterfutures.testing.real_slurm import RealSlurm
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
-SECONDS = 90
+SECONDS = 150
 
 
 class Block(NamedTuple):

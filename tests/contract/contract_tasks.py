@@ -6,13 +6,14 @@ talk through files: a call *touches* one, the other side waits for it, with a li
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,7 +23,7 @@ CALL_LIMIT = 30.0
 PATIENCE = 1
 
 
-def wait_until(condition: Callable[[], object], what: str, limit: float = 15.0) -> None:
+def wait_until(condition: Callable[[], object], what: str, limit: float = 30.0) -> None:
     """Wait for a condition; fail, saying ``what`` did not come about, after ``limit`` seconds."""
     deadline = time.monotonic() + limit * PATIENCE
     while not condition():
@@ -47,6 +48,17 @@ def collect(values: Iterable[Any], into: list[Any]) -> None:
     """Take what an iterator yields, keeping what came before an exception."""
     for value in values:
         into.append(value)
+
+
+@contextlib.contextmanager
+def in_one_go() -> Iterator[None]:
+    """What the block submits is there when the client's thread next looks: it gets no turn in between."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(10.0)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 # -- calls ----------------------------------------------------------------------------

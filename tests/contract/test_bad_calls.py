@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -142,8 +144,8 @@ def test_results_and_exceptions_that_misbehave(ground: Ground, tmp_path: Path) -
             with pytest.raises(TransferError, match=text):
                 next(ex.map(bad_calls.return_what_loads, [what], timeout=30))
         tasks.touch(release)
-        assert endless[0].result(5) == str(release)
-        assert isinstance(endless[1].exception(5), TransferError)
+        assert endless[0].result(20) == str(release)
+        assert isinstance(endless[1].exception(20), TransferError)
         assert needing.result(30) == "taken"
         # too deep to be pickled, here and there
         error = _between(ex, bad_calls.nested, 100_000).exception(0)
@@ -166,7 +168,20 @@ def test_results_and_exceptions_that_misbehave(ground: Ground, tmp_path: Path) -
         assert len(_between(ex, bad_calls.megabytes, MEGABYTES).result(0)) == MEGABYTES << 20
         began = time.monotonic()
     assert caught.tb, "which holds on to the map"
-    assert time.monotonic() - began < 15, "what has been read once is not waited for at the end"
+    assert time.monotonic() - began < 25, "what has been read once is not waited for at the end"
+
+
+def _interrupt_while_it_loads(thread: int) -> None:
+    """As Ctrl-C does, when a thread unpickles what never loads."""
+
+    def loads() -> bool:
+        frames = [sys._current_frames().get(thread)]
+        while frames[-1] is not None:
+            frames.append(frames[-1].f_back)
+        return any(frame is not None and frame.f_code is bad_calls._load.__code__ for frame in frames)
+
+    wait_until(loads, "the result is being unpickled")
+    signal.pthread_kill(thread, signal.SIGUSR1)
 
 
 @pytest.mark.on("local")
@@ -181,14 +196,11 @@ def test_ctrl_c_while_a_result_is_unpickled(ground: Ground, tmp_path: Path) -> N
             raise KeyboardInterrupt
 
         previous = signal.signal(signal.SIGUSR1, interrupt)
-        killer = os.fork()
-        if killer == 0:
-            time.sleep(0.2)
-            os.kill(os.getppid(), signal.SIGUSR1)
-            os._exit(0)
+        killer = threading.Thread(target=_interrupt_while_it_loads, args=[threading.get_ident()])
+        killer.start()
         with pytest.raises(KeyboardInterrupt):
             future.result()
-        os.waitpid(killer, 0)
+        killer.join()
         signal.signal(signal.SIGUSR1, previous)
         tasks.touch(release)
         assert future.result(5) == str(release)

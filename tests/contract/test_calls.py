@@ -254,13 +254,14 @@ def test_a_stream_of_submits_is_few_submissions(ground: Ground) -> None:
 @pytest.mark.on("slurm", "pbs", "torque")
 def test_calls_that_come_slowly_share_submissions_too(ground: Ground) -> None:
     """A program that takes its time between submits does not flood the scheduler."""
+    began = time.monotonic()
     with ground.executor(max_workers=64, keep=True) as ex:
         futures = []
         for n in range(500):
             futures.append(ex.submit(tasks.double, n))
             time.sleep(0.001)
         assert [future.result(30) for future in futures] == [2 * n for n in range(500)]
-    assert ground.batches() <= 10
+    assert ground.batches() <= 6 + (time.monotonic() - began), "a few, and then one a second"
 
 
 @pytest.mark.on("local")

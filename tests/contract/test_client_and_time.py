@@ -102,7 +102,7 @@ with executor(run="fit", time="10:00") as ex:
 def test_the_end_of_the_interpreter_with_a_named_run(ground: Ground) -> None:
     """Nobody called ``shutdown``: what was submitted is carried out, as without a name, and stays."""
     ground.script("ex = executor(run='fit')\nfutures = [ex.submit(pow, n, 2) for n in range(9)]\n")
-    wait_until(lambda: not ground.jobs(), "no job is left", 5)
+    wait_until(lambda: not ground.jobs(), "no job is left", 20)
     with attach("fit", ground.runs) as run:
         assert [future.result(0) for future in run.futures] == [n * n for n in range(9)]
     remove_run("fit", ground.runs)

@@ -58,6 +58,7 @@ def test_a_supervisor_that_is_killed(ground: Ground, tmp_path: Path) -> None:
 
     with ground.executor(max_workers=1) as ex:
         finished = ex.submit(tasks.double, 4)
+        assert finished.result(30) == 8
         future = ex.submit(block_too, f"{tmp_path}/started", f"{tmp_path}/release")
         supervisor = int(tasks.await_file(tmp_path / "started"))
         waiting = [ex.submit(tasks.worker) for _ in range(3)]
@@ -65,7 +66,6 @@ def test_a_supervisor_that_is_killed(ground: Ground, tmp_path: Path) -> None:
         job_id = future.job_id
         os.kill(supervisor, signal.SIGKILL)
         _check_job_failed(future.exception(40), job_id, ground)
-        assert finished.result(0) == 8
         assert all(other.result(30)[0] != job_id for other in waiting)
 
 
@@ -115,11 +115,11 @@ def test_a_call_is_never_run_twice(ground: Ground, tmp_path: Path) -> None:
 @pytest.mark.on("local", "pbs", "torque")
 def test_a_time_limit(ground: Ground, tmp_path: Path) -> None:
     """Not on Slurm, which counts limits in minutes and looks at them twice a minute."""
-    with ground.executor(max_workers=1, time="1s") as ex:
-        error = ex.submit(tasks.block, tmp_path / "started", tmp_path / "release").exception(20)
+    with ground.executor(max_workers=1, time="2s") as ex:
+        error = ex.submit(tasks.block, tmp_path / "started", tmp_path / "release").exception(30)
         assert isinstance(error, JobFailed)
         assert "time=" in str(error), "what to try is said"
-        assert ex.submit(tasks.double, 1).result(30) == 2
+        assert ex.with_options(time="5m").submit(tasks.double, 1).result(30) == 2
 
 
 # -- the job never starts properly ---------------------------------------------------------
@@ -130,7 +130,7 @@ def _fails_to_start(ground: Ground, *texts: str, **options: object) -> None:
         futures = [ex.submit(tasks.double, n) for n in range(5)]
         began = time.monotonic()
         errors = [future.exception(30) for future in futures]
-        assert time.monotonic() - began < ground.start_seconds + 5 + ground.slack
+        assert time.monotonic() - began < ground.start_seconds + 20 + ground.slack, "at one of the first questions"
         for error in errors:
             assert isinstance(error, JobFailed)
             assert error.job_id
@@ -228,8 +228,8 @@ def test_the_schedulers_own_words(ground: Ground) -> None:
     with ground.executor() as ex:
         began = time.monotonic()
         future = ex.with_options(partition="nosuch").submit(tasks.double, 1)
-        error = future.exception(10)
-        assert time.monotonic() - began < 2 + ground.slack
+        error = future.exception(30)
+        assert time.monotonic() - began < 15 + ground.slack, "it is not asked again for minutes"
         assert isinstance(error, SubmitError)
         assert words in str(error)
         assert "nosuch" in str(error), "the command is told"

@@ -85,7 +85,7 @@ def _read_only(directory: Path) -> Iterator[None]:
 @pytest.mark.own_directory
 def test_a_directory_that_is_read_only_for_a_while(ground: Ground, tmp_path: Path) -> None:
     """What runs keeps its results, small and large, until they can be written; what is in the queue stays there."""
-    with ground.executor(max_workers=1, processes=2, cores=1) as ex:
+    with ground.executor(max_workers=1, processes=2, cores=1, idle_timeout=30.0) as ex:
         assert ex.submit(tasks.double, 0).result(30) == 0
         run = ground.run_directory()
         small = ex.submit(tasks.block, tmp_path / "small", tmp_path / "release", 1)

@@ -16,7 +16,7 @@ from clusterfutures.errors import OptionError
 
 
 def test_resources_for_some_calls(ground: Ground) -> None:
-    with ground.executor(memory="100MB", time="5m", keep=True, max_workers=1) as ex:
+    with ground.executor(memory="100MB", time="5m", keep=True, max_workers=1, idle_timeout=60) as ex:
         larger = ex.with_options(memory="200MB", time="10m")
         first, second, third = ex.submit(tasks.worker), larger.submit(tasks.worker), larger.submit(tasks.worker)
         jobs = [future.result(30)[0] for future in (first, second, third)]
@@ -66,7 +66,8 @@ def test_setup_environment_and_teardown(ground: Ground, tmp_path: Path) -> None:
     with ground.executor(max_workers=1, **options) as ex:
         wanted = {"FROM_SETUP": "set up", "FROM_LAUNCHER": "launched", "WITH_QUOTES": difficult}
         assert ex.submit(tasks.variables, *wanted).result(30) == wanted
-    assert tasks.await_file(tmp_path / "teardown", 10) == "torn down\n"
+    torn = tmp_path / "teardown"
+    wait_until(lambda: torn.exists() and torn.read_text() == "torn down\n", "the job is torn down")
 
 
 def test_an_environment_module(ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +116,7 @@ def test_one_job_for_each_bin(ground: Ground) -> None:
 def test_idle_workers_give_their_nodes_back(ground: Ground) -> None:
     with ground.executor(idle_timeout=0.3) as ex:
         ex.submit(tasks.double, 1).result(30)
-        wait_until(lambda: not ground.jobs(), "the worker leaves", 5)
+        wait_until(lambda: not ground.jobs(), "the worker leaves")
         assert ex.submit(tasks.double, 2).result(30) == 4
     with ground.executor(max_workers=1, idle_timeout=30) as ex:
         first = ex.submit(tasks.worker).result(30)

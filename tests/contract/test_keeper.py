@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -38,7 +39,7 @@ def _parent(pid: int) -> int:
         return 0
 
 
-def until(condition: object, seconds: float = 20) -> None:
+def until(condition: object, seconds: float = 40) -> None:
     deadline = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline
@@ -102,13 +103,15 @@ def test_keepers_that_are_killed_again_and_again(ground: Ground, monkeypatch: py
     jobs = [submit(f"echo {number} >>ran; sleep 0.05", **where) for number in range(20)]
     queue = Queue(scheduler="local")
     killed = 0
-    while len([job for job in queue if job.state.is_final]) < len(jobs):
+    while len([job for job in queue if job.state.is_final]) < len(jobs) or killed < 4:
+        if len(jobs) == len([job for job in queue if job.state.is_final]):  # they were quicker than this loop
+            jobs.append(submit(f"echo {len(jobs)} >>ran; sleep 0.2", **where))
         for pid in keepers(ground) if killed < 8 else ():
-            os.kill(pid, signal.SIGKILL)
-            killed += 1
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
         time.sleep(0.02 * (killed % 4))
-    assert killed >= 4
-    assert sorted(map(int, (ground.work / "ran").read_text().split())) == list(range(20))
+    assert sorted(map(int, (ground.work / "ran").read_text().split())) == list(range(len(jobs)))
     assert {job.state for job in queue} == {JobState.COMPLETED}
 
 
@@ -117,7 +120,7 @@ def test_nobody_is_left_when_nothing_is_left_to_do(ground: Ground) -> None:
     assert int(job.get(20)[1].split()[1], 16) & 0b110 == 0, "a job can be interrupted"
     until(lambda: not keepers(ground), keeper.LINGER_SECONDS + 10)
     with open(os.path.join(state_directory(), "lock")) as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX)  # soon: what a process had open outlives the rest of it by a moment
     assert Queue(scheduler="local")[job].exitcode == 0
     assert keepers(ground) == [], "there is nothing to do for one"
 

@@ -46,7 +46,7 @@ def test_a_running_call_ends_and_no_other(ground: Ground, tmp_path: Path) -> Non
         assert call.kill()
         assert call.kill(), "it may be said twice"
         assert unwanted.kill()
-        error = call.exception(10)
+        error = call.exception(30)
         assert isinstance(error, CallKilled)
         for text in ("_stubborn", "kill()", error.host, error.job_id, "it was here"):
             assert text
@@ -54,7 +54,7 @@ def test_a_running_call_ends_and_no_other(ground: Ground, tmp_path: Path) -> Non
         assert error.job_id == call.job_id
         assert call.output() == "it was here\n"
         assert call.attempts == 1
-        assert behind.result(10) == 4
+        assert behind.result(30) == 4
         assert unwanted.cancelled()
         assert not call.kill()
         assert not finished.kill()
@@ -86,8 +86,8 @@ def test_calls_of_a_bin(ground: Ground, tmp_path: Path) -> None:
         wait_until(futures[57].running, "the client knows")
         assert futures[57].kill()
         assert futures[59].kill()
-        assert isinstance(futures[57].exception(10), CallKilled)
-        cf.wait(futures, 10)
+        assert isinstance(futures[57].exception(30), CallKilled)
+        cf.wait(futures, 30)
         left = [n for n in range(100) if n not in (57, 59)]
         assert [futures[n].result(0) for n in left] == left
         assert futures[59].cancelled() or isinstance(futures[59].exception(0), CallKilled)
@@ -106,7 +106,7 @@ def test_in_a_job_that_is_suspended(ground: SlurmGround, tmp_path: Path) -> None
             assert not cf.wait([call], 1.5).done
         finally:
             assert ground.slurm.run("scontrol", "resume", call.job_id).returncode == 0
-        assert isinstance(call.exception(10), CallKilled)
+        assert isinstance(call.exception(30), CallKilled)
 
 
 @pytest.mark.on("local")
@@ -151,7 +151,7 @@ def test_in_a_run_that_was_attached_to(ground: Ground, tmp_path: Path) -> None:
     with attach("fit", ground.runs) as run:
         one, two = run.futures
         assert one.kill()
-        assert isinstance(one.exception(10), CallKilled)
+        assert isinstance(one.exception(30), CallKilled)
         assert not two.kill()
         assert not two.cancel()
         assert not two.done()

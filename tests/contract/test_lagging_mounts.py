@@ -22,7 +22,7 @@ def test_chosen_contract_tests_through_lagging_mounts() -> None:
     chosen = [f"{HERE / test}[{ground}]" for test in CHOSEN for ground in ("local", "slurm")]
     session = subprocess.run(
         [sys.executable, "-m", "pytest", "--lagging", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *chosen],
-        capture_output=True, text=True, timeout=120, cwd=HERE.parents[1],
+        capture_output=True, text=True, timeout=240, cwd=HERE.parents[1],
     )  # fmt: skip
     assert session.returncode == 0, session.stdout[-8000:] + session.stderr[-2000:]
     assert f"{len(chosen)} passed" in session.stdout

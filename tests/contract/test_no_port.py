@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from pathlib import Path
@@ -21,11 +22,16 @@ def _listening(pids: list[int]) -> list[tuple[int, str]]:
             fields = line.split()
             if fields[3] == LISTENING:
                 ports[f"socket:[{fields[9]}]"] = fields[1]
+    return [(pid, ports[link]) for pid in pids for link in _open(pid) if link in ports]
+
+
+def _open(pid: int) -> list[str]:
+    """What a process has open; it may close something, or end, while this looks."""
     found = []
-    for pid in pids:
-        for link in Path(f"/proc/{pid}/fd").iterdir():
-            if link.is_symlink() and (port := ports.get(os.readlink(link))):
-                found.append((pid, port))
+    with contextlib.suppress(OSError):
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                found.append(os.readlink(f"/proc/{pid}/fd/{name}"))
     return found
 
 
@@ -36,6 +42,7 @@ def test_nothing_listens_on_a_port(ground: Ground, tmp_path: Path) -> None:
         process = int(tasks.await_file(tmp_path / "started"))
         pids = [os.getpid(), *ground.processes()]
         assert process in pids
+        assert _open(process)
         assert len(pids) >= 3, "the program, a supervisor and its process"
         with socket.create_server(("localhost", 0)) as server:
             (ours,) = _listening([os.getpid()])

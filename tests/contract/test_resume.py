@@ -43,7 +43,7 @@ def fit(ground: Ground) -> Iterator[str]:
     """The name of a run, which is removed at the end."""
     yield "fit"
     if (ground.runs / "fit").exists():
-        wait_until(lambda: not ground.jobs(), "the jobs have ended by themselves", 20)
+        wait_until(lambda: not ground.jobs(), "the jobs have ended by themselves", 40)
         remove_run("fit", ground.runs)
 
 
@@ -123,7 +123,7 @@ def test_attached_calls_are_in_hand(ground: Ground, log: Path, fit: str) -> None
         assert waiting[0].cancel()
         assert running.kill()
         with pytest.raises(CallKilled):
-            running.result(10)
+            running.result(30)
         touch(log.with_name("log.go"))
         assert [future.result(20) for future in waiting[1:]] == [n * n for n in range(2, 2 + len(waiting) - 1)]
     assert 1 not in begun(log)
@@ -147,7 +147,7 @@ time.sleep(60)
         assert run.futures[1].result(5) == 1
         with pytest.raises(StoreError, match=r"was removed when its program had read it: .* runs with a name"):
             run.futures[0].result(5)
-    wait_until(lambda: not ground.jobs(), "the jobs have ended by themselves", 10)
+    wait_until(lambda: not ground.jobs(), "the jobs have ended by themselves", 30)
     remove_run(ground.run_directory())
 
 
@@ -250,7 +250,7 @@ def test_jobs_that_went_while_nobody_looked(ground: Ground, log: Path, fit: str)
     killed(ground, STUCK.replace("sys.argv[2]", "9"), log, 3)
     end_jobs(ground)
     with attach(fit, ground.runs) as run:
-        assert [future.result(10) for future in run.futures[:2]] == [0, 1]
+        assert [future.result(30) for future in run.futures[:2]] == [0, 1]
         error = run.futures[2].exception(20)
         assert isinstance(error, JobFailed)
         assert "noted" in str(error)
@@ -278,7 +278,7 @@ def test_jobs_that_went_and_the_program_run_again(
 def end_jobs(ground: Ground) -> None:
     for job_id in ground.jobs():
         ground.end_job(job_id)
-    wait_until(lambda: not ground.jobs(), "the jobs have ended", 20)
+    wait_until(lambda: not ground.jobs(), "the jobs have ended", 40)
 
 
 SERVING = """
@@ -313,7 +313,7 @@ def serving(ground: Ground, text: str) -> int:
     again = ground.script(text, "3", "0")
     (_, known), (number, job_id) = [line.split() for line in again.said.splitlines()]  # type: ignore[attr-defined]
     assert (known, number) == (said[0][1], "3")
-    wait_until(lambda: not ground.jobs(), "no worker outstays the program that it served", 10)
+    wait_until(lambda: not ground.jobs(), "no worker outstays the program that it served", 30)
     batches = len(list((ground.runs / "fit" / "scripts").iterdir()))
     assert (job_id == known) is (batches == 1)
     return batches
@@ -338,7 +338,7 @@ ex.shutdown()
 """
     killed(ground, text, log, 1)
     touch(log.with_name("log.go"))
-    wait_until(lambda: not ground.jobs(), "the job has ended", 10)
+    wait_until(lambda: not ground.jobs(), "the job has ended", 30)
     if ground.name == "slurm":
         with attach(fit, ground.runs) as run:
             assert run.futures[0].result(30) == "well"

@@ -146,7 +146,7 @@ def test_a_submission_that_hangs(
 ) -> None:
     """What was carried out is found again by its name; what was not is submitted again."""
     for adapter in (slurm, pbs):
-        monkeypatch.setattr(adapter, "_SUBMIT_SECONDS", 1.0)
+        monkeypatch.setattr(adapter, "_SUBMIT_SECONDS", 4.0)
     monkeypatch.setattr(slurm, "_SETTLE_SECONDS", 0.2)
     notes = _put_in_front(ground, HANGING_AFTER if when == "after" else HANGING_BEFORE, monkeypatch)
     with caplog.at_level(logging.WARNING, "clusterfutures"), ground.executor() as ex:
@@ -197,7 +197,8 @@ def test_arrays_of_at_most_three(ground: StandInGround, tmp_path: Path) -> None:
     """On Slurm: see test_slurm_failures.py."""
     ground.standin.configure(**{"max_array_size" if ground.name == "pbs" else "max_job_array_size": 3})
     with ground.executor(max_workers=8) as ex:
-        futures = [ex.submit(tasks.block, tmp_path / f"{n}", tmp_path / "release", n) for n in range(8)]
+        with tasks.in_one_go():
+            futures = [ex.submit(tasks.block, tmp_path / f"{n}", tmp_path / "release", n) for n in range(8)]
         for number in range(8):
             tasks.await_file(tmp_path / f"{number}")
         jobs = ground.jobs()

@@ -32,6 +32,8 @@ AWAY = 3.0
 IMPATIENT = "MessageTimeout=1"
 #: how long the end of a run may take while nobody answers
 END = 2.0
+#: how long workers may take to end by themselves
+FAREWELL = 4.0
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clerk, "END_SECONDS", END)
     monkeypatch.setattr(clerk, "LONGEST_RETRY_SECONDS", 1.0)
     monkeypatch.setattr(clerk, "EXPLAIN_PATIENCE_SECONDS", 1.0)
-    monkeypatch.setattr(pump, "FAREWELL_SECONDS", 1.0)
+    monkeypatch.setattr(pump, "FAREWELL_SECONDS", FAREWELL)
 
 
 def _once(directory: str, number: int) -> int:
@@ -105,9 +107,9 @@ def _unanswered(caplog: pytest.LogCaptureFixture) -> set[str]:
 def _at_every_moment(ground: Ground, path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Nothing fails that is not cancelled, nothing runs twice, and nobody waits for long at the end."""
     caplog.set_level(logging.WARNING, "clusterfutures")
-    unsent = ground.executor()
+    unsent = ground.executor(max_workers=1)
     lives_long = {"max_workers": 1, "idle_timeout": 40.0}
-    fresh = ground.executor()
+    fresh = ground.executor(max_workers=1)
     works, last, ending, ended = (ground.executor(**lives_long) for _ in range(4))
     running = _running(path, works=works, last=last, ending=ending, ended=ended)
     pending, asked, cancelled = (ground.executor(max_workers=1, **_hold(ground)) for _ in range(3))
@@ -126,33 +128,33 @@ def _at_every_moment(ground: Ground, path: Path, caplog: pytest.LogCaptureFixtur
         dropped = [unsent.submit(_once, str(path), number) for number in (92, 93)]
         tasks.touch(path / "works-release")
         tasks.touch(path / "last-release")
-        assert running[0].result(5) == "works"
-        assert list(works.map(_once, [str(path)] * 20, range(20, 40), timeout=5)) == list(range(20, 40))
-        assert running[1].result(5) == "last"
+        assert running[0].result(20) == "works"
+        assert list(works.map(_once, [str(path)] * 20, range(20, 40), timeout=20)) == list(range(20, 40))
+        assert running[1].result(20) == "last"
         last.shutdown()
         tasks.touch(path / "ending-release")
-        shutdown.join(5)
+        shutdown.join(20)
         assert running[2].result(0) == "ending"
         assert not _farewells(caplog), "workers that end by themselves need no scheduler"
 
-        wait_until(lambda: len(_unanswered(caplog)) == 2, "the submissions of both get no answer")
+        wait_until(lambda: len(_unanswered(caplog)) == 2, "the submissions of both get no answer", 30)
         began = time.monotonic()
         ended.terminate_workers()
-        assert "terminate_workers() was called" in str(running[3].exception(5))
+        assert "terminate_workers() was called" in str(running[3].exception(20))
         ends = [threading.Thread(target=ex.shutdown, args=(True,), kwargs={"cancel_futures": True})
                 for ex in (unsent, ended, cancelled)]  # fmt: skip
         for end in ends:
             end.start()
         for end in ends:
-            end.join(20)
-        assert time.monotonic() - began < 2 * END + 5, "bounded, and short"
+            end.join(40)
+        assert time.monotonic() - began < FAREWELL + 2 * END + 12, "bounded, and short"
         assert all(future.cancelled() for future in unwanted + dropped)
         assert not any(future.done() for future in [*first, waits, late])
     assert [future.result(30) for future in first] == list(range(20))
     for job_id in (waits_job, late_job):
         _release(ground, job_id)
     assert [waits.result(20), late.result(20)] == [80, 81]
-    assert list(works.map(_once, [str(path)] * 5, range(40, 45), timeout=5)) == list(range(40, 45))
+    assert list(works.map(_once, [str(path)] * 5, range(40, 45), timeout=20)) == list(range(40, 45))
     told = _farewells(caplog)
     assert len(told) == 3, "one line for each run that left jobs behind"
     assert sum(f"jobs {unwanted_job} could not" in line for line in told) == 1
@@ -191,7 +193,7 @@ def test_a_job_that_ends_while_nobody_can_say_how(ground: StandInGround, tmp_pat
         parent = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
         with _away(ground):
             os.kill(parent, signal.SIGTERM)
-            error = future.exception(20)
+            error = future.exception(40)
         assert isinstance(error, JobFailed)
         for text in (job_id, "gave no answer when it was asked how", "Connection refused", "submit the call again"):
             assert text in str(error)

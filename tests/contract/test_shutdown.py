@@ -49,7 +49,7 @@ def test_a_call_that_was_accepted_is_carried_out(ground: Ground) -> None:
 def test_workers_do_not_outstay_their_executor(ground: Ground) -> None:
     with ground.executor(idle_timeout=3600) as ex:
         assert ex.submit(tasks.double, 1).result(30) == 2
-    wait_until(lambda: _nothing_is_left(ground), "jobs, processes and files are gone", 5)
+    wait_until(lambda: _nothing_is_left(ground), "jobs, processes and files are gone")
 
 
 def test_one_that_was_never_used(ground: Ground) -> None:
@@ -63,7 +63,7 @@ def test_shutdown_without_waiting(ground: Ground, tmp_path: Path) -> None:
     futures = [ex.submit(tasks.block, tmp_path / "started", tmp_path / "release", 1), ex.submit(tasks.double, 1)]
     began = time.monotonic()
     ex.shutdown(wait=False)
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 5, "the call would take half a minute"
     with pytest.raises(RuntimeError):
         ex.submit(tasks.double, 1)
     touch(tmp_path / "release")
@@ -109,19 +109,19 @@ def test_terminate_workers(ground: Ground, tmp_path: Path) -> None:
     depends = ex.submit(tasks.add, running, 1)
     began = time.monotonic()
     ex.terminate_workers()
-    assert time.monotonic() - began < 0.5
-    error = running.exception(5)
+    assert time.monotonic() - began < 3
+    error = running.exception(15)
     assert isinstance(error, JobFailed)
     assert "terminate_workers() was called" in str(error)
     assert "from outside" not in str(error), "it was the program itself"
-    cf.wait(waiting, 5)
+    cf.wait(waiting, 15)
     assert all(future.cancelled() for future in waiting)
-    wait_until(depends.done, "a call that waits for another ends too", 5)
+    wait_until(depends.done, "a call that waits for another ends too")
     with pytest.raises(RuntimeError, match="after shutdown"):
         ex.submit(tasks.double, 1)
     ex.terminate_workers()  # twice is no error
     ex.shutdown()
-    wait_until(lambda: _nothing_is_left(ground), "jobs, processes and files are gone", 10)
+    wait_until(lambda: _nothing_is_left(ground), "jobs, processes and files are gone")
     assert not list(tmp_path.glob("ran-*"))
 
 
@@ -139,11 +139,11 @@ def test_kill_workers(ground: Ground, tmp_path: Path) -> None:
     waiting = ex.submit(tasks.touch_and_return, tmp_path / "ran")
     began = time.monotonic()
     ex.kill_workers()
-    assert time.monotonic() - began < 0.5
-    assert "kill_workers() was called" in str(running.exception(5))
-    cf.wait([waiting], 5)
+    assert time.monotonic() - began < 3
+    assert "kill_workers() was called" in str(running.exception(15))
+    cf.wait([waiting], 15)
     assert waiting.cancelled()
-    wait_until(lambda: not ground.processes() and not ground.jobs(), "jobs and processes are gone", 2)
+    wait_until(lambda: not ground.processes() and not ground.jobs(), "jobs and processes are gone", 4.5)
     ex.shutdown()
     assert not (tmp_path / "ran").exists()
 
@@ -163,7 +163,7 @@ def test_an_exception_in_the_block(ground: Ground, tmp_path: Path) -> None:
         waiting = ex.submit(tasks.touch_and_return, tmp_path / "must not be")
         began = time.monotonic()
         raise LookupError("the program's own")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
     assert isinstance(running.exception(0), JobFailed)
     assert "LookupError" in str(running.exception(0))
     assert waiting.cancelled()
@@ -256,7 +256,8 @@ print("end of the program")
     assert program.said == "end of the program\n"  # type: ignore[attr-defined]
     assert program.complaint == "" or ground.slack  # type: ignore[attr-defined]
     assert len(list(tmp_path.glob("ran-*"))) == 4
-    assert _nothing_is_left(ground)
+    assert not list(ground.runs.iterdir())
+    wait_until(lambda: _nothing_is_left(ground), "jobs and processes are gone")
 
 
 _LONG = """
@@ -299,13 +300,13 @@ with executor(max_workers=1) as ex:
         tasks.await_file(tmp_path / "started")
         began = time.monotonic()
         program.send_signal(signal.SIGINT)
-        _, complaint = program.communicate(timeout=20)
+        _, complaint = program.communicate(timeout=30)
     finally:
         program.kill()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
     assert program.returncode != 0
     assert "KeyboardInterrupt" in complaint
-    wait_until(lambda: _nothing_is_left(ground), "jobs, processes and files are gone", 8)
+    wait_until(lambda: _nothing_is_left(ground), "jobs, processes and files are gone")
     assert not (tmp_path / "must not be").exists()
 
 

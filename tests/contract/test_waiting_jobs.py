@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -64,20 +65,19 @@ def test_what_never_comes_is_told_once_with_slurms_reason(
         "PartitionConfig": {"cores": 64},
         "DependencyNeverSatisfied": {"extra": [f"--dependency=afterok:{failed}"]},
         "JobHeldUser": {"extra": ["--hold"]},
-        "JobHeldAdmin": {"extra": ["--hold"]},
+        "JobHeldAdmin": {"extra": ["--begin=now+1hour"]},
     }
     futures, jobs = {}, {}
     for reason, asked in options.items():
         futures[reason], jobs[reason] = _pending(ground, ground.executor(max_workers=1, **asked))
     ground.slurm.run("scontrol", "hold", jobs["JobHeldAdmin"])
-    began = time.monotonic()
-    wait_until(lambda: len(_told(caplog)) == 5, "all are told", 20)
-    assert time.monotonic() - began < 60
+    wait_until(lambda: len(_told(caplog)) == 5, "all are told", 30)
     for reason, job_id in jobs.items():
         (line,) = [line for line in _told(caplog) if f"job {job_id} " in line]
         assert reason in line
         assert "scontrol release" in line
     assert not any(future.done() for future in futures.values())
+    ground.slurm.run("scontrol", "update", f"JobId={jobs['JobHeldAdmin']}", "StartTime=now")
     for reason in ("JobHeldUser", "JobHeldAdmin"):
         _release(ground, jobs[reason])
         assert futures[reason].result(20)[0] == jobs[reason]
@@ -119,9 +119,17 @@ def test_a_pending_job_that_is_cancelled_from_outside(ground: Ground, count: int
         assert error.job_id in jobs
         assert error.job_id in str(error)
         assert "cancelled" in str(error)
-    again, new_job = _pending(ground, ex)
-    _release(ground, new_job)
-    assert again.result(20)[0] == new_job
+    again = ex.submit(tasks.worker)
+    wait_until(lambda: _released(ground, jobs) and again.done(), "another job takes it")
+    assert again.result(0)[0] not in jobs
+
+
+def _released(ground: Ground, former: set[str]) -> bool:
+    """Release all other jobs; one may have been submitted for the calls that have failed, and is called off now."""
+    for job_id in ground.jobs() - former:
+        with contextlib.suppress(ValueError):
+            _release(ground, job_id)
+    return True
 
 
 def test_a_worker_that_is_ended_between_two_bins(ground: Ground) -> None:
@@ -131,6 +139,7 @@ def test_a_worker_that_is_ended_between_two_bins(ground: Ground) -> None:
         ground.end_job(first[0])
         error = ex.submit(tasks.worker).exception(30)  # perhaps before the worker has heard of its end
         assert error is None or isinstance(error, JobFailed)
+        wait_until(lambda: first[0] not in ground.jobs(), "the job is over")
         second = ex.submit(tasks.worker).result(30)
         ground.end_job(second[0])
         wait_until(lambda: second[0] not in ground.jobs(), "the job is over")
@@ -218,5 +227,5 @@ def test_a_directory_that_nodes_do_not_see(time_limit: None, tmp_path: Path, mon
             assert isinstance(error, JobFailed)
             for text in (error.job_id, "does not see the run directory", "directory=", str(ground.runs)):
                 assert text in str(error)
-        assert time.monotonic() - began < ground.start_seconds + 10
+        assert time.monotonic() - began < ground.start_seconds + 20
         assert not ground.close()

@@ -21,7 +21,7 @@ from test import support
 from cpython.adapted import adapted
 from cpython.suite import CLASSES, EXCLUDED, ClusterMixin
 
-LIMIT_SECONDS = 90.0
+LIMIT_SECONDS = 200.0
 
 
 class _Result(unittest.TestResult):

@@ -64,6 +64,10 @@ class ClusterMixin(sources.util.ExecutorMixin):
     def get_context(self) -> Any:
         return multiprocessing.get_context("spawn")
 
+    def await_a_process(self) -> None:
+        """For tests that take for granted that one is there at once: a job may have to wait for its node."""
+        self.executor.submit(int).result()
+
     def replace(self, where: object, name: str, value: object) -> None:
         """Let ``where.name`` be ``value`` for the rest of the test."""
         self.enterContext(mock.patch.object(where, name, value, create=True))
@@ -71,6 +75,10 @@ class ClusterMixin(sources.util.ExecutorMixin):
 
 class WaitTest(sources.wait.WaitTests, ClusterMixin, BaseTestCase):
     """``test_wait``"""
+
+    def test_timeout(self) -> None:
+        self.await_a_process()
+        super().test_timeout()
 
 
 class AsCompletedTest(sources.as_completed.AsCompletedTests, ClusterMixin, BaseTestCase):
@@ -94,6 +102,10 @@ class FailingInitializerTest(sources.init.FailingInitializerMixin, ClusterMixin,
 
 class ExecutorTest(sources.process_pool.ProcessPoolExecutorTest, ClusterMixin, BaseTestCase):
     """``executor.py`` and ``test_process_pool``"""
+
+    def test_map_timeout(self) -> None:
+        self.await_a_process()
+        super().test_map_timeout()
 
     def test_traceback(self) -> None:
         self.replace(futures.process, "_RemoteTraceback", RemoteTraceback)
@@ -162,7 +174,7 @@ class ShutdownTest(sources.shutdown.ProcessPoolShutdownTest, ClusterMixin, BaseT
 class DeadlockTest(sources.deadlock.ExecutorDeadlockTest, ClusterMixin, BaseTestCase):
     """``test_deadlock``"""
 
-    TIMEOUT = 10.0
+    TIMEOUT = 40.0
 
     def setUp(self) -> None:
         super().setUp()
