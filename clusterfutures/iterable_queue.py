@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from multiprocessing import util
+from multiprocessing.context import get_spawning_popen
 from queue import Empty, Full
 from typing import Any, ClassVar
 
@@ -70,6 +71,8 @@ class _Endpoint:
         self._closed = False
 
     def __getstate__(self) -> dict[str, Any]:
+        if get_spawning_popen() is None:  # it is sent to a process that is there already
+            self._shared.set(self._number, "sent", 1)
         return {**self.__dict__, "_holder": 0}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

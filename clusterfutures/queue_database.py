@@ -5,8 +5,8 @@
 
 Its transactions survive the death of any process at any moment.  A process that died
 before the first use of its endpoint is known by three signs: nobody holds the endpoint, its
-maker has let go of it, and its maker has no child left, younger than the endpoint, that
-could still be the holder.
+maker has let go of it, and its maker has no child left that could still be the holder: one
+that is younger than the endpoint, or any, when the endpoint was sent to one (of a pool, say).
 """
 
 from __future__ import annotations
@@ -29,10 +29,15 @@ __all__ = [
 
 _SCHEMA = """
 create table item (id integer primary key autoincrement, value blob not null);
-create table endpoint (id integer primary key, kind text, made int, pid int, start int, open int, released int);
+create table endpoint
+    (id integer primary key, kind text, made int, pid int, start int, open int, released int, sent int);
 create table queue (maxsize int, closed int, pid int, start int);
 """
 _BUSY_SECONDS = 60.0
+
+#: held while SQLite works: a child that another thread forks in the middle of that would wait for it for ever
+_at_work = threading.RLock()
+os.register_at_fork(before=_at_work.acquire, after_in_parent=_at_work.release, after_in_child=_at_work.release)
 
 
 class IterableQueueException(Exception):
@@ -106,14 +111,15 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """All or nothing, one process at a time."""
-        connection = self._connection()
-        connection.execute("begin immediate")
-        try:
-            yield connection
-        except BaseException:
-            connection.execute("rollback")
-            raise
-        connection.execute("commit")
+        with _at_work:
+            connection = self._connection()
+            connection.execute("begin immediate")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("rollback")
+                raise
+            connection.execute("commit")
 
     def _connection(self) -> sqlite3.Connection:
         if getattr(self._local, "pid", None) != os.getpid():  # a connection must not cross a fork
@@ -143,7 +149,7 @@ class Database:
                     f"no {kind} can be had from a closed queue: ask for all endpoints, then call close()"
                 )
             values = (kind, _now())
-            made = db.execute("insert into endpoint (kind, made, open, released) values (?, ?, 1, 0)", values)
+            made = db.execute("insert into endpoint (kind, made, open, released, sent) values (?, ?, 1, 0, 0)", values)
             return int(made.lastrowid or 0)
 
     def hold(self, endpoint: int) -> None:
@@ -163,10 +169,14 @@ class Database:
             db.execute("update queue set closed=1")
 
     def size(self) -> int:
-        return int(self._connection().execute("select count(*) from item").fetchone()[0])
+        return self._number("select count(*) from item")
 
     def maxsize(self) -> int:
-        return int(self._connection().execute("select maxsize from queue").fetchone()[0])
+        return self._number("select maxsize from queue")
+
+    def _number(self, question: str) -> int:
+        with _at_work:
+            return int(self._connection().execute(question).fetchone()[0])
 
     def put(self, value: bytes) -> bool:
         """False when the queue is full.  Nobody left to take it: dropped."""
@@ -196,15 +206,15 @@ class Database:
             maker_lives = _lives(maker, start)
             if not maker_lives:
                 db.execute("update queue set closed=1")
-            rows = db.execute("select id, made, pid, start, released from endpoint where open").fetchall()
-            held = {pid for _, _, pid, _, _ in rows if pid is not None}
+            rows = db.execute("select id, made, pid, start, released, sent from endpoint where open").fetchall()
+            held = {pid for _, _, pid, _, _, _ in rows if pid is not None}
             children = _children(maker) if maker_lives and len(held) < len(rows) else {}
             free = [began for child, began in children.items() if child not in held]
-            for number, made, pid, began, released in rows:
+            for number, made, pid, began, released, sent in rows:
                 if pid is not None:
                     dead = not _lives(pid, began)
                 else:
-                    dead = (released or not maker_lives) and not any(start >= made for start in free)
+                    dead = (released or not maker_lives) and not any(sent or start >= made for start in free)
                 if dead:
                     db.execute("update endpoint set open=0 where id=?", (number,))
 

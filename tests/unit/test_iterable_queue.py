@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 
@@ -123,6 +125,51 @@ def test_a_child_of_a_fork_server_is_waited_for_while_it_starts() -> None:
     iq.close()
     assert list(consumer) == [1] * 10
     process.join()
+
+
+def test_an_endpoint_waits_for_its_turn_in_a_pool_that_is_older(tmp_path: Path) -> None:
+    with fork.Pool(2) as pool:
+        wait_for_another_tick()
+        iq = IterableQueue()
+        busy = pool.apply_async(_until_it_is_there, (tmp_path / "go on",))
+        found = pool.apply_async(list, (iq.get_consumer(),))
+        done = pool.apply_async(produce, (iq.get_producer(), 1))
+        iq.close()
+        found.wait(0.3)  # it looks for the dead meanwhile
+        (tmp_path / "go on").touch()
+        for answer in (busy, done):
+            answer.get(20)
+        assert found.get(20) == [1] * 10
+
+
+def _until_it_is_there(path: Path) -> None:
+    while not path.exists():
+        time.sleep(0.005)
+
+
+def test_children_that_are_forked_while_other_threads_use_queues() -> None:
+    """SQLite's locks are nobody's in a child whose parent was in the middle of something."""
+    for _ in range(10):
+        iq, stop = IterableQueue(), threading.Event()
+
+        def keep_putting(queue: ProducerQueue, stop: threading.Event = stop) -> None:
+            while not stop.is_set():
+                queue.put(1)
+            queue.close()
+
+        threads = [threading.Thread(target=keep_putting, args=(iq.get_producer(),)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        process = fork.Process(target=list, args=(iq.get_consumer(),))
+        process.start()
+        iq.close()
+        stop.set()
+        process.join(20)
+        ended = process.exitcode
+        process.kill()
+        for one in (process, *threads):
+            one.join()
+        assert ended == 0
 
 
 def test_producers_do_not_wait_for_dead_consumers() -> None:
