@@ -30,7 +30,7 @@ __all__ = ["Files"]
 _DIRECTORY_MODE = 0o700
 _FILE_MODE = 0o600
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a named pipe in its place is not waited for
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -61,7 +61,11 @@ class Files:
         temporary = f"{directory}/{TEMPORARY}{name}"
         try:
             self.write(temporary, pieces)
-            os.rename(temporary, f"{directory}/{name}")
+            try:
+                os.rename(temporary, f"{directory}/{name}")
+            except FileNotFoundError:  # when NFS repeats the request; if it has not happened, the file is still there
+                if f"{TEMPORARY}{name}" in os.listdir(directory):
+                    raise
         except OSError as error:
             try:
                 self.discard(temporary)
@@ -81,8 +85,7 @@ class Files:
             os.close(descriptor)
 
     def listing(self, directory: str) -> list[str]:
-        """The published names in ``directory``, sorted; signs and temporaries included
-        are left to the caller, save that temporaries are left out."""
+        """The names in ``directory``, sorted, signs included; files that are being written are left out."""
         return sorted(name for name in os.listdir(directory) if name[0] != TEMPORARY)
 
     def read(self, path: str) -> bytes:

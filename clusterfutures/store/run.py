@@ -22,9 +22,8 @@
     large/<file>              process         client     client, when it has read it
     logs/<name>.log           job, processes  client     client, with the directory
 
-``claimed/<worker>/`` is the check-in of a job: it is made with ``mkdir``, by the job when
-it starts or by the client when the job is not wanted any more.  One of them is first,
-and that decides whether the worker exists.  A bin changes hands by rename only.
+``claimed/<worker>/`` is the check-in of a job: it is made with ``mkdir``, by the job when it starts or by the client
+when the job is not wanted any more.  Who is first decides whether the worker exists.  A bin moves by rename only.
 """
 
 from __future__ import annotations
@@ -316,12 +315,13 @@ class RunDirectory:
         """The names in a pool's queue, oldest bin first, signs last."""
         return self.files.listing(self._queue(pool))
 
-    def claim(self, pool: str, name: str, worker: str) -> Bin | None:
-        """Claim a bin; None when another worker, or the client, was first."""
-        path = f"{self.path}/{names.CLAIMED}/{worker}/{name}"
+    def claim(self, pool: str, name: str, worker: str, wait: float = 5.0) -> Bin | None:
+        """Claim a bin; None when somebody else was first.  wait: seconds that its new name may be late."""
+        directory = f"{self.path}/{names.CLAIMED}/{worker}"
+        path = f"{directory}/{name}"
         if not self.files.take(f"{self._queue(pool)}/{name}", path):
             return None
-        return unpack_bin(self.files.read(path), path)
+        return unpack_bin(self._late(lambda: self.files.read(path), directory, name, wait), path)
 
     def finish(self, worker: str, name: str) -> None:
         """Forget a claimed bin whose results are all published."""
@@ -387,8 +387,7 @@ class RunDirectory:
         return f"{self.path}/{names.QUEUE}/{pool}"
 
     def _late(self, read: Callable[[], T], directory: str, name: str, wait: float) -> T:
-        """``read()``, again and again while the file is not there, after listing its
-        directory each time; StoreError after ``wait`` seconds."""
+        """``read()`` until the file is there, its directory listed each time; StoreError after ``wait`` seconds."""
         deadline = time.monotonic() + wait
         pause = 0.002
         while True:

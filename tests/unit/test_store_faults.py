@@ -304,6 +304,40 @@ def test_a_rename_that_reports_an_error_but_happened(run: RunDirectory, monkeypa
     assert run.claim("0", name, WORKER) is not None, "asked again by the same one, it is still his"
 
 
+def test_publishing_with_a_rename_that_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = os.rename
+
+    def repeated(source: str, target: str) -> None:
+        original(source, target)
+        original(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", repeated)
+        Files().publish(str(tmp_path), "name", [b"x"])
+        assert os.listdir(tmp_path) == ["name"]
+        _refuse(patch, "rename", errno.ENOENT)
+        with pytest.raises(FileNotFoundError):
+            Files().publish(str(tmp_path), "other", [b"x"])
+    assert os.listdir(tmp_path) == ["name"]
+    with pytest.raises(FileNotFoundError):
+        Files().publish(str(tmp_path / "gone"), "name", [b"x"])
+
+
+def test_a_claimed_bin_that_is_late_is_waited_for(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, original, tries = run.publish_bin("0", a_bin()), run.files.read, list[str]()
+
+    def late(path: str) -> bytes:
+        tries.append(path)
+        if len(tries) < 3:
+            raise FileNotFoundError(errno.ENOENT, "late", path)
+        return original(path)
+
+    monkeypatch.setattr(run.files, "read", late)
+    claimed = run.claim("0", name, WORKER)
+    assert claimed is not None
+    assert claimed.bin_id == 7
+
+
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.ESTALE])
 def test_a_rename_that_did_not_happen(run: RunDirectory, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     name = run.publish_bin("0", a_bin())
@@ -453,6 +487,22 @@ def test_what_is_no_plain_file_is_refused(tmp_path: Path) -> None:
         Files().read(str(tmp_path / "directory"))
     with pytest.raises(StoreError, match="not a directory"):
         Files().check_directory(__file__)
+
+
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o600)
+
+    def look() -> None:
+        with pytest.raises(StoreError, match="not a plain file"):
+            Files().read(str(tmp_path / "pipe"))
+
+    process = multiprocessing.get_context("fork").Process(target=look)
+    process.start()
+    process.join(10)
+    ended = process.exitcode
+    process.kill()
+    process.join()
+    assert ended == 0
 
 
 def test_refusals_leave_no_descriptor_open(tmp_path: Path) -> None:
