@@ -21,7 +21,7 @@ from typing import Any
 from clusterfutures.node import kin
 from clusterfutures.node.ending import Ending
 from clusterfutures.node.outbox import Outbox
-from clusterfutures.node.patience import FULL_SECONDS, may_pass
+from clusterfutures.node.patience import FULL_SECONDS, may_pass, say
 from clusterfutures.node.supervisor import Supervisor
 from clusterfutures.store import names, records
 from clusterfutures.store.launch import EXIT_NO_SPACE
@@ -48,28 +48,21 @@ def main() -> None:
         sys.exit(f"clusterfutures: this worker cannot start: {error}")
     try:
         ending = _supervise(run, worker, pool, context, started)
+        status = _EXIT_FAULT if ending in (Ending.FAULT, Ending.INITIALIZER) else 0
     except OSError as error:
         if not may_pass(error):
             raise
-        sys.exit(_no_space(run, error))
+        ending, status = Ending.FAULT, EXIT_NO_SPACE
+        say(
+            f"this worker ends: nothing could be written to {run.path} for {FULL_SECONDS:.0f} s: {error.strerror}; "
+            "free some space there, or choose another directory="
+        )
     finally:
         kin.end_orphans()
-    sys.stdout.flush()
     if ending is Ending.SIGNAL:  # for the scheduler, a job that was told to end died of it
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
-    os._exit(0 if ending not in (Ending.FAULT, Ending.INITIALIZER) else _EXIT_FAULT)
-
-
-def _no_space(run: RunDirectory, error: OSError) -> int:
-    """Say why the results of this worker are lost; the exit status says it too, for the log
-    may be on the disk that is full."""
-    print(
-        f"clusterfutures: this worker ends: nothing could be written to {run.path} for {FULL_SECONDS:.0f} s: "
-        f"{error.strerror}; free some space there, or choose another directory=",
-        file=sys.stderr, flush=True,
-    )  # fmt: skip
-    return EXIT_NO_SPACE
+    os._exit(status)  # whatever could not be said
 
 
 def _supervise(run: RunDirectory, worker: str, pool: str, context: dict[str, Any], started: float) -> Ending:
@@ -127,7 +120,7 @@ def _enter(context: dict[str, Any]) -> None:
     try:
         os.chdir(context["cwd"])
     except OSError as error:
-        print(f"clusterfutures: cannot enter {context['cwd']}: {error.strerror}; staying in {os.getcwd()}", flush=True)
+        say(f"cannot enter {context['cwd']}: {error.strerror}; staying where the job began")
     given = os.environ.get("CLUSTERFUTURES_CORES", "")
     context["job_cores"] = int(given) if given.isdigit() else 0
 

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 
-__all__ = ["FULL_SECONDS", "may_pass", "patiently"]
+__all__ = ["FULL_SECONDS", "may_pass", "patiently", "say"]
 
 #: how long a full or read-only disk is waited for
 FULL_SECONDS = 60.0
@@ -25,6 +25,12 @@ _PAUSES = (0.05, 1.0)
 def may_pass(error: OSError) -> bool:
     """True for an error that goes away when somebody deletes files, or mounts the disk as it was."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def say(text: str) -> None:
+    """Say something in the log, which may be on the disk that is full."""
+    with contextlib.suppress(OSError):
+        print(f"clusterfutures: {text}", file=sys.stderr, flush=True)
 
 
 def patiently(write: Callable[[], None], seconds: float = FULL_SECONDS) -> None:
@@ -38,8 +44,6 @@ def patiently(write: Callable[[], None], seconds: float = FULL_SECONDS) -> None:
             if not may_pass(error) or time.monotonic() + pause > deadline:
                 raise
             if pause == _PAUSES[0]:
-                with contextlib.suppress(OSError):  # the log may be on the same disk
-                    what = "for it to be writable" if error.errno == errno.EROFS else "for space"
-                    print(f"clusterfutures: {error}; waiting {what}", file=sys.stderr, flush=True)
+                say(f"{error}; waiting {'for it to be writable' if error.errno == errno.EROFS else 'for space'}")
         time.sleep(pause)
         pause = min(longest, 2 * pause)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
+from pathlib import Path
 
+import cloudpickle
 import pytest
 
 from clusterfutures.node import lookout, patience
 from clusterfutures.node.lookout import Lookout
 from clusterfutures.node.outbox import Outbox
 from clusterfutures.store import records
+from clusterfutures.store.launch import EXIT_NO_SPACE
+from clusterfutures.store.run import RunDirectory
 
 
 class FullShelf:
@@ -78,6 +84,30 @@ def test_not_for_ever_and_then_once_more(clock: Clock) -> None:
     shelf.failures = 0
     outbox.flush()
     assert shelf.bodies == [record], "kept in memory all the time"
+
+
+_FULL_WORKER = """
+import errno, os, sys
+from clusterfutures.node import main as worker
+
+def full(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+worker._supervise = full
+sys.argv[1:] = [sys.argv[1], "0", "0001"]
+worker.main()
+"""
+
+
+def test_the_exit_status_tells_it_when_the_log_cannot(tmp_path: Path) -> None:
+    """The log of the job is on the disk that is full."""
+    run = RunDirectory.create(str(tmp_path / "run"))
+    run.write_context({"python": sys.version_info[:2], "cloudpickle": cloudpickle.__version__})
+    for log, said in (("/dev/full", ""), (str(tmp_path / "log"), "for 60 s: No space left on device; free some")):
+        with open(log, "ab") as stderr:
+            ended = subprocess.run([sys.executable, "-c", _FULL_WORKER, run.path], stderr=stderr, timeout=30)
+        assert ended.returncode == EXIT_NO_SPACE
+        assert not said or said in Path(log).read_text()
 
 
 def test_other_errors_are_told_at_once(clock: Clock) -> None:
