@@ -43,7 +43,7 @@ class Worker:
         self.outbox.report(records.STARTED, body)
 
     def report_end(self) -> None:
-        body = {"why": "CLOSED", "signals": [], "text": "", "segments": self.outbox.segments + 1}
+        body = {"why": "CLOSED", "signals": [], "text": ""}
         self.outbox.report(records.ENDED, body)
         self.outbox.flush()
 

@@ -156,7 +156,7 @@ def _exception(body: memoryview) -> BaseException:
         try:
             error = pickle.loads(pickled)
             if isinstance(error, BaseException):
-                error.__cause__ = RemoteTraceback(trace)
+                BaseException.__setattr__(error, "__cause__", RemoteTraceback(trace))  # also in a frozen dataclass
                 return error
             why = f"it unpickles as a {type(error).__name__}, which is no exception"
         except BaseException as reason:

@@ -5,7 +5,9 @@
     books.py       which slot works on which bin, and what the client is told of it
     claim.py       a claimed bin, and how much of it to hand over at a time
     lookout.py     when to look at the queue, and which bin to try for
+    pace.py        whether there is time for more before the job's time limit
     outbox.py      what is to be reported, gathered into segments
+    patience.py    waiting for a disk that is full, or read-only
     ending.py      the reasons of a worker to end, the obituary of a process
     kills.py       ending calls that nobody wants any more
     signals.py     signals as something to wait for
@@ -14,8 +16,10 @@
     arena.py       memory that both sides share and that outlives the process
     process.py     the process: runs calls, one at a time
     loading.py     functions and arguments from what the client pickled
+    wording.py     what a call returned or raised, as bytes
     output.py      what each call wrote to stdout and stderr
     limit.py       how long the job has left
+    notice.py      telling a running call that the time limit is near
     sharing.py     what is given back when others have nothing to do
     share.py       the slot's share of the job's cores and GPUs
 

@@ -77,8 +77,8 @@ class Arena:
     # -- the process's side -----------------------------------------------------
 
     def room(self) -> int:
-        """Bytes that another record may take; no row may be open."""
-        return ARENA_BYTES - self.words[END]
+        """Bytes that another record may take, and leave what a row begins with; no row may be open."""
+        return ARENA_BYTES - self.words[END] - records.HEADER.size
 
     def open_row(self, first: int, plain: bool = True) -> int:
         """Start a row of values at call ``first``, whose turn it is; where its bytes start.

@@ -30,13 +30,12 @@ class Ending(enum.Enum):
     FAULT = "fault"
 
 
-def last_words(ending: Ending | None, signals: Iterable[int], text: str, segments: int) -> dict[str, Any]:
-    """What a worker says of its end, in the segment that follows ``segments`` others."""
+def last_words(ending: Ending | None, signals: Iterable[int], text: str) -> dict[str, Any]:
+    """What a worker says of its end."""
     return {
         "why": (ending or Ending.FAULT).name,
         "signals": [signal_name(number) for number in sorted(signals)],
         "text": text,
-        "segments": segments + 1,
     }
 
 

@@ -9,12 +9,14 @@ does what it did before: the scheduler cleans up what it can find.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import time
+from collections.abc import Container
 
-__all__ = ["adopt_orphans", "die_with_parent", "end_orphans"]
+__all__ = ["adopt_orphans", "die_with_parent", "end_orphans", "reap_orphans"]
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -34,6 +36,16 @@ def die_with_parent(parent: int) -> None:
 def adopt_orphans() -> None:
     """Become the parent of processes whose own parent, a descendant of ours, has died."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def reap_orphans(own: Container[int]) -> None:
+    """Reap the orphans that have ended, up to the first child of our ``own`` that has: a worker lives
+    for long, and each would be a zombie until its end."""
+    with contextlib.suppress(ChildProcessError):  # there is no child at all
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if ended.si_pid in own:
+                return
+            os.waitpid(ended.si_pid, 0)
 
 
 def end_orphans(grace: float = 0.5, seconds: float = 1.0) -> None:

@@ -11,6 +11,7 @@ all processes of a node.
 
 from __future__ import annotations
 
+import functools
 import pickle
 import sys
 from collections.abc import Callable, Sequence
@@ -101,9 +102,9 @@ class Loader:
 
 def _namespace(function: Any) -> dict[str, Any]:
     """The globals of a function, also inside a partial, a method or a callable object."""
-    while hasattr(function, "func"):
+    while isinstance(function, functools.partial):  # not whatever has a ``func``: some objects have any attribute
         function = function.func
     if not hasattr(function, "__globals__") and not hasattr(function, "__func__"):
         function = getattr(type(function), "__call__", function)  # noqa: B004 - it is looked into, not tested
-    found: dict[str, Any] = getattr(getattr(function, "__func__", function), "__globals__", {})
-    return found
+    found = getattr(getattr(function, "__func__", function), "__globals__", {})
+    return found if isinstance(found, dict) else {}

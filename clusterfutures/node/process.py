@@ -154,14 +154,20 @@ class Process:
     # -- the work ---------------------------------------------------------------
 
     def _initialise(self, context: dict[str, Any]) -> bool:
+        broken = ""
         try:
             self._loader.prepare(context["initializer"], context["on_timeout"])
         except BaseException as error:
-            self._capture.settle()
-            self._send(BROKEN, 0, "".join(traceback.format_exception(error)).encode())
-            return False
+            broken = "".join(traceback.format_exception(error))
+        self._end_if_forked()
         self._capture.settle()
-        return True
+        if broken:
+            self._send(BROKEN, 0, broken.encode("utf-8", "backslashreplace"))
+        return not broken
+
+    def _end_if_forked(self) -> None:
+        if self._forked:
+            os._exit(0)
 
     def _obey(self, command: tuple[Any, ...]) -> int:
         """Carry out a command; returns how many calls were run."""
@@ -206,8 +212,7 @@ class Process:
         children = os.times()
         started, cpu, clock = time.time(), time.process_time(), time.perf_counter()
         kind, body = self._outcome(head, data)
-        if self._forked:
-            os._exit(0)
+        self._end_if_forked()
         wall = time.perf_counter() - clock
         cpu = time.process_time() - cpu
         if wall > 0.02:  # the clock of what child processes used ticks in hundredths
@@ -235,12 +240,16 @@ class Process:
         words = self._arena.words
         words[CURRENT], words[LOADING] = first, 1
         self._chunk = []  # the one before may have been given back in part, and never ended
+        failed: Worked | None = None
         try:
             self._chunk_function = self._loader.function(head.function)
             self._chunk = self._loader.arguments(head, blob)
         except BaseException as error:
-            body = packed_error(cannot_unpickle(f"the function or the arguments of calls {first} to {stop - 1}", error))
-            self._arena.add(records.pack(records.ERROR, self._bin, first, stop - first, body))
+            what = f"the function or the arguments of calls {first} to {stop - 1}"
+            failed = self._raised(cannot_unpickle(what, error))
+        self._end_if_forked()
+        if failed is not None:
+            self._arena.add(records.pack(failed[0], self._bin, first, stop - first, failed[1]))
             self._report(stop)
         words[CURRENT], words[LOADING] = NOBODY, 0
 
@@ -299,8 +308,7 @@ class Process:
 
     def _add_unusual(self, index: int, worked: Worked) -> int:
         """A call of a chunk whose outcome does not go into the open row; opens the next."""
-        if self._forked:
-            os._exit(0)
+        self._end_if_forked()
         self._arena.close_row()
         record = records.pack(worked[0], self._bin, index, 1, worked[1])
         if len(record) > self._arena.room():

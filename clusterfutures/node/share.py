@@ -8,7 +8,7 @@ cores that is, unless the user told them already.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 __all__ = ["cores_of", "gpus_of", "take_share", "thread_variables"]
 
@@ -43,7 +43,7 @@ def gpus_of(slot: int, slots: int, visible: str) -> str:
     return ",".join(gpus[slot * len(gpus) // slots : (slot + 1) * len(gpus) // slots])
 
 
-def thread_variables(threads: int, environ: Mapping[str, str], told: Sequence[str]) -> dict[str, str]:
+def thread_variables(threads: int, told: Sequence[str]) -> dict[str, str]:
     """The variables that set the number of threads, save those the user set.
 
     ``told`` names the variables that the user's own environment had.  A scheduler may
@@ -67,7 +67,7 @@ def take_share(slot: int, slots: int, job_cores: int, told: Sequence[str]) -> No
         threads = len(mine)
     else:
         threads = max(1, min(len(allowed), job_cores or len(allowed)) // slots)
-    os.environ.update(thread_variables(threads, os.environ, told))
+    os.environ.update(thread_variables(threads, told))
     for name in _GPU_VARIABLES:
         if os.environ.get(name):
             os.environ[name] = gpus_of(slot, slots, os.environ[name])

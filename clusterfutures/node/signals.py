@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import time
 from collections.abc import Iterable
 
 __all__ = ["ENDS", "Signals", "killed_from_outside", "signal_name"]
@@ -32,10 +33,11 @@ class Signals:
         os.set_blocking(self._wakeup, False)
 
     def listen(self) -> None:
-        """From now on, catch them."""
+        """From now on, catch them, also those that the program which started the job has blocked."""
         signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
         for number in (signal.SIGCHLD, *ENDS):
             signal.signal(number, lambda _number, _frame: None)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     def take(self) -> set[int]:
         """The signals that have arrived; those that end the job are also kept in ``ends``."""
@@ -55,7 +57,9 @@ class Signals:
         """A scheduler that ends the job signals every process of it, in any order: before a
         call is blamed for the death of one of these, see whether our turn comes too."""
         if any(killed_from_outside(pid) for pid in processes):
-            self.wait(OWN_SIGNAL_SECONDS)
+            deadline = time.monotonic() + OWN_SIGNAL_SECONDS
+            while not self.ends and (left := deadline - time.monotonic()) > 0:
+                self.wait(left)  # which the death of the next process may end
         return bool(self.ends)
 
     def leave(self) -> None:

@@ -25,6 +25,7 @@ import signal
 import time
 from typing import Any
 
+from clusterfutures.node import kin
 from clusterfutures.node.books import STRIKES, Books
 from clusterfutures.node.claim import Claim
 from clusterfutures.node.ending import Ending, last_words
@@ -34,6 +35,7 @@ from clusterfutures.node.lookout import LONGEST_LOOK_SECONDS, DamagedBin, Lookou
 from clusterfutures.node.notice import Notices
 from clusterfutures.node.outbox import Outbox
 from clusterfutures.node.pace import Pace
+from clusterfutures.node.patience import say
 from clusterfutures.node.process import BROKEN, GROUP_DONE, LEAVING, READY
 from clusterfutures.node.sharing import SILENT_SECONDS, Sharing
 from clusterfutures.node.signals import Signals, signal_name
@@ -45,6 +47,10 @@ __all__ = ["Supervisor"]
 
 #: how long a process may be silent before what it has finished is looked for, at first
 GLANCE_SECONDS = 0.05
+#: how long an idle process may take to end by itself, when the worker ends
+FAREWELL_SECONDS = 1.0
+#: how long one that cannot be killed (it waits for a disk that does not answer) keeps its worker
+STUCK_SECONDS = 10.0
 
 
 class Supervisor:
@@ -247,15 +253,15 @@ class Supervisor:
     # -- processes that die -----------------------------------------------------
 
     def _start(self, slot: Slot) -> None:
-        slot.start(self._context, self._close_in_child)
+        slot.start(self._context, lambda: self._close_in_child(slot))
 
-    def _close_in_child(self) -> None:
-        """Runs in a new process: drop what is the supervisor's alone."""
+    def _close_in_child(self, own: Slot) -> None:
+        """Runs in a new process, that of the slot ``own``: drop what is the supervisor's alone."""
         self._signals.leave()
         for slot in self._slots:
             for descriptor in slot.descriptors():
                 os.close(descriptor)
-            if slot.pid:
+            if slot is not own:
                 os.close(slot.log)
 
     def _bury_the_dead(self) -> None:
@@ -266,12 +272,13 @@ class Supervisor:
             self._hear(slot)  # what it sent before it died comes first
             unready = slot.state is SlotState.STARTING
             death = slot.bury(*how)
-            if unready and how == (0, None):  # it has run as many calls as it may
+            if unready and how == (0, None) and slot.calls_left == 0:  # it has run as many calls as it may
                 self._books.go_on_elsewhere(slot)
             elif self._ending is None and not self._books.judge(slot, death):
                 self._strike(death, unready)
             if self._ending is None:
                 self._start(slot)
+        kin.reap_orphans([slot.pid for slot in self._slots])
 
     def _strike(self, death: Death, unready: bool) -> None:
         """Processes that die without running a call: not for ever."""
@@ -281,7 +288,7 @@ class Supervisor:
             self._broken = f"it killed its process: {how}"
             self._ending = Ending.INITIALIZER
         elif self._idle_deaths >= STRIKES:
-            self._broken = f"processes die while no call is running: {how}"
+            say(f"this worker ends: its processes die while no call is running: {how}")
             self._ending = Ending.FAULT
 
     # -- signals ----------------------------------------------------------------
@@ -310,21 +317,22 @@ class Supervisor:
         self._reap_all()
         try:
             self._books.return_rest()
-            self._outbox.report(
-                records.ENDED, last_words(self._ending, self._signals.ends, self._broken, self._outbox.segments)
-            )
+            self._outbox.report(records.ENDED, last_words(self._ending, self._signals.ends, self._broken))
             self._outbox.flush()
         except FileNotFoundError:
             self._ending = Ending.GONE  # nobody is left to read it
 
     def _reap_all(self) -> None:
-        deadline = time.monotonic() + 1.0
+        began = now = time.monotonic()
         while alive := [slot for slot in self._slots if slot.state is not SlotState.DEAD]:
+            if now > began + STUCK_SECONDS:
+                return
             for slot in alive:
                 how = slot.has_died()
                 if how is not None:
                     self._books.last_reply(slot, how)
-                elif time.monotonic() > deadline:
+                elif now > began + FAREWELL_SECONDS:
                     slot.kill()
             if any(slot.state is not SlotState.DEAD for slot in alive):
                 self._signals.wait(0.01)
+            now = time.monotonic()

@@ -33,11 +33,14 @@ def dumped(value: Any, keep: Callable[[pickle.PickleBuffer], bool], buffers: lis
 
 def packed_error(error: BaseException) -> bytes:
     """An exception as a record's body: itself, and what to say if it cannot come back."""
-    text = "".join(traceback.format_exception(type(error), error, _users_part(error)))
     name = f"{type(error).__module__}.{type(error).__qualname__}"
+    try:
+        text = "".join(traceback.format_exception(type(error), error, _users_part(error)))
+    except BaseException as reason:  # it has attributes of its own, which do not work
+        text = f"{name}: {_text_of(error)} (its traceback cannot be had: {type(reason).__name__})\n"
     why = ""
     pickled: bytes | None = None
-    error.__traceback__ = None
+    BaseException.with_traceback(error, None)  # an assignment may be refused, as by a frozen dataclass
     try:
         pickled = dumped(error, lambda _buffer: True, [])
     except BaseException as reason:

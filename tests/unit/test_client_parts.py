@@ -5,6 +5,7 @@ bookkeeping, futures, exceptions, the sizes of bins.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import gc
 import io
@@ -366,6 +367,18 @@ class Textless(Exception):
         raise RuntimeError("no text")
 
 
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    """Refuses every assignment."""
+
+
+class Evasive(Exception):
+    """Has no attribute that it does not know, and says so in its own way."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(f"no {name}")
+
+
 def brought_back(error: BaseException, run: RunDirectory) -> BaseException:
     try:
         raise error
@@ -390,6 +403,17 @@ def test_an_exception_that_cannot_come_back_is_told_of(run: RunDirectory, error:
     assert isinstance(found, TransferError)
     assert type(error).__name__ in str(found)
     assert "text of it" in str(found)
+
+
+def test_an_exception_that_refuses_assignments(run: RunDirectory) -> None:
+    assert isinstance(brought_back(Frozen(), run), Frozen)
+
+
+def test_an_exception_with_attributes_of_its_own(run: RunDirectory) -> None:
+    record = records.pack(records.ERROR, 1, 0, 1, packed_error(Evasive("the text")))
+    found = outcomes.decode(next(records.records(memoryview(record))), run, HERE, "the call", 0.0).error
+    assert isinstance(found, Evasive | TransferError)
+    assert "the text" in str(found)
 
 
 def test_an_exception_without_a_text(run: RunDirectory) -> None:

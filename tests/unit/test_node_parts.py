@@ -6,6 +6,7 @@ what the child found.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import io
 import itertools
@@ -29,11 +30,14 @@ import pytest
 from clusterfutures.client import outcomes
 from clusterfutures.client.outcomes import Place
 from clusterfutures.client.pickling import Pickler
-from clusterfutures.errors import StoreError
+from clusterfutures.errors import StoreError, TransferError, WorkerDied
+from clusterfutures.node import kin
 from clusterfutures.node import lookout as lookout_module
 from clusterfutures.node import outbox as outbox_module
 from clusterfutures.node import process as process_module
-from clusterfutures.node.arena import CURRENT, NOBODY, Arena
+from clusterfutures.node import signals as signals_module
+from clusterfutures.node import supervisor as supervisor_module
+from clusterfutures.node.arena import ARENA_BYTES, CURRENT, END, NOBODY, Arena
 from clusterfutures.node.claim import GROUP_SECONDS, Claim, group_size
 from clusterfutures.node.lookout import LONGEST_LOOK_SECONDS, Lookout
 from clusterfutures.node.outbox import FILE_BURST, FILES_PER_SECOND, LONGEST_GATHER_SECONDS, Outbox
@@ -92,7 +96,7 @@ def decoded(content: bytes, run: RunDirectory) -> Iterator[tuple[int, int, Any]]
         if record.kind == records.VALUES:
             found = list(outcomes.decode_values(record, "call"))
             assert len(found) == record.calls
-        elif record.kind not in (records.STARTED, records.BEGUN, records.RETURNED, records.ENDED):
+        elif record.kind not in (records.STARTED, records.BEGUN, records.RETURNED, records.ENDED, records.PACE):
             value, error, _ = outcomes.decode(record, run, HERE, "call", 1.0)
             found = [error or value] * record.calls
         else:
@@ -343,7 +347,7 @@ def test_gpus_are_divided() -> None:
 
 
 def test_thread_variables_leave_what_the_user_said() -> None:
-    found = thread_variables(3, {}, ["OMP_NUM_THREADS", "HOME"])
+    found = thread_variables(3, ["OMP_NUM_THREADS", "HOME"])
     assert "OMP_NUM_THREADS" not in found
     assert found["OPENBLAS_NUM_THREADS"] == "3"
     assert set(found.values()) == {"3"}
@@ -852,6 +856,195 @@ def test_an_exception_of_any_size_comes_back(driven: Driven, run: RunDirectory, 
     assert isinstance(found[1], Exception)
     assert "x" * 100 in str(found[1])
     assert driven.slot.has_died() is None
+
+
+@pytest.mark.parametrize("left", [0, 1, records.HEADER.size - 1, records.HEADER.size])
+def test_results_that_fill_the_shared_memory(run: RunDirectory, monkeypatch: pytest.MonkeyPatch, left: int) -> None:
+    """To the last byte, or nearly so: there is no room for another row behind them."""
+    monkeypatch.setattr(process_module, "REPORT_SECONDS", 100.0)
+    doomed = Doomed(run, 1 << 30)
+    around = records.HEADER.size + len(pickle.dumps(bytes(LARGE_BYTES), 5)) - LARGE_BYTES
+    sizes = [LARGE_BYTES - 100, LARGE_BYTES - 100]
+    sizes += [ARENA_BYTES - doomed.words[END] - left - sum(sizes) - 3 * around, 1]
+    doomed.worker._chunk_function, doomed.worker._chunk = bytes, [(size,) for size in sizes]
+    doomed.worker._run_range(0, len(sizes), True)
+    assert [len(value) for _, _, value in decoded(bytes(doomed.sent), run)] == sizes
+
+
+class Fluent:
+    """Has every attribute, and may be called."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Fluent()
+
+    def __call__(self, number: int) -> int:
+        return number + 1
+
+
+def test_an_object_with_any_attribute_may_be_called(driven: Driven, run: RunDirectory) -> None:
+    driven.load(Fluent(), [(1,)])
+    content = b"".join(reply.records for reply in driven.hear(GROUP_DONE))
+    assert [value for _, _, value in decoded(content, run)] == [2]
+
+
+class NeverLoads:
+    """Cannot be unpickled, and says so at length."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _fail_at_length, ()
+
+
+def _fail_at_length() -> None:
+    raise ValueError("x" * (2 << 20))
+
+
+def test_arguments_that_cannot_be_unpickled_say_so_at_any_length(driven: Driven, run: RunDirectory) -> None:
+    driven.load(abs, [(NeverLoads(),), (NeverLoads(),)])
+    content = b"".join(reply.records for reply in driven.hear(GROUP_DONE))
+    (record,) = records.records(memoryview(content))
+    error = outcomes.decode(record, run, HERE, "call", 1.0).error
+    assert (record.first, record.calls) == (0, 2)
+    assert isinstance(error, TransferError)
+    assert "could not be unpickled" in str(error)
+
+
+# -- a worker and its processes -------------------------------------------------------
+
+
+def served(run: RunDirectory, function: Callable[..., Any], arguments: list[tuple[Any, ...]], **context: Any) -> Any:
+    """How a worker ends in a child, which works on one bin for each of the arguments; and what it reports."""
+    key = Pickler(run).function(function)
+    for number, one in enumerate(arguments):
+        blob = pickle.dumps([one], 5)
+        run.publish_bin("0", Bin(number, 0, 1, CHUNK, 1, [CallHead(key, len(blob), None)], blob))
+    run.close_pool("0")
+
+    def child() -> str:
+        kin.adopt_orphans()
+        return Supervisor(run, WORKER, "0", _context(**context), Outbox(run, WORKER)).serve().name
+
+    ending = in_child(child)
+    return ending, b"".join(run.read_segment(name) for name in run.new_segments())
+
+
+def initializer(run: RunDirectory, function: Callable[..., Any], *arguments: Any) -> CallHead:
+    return CallHead("", 0, Pickler(run).initializer(function, arguments))
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_an_initializer_that_ends_its_process_is_not_tried_for_ever(run: RunDirectory, status: int) -> None:
+    ending, reported = served(run, abs, [(-1,)], initializer=initializer(run, os._exit, status))
+    words = [pickle.loads(r.body) for r in records.records(memoryview(reported)) if r.kind == records.ENDED]
+    assert (ending, words[0]["text"]) == ("INITIALIZER", f"it killed its process: exit status {status}")
+
+
+def test_an_initializer_that_forks_leaves_one_process(run: RunDirectory) -> None:
+    """Its child comes back from it as well: it must not take calls from the pipe."""
+    ending, reported = served(run, abs, [(-n,) for n in range(20)], initializer=initializer(run, os.fork))
+    assert ending == "CLOSED"
+    assert sorted(decoded(reported, run)) == [(n, 0, n) for n in range(20)]
+
+
+def _end_or_double(number: int) -> int:
+    if number == 0:
+        os._exit(3)
+    return 2 * number
+
+
+def test_signals_that_the_program_has_blocked(run: RunDirectory) -> None:
+    """A job of this machine inherits that: it must hear of its processes and of its own end all the same."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD, signal.SIGTERM))
+    try:
+        ending, reported = served(run, _end_or_double, [(0,), (1,)])
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert ending == "CLOSED"
+    died, doubled = (value for _, _, value in sorted(decoded(reported, run), key=lambda found: found[0]))
+    assert isinstance(died, WorkerDied)
+    assert (died.exit_code, doubled) == (3, 2)
+
+
+def _leave_a_child(_number: int) -> None:
+    """Which ends with the process that has left it."""
+    if os.fork() == 0:
+        signal.pause()
+
+
+def _zombies_around(_number: int) -> int:
+    """How many the supervisor still has, when it has had the time to do something about them."""
+    deadline = time.monotonic() + 2
+    while (count := _children_in_state(os.getppid(), b"Z")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return count
+
+
+def _children_in_state(parent: int, state: bytes) -> int:
+    count = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_bytes().rpartition(b")")[2].split()
+            count += fields[0] == state and int(fields[1]) == parent
+    return count
+
+
+def _leave_or_look(number: int) -> int | None:
+    return _zombies_around(number) if number == 5 else _leave_a_child(number)
+
+
+def test_what_calls_leave_behind_is_no_zombie(run: RunDirectory) -> None:
+    ending, reported = served(run, _leave_or_look, [(number,) for number in range(6)], max_tasks_per_child=1)
+    assert ending == "CLOSED"
+    assert sorted(decoded(reported, run))[-1] == (5, 0, 0)
+
+
+def test_a_process_has_the_log_of_no_other(run: RunDirectory) -> None:
+    def all_open(_number: int) -> list[str]:
+        found = []
+        for link in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(OSError):
+                found.append(os.readlink(link))
+        time.sleep(0.1)  # both processes get a call
+        return sorted({name for name in found if name.endswith(".log")})
+
+    _, reported = served(run, all_open, [(n,) for n in range(2)], processes=2)
+    assert sorted(logs for _, _, logs in decoded(reported, run)) == [
+        [run.log_path(f"{WORKER}.{number}")] for number in range(2)
+    ]
+
+
+def test_a_process_that_cannot_be_killed_does_not_keep_the_worker(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for a disk that does not answer, say: what is known is told, and the rest is the scheduler's."""
+    monkeypatch.setattr(supervisor_module, "STUCK_SECONDS", 0.2)
+    monkeypatch.setattr(Slot, "has_died", lambda _slot: None)
+    ending, reported = served(run, abs, [(-1,)])
+    assert (ending, list(decoded(reported, run))) == ("CLOSED", [(0, 0, 1)])
+    assert records.ENDED in [record.kind for record in records.records(memoryview(reported))]
+
+
+def test_the_deaths_of_others_do_not_end_the_wait_for_our_own_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scheduler ends all processes of a job in any order, and the supervisor may be the last."""
+    monkeypatch.setattr(signals_module, "OWN_SIGNAL_SECONDS", 10.0)
+
+    def child() -> bool:
+        signals = signals_module.Signals()
+        signals.listen()
+        first, second = (subprocess.Popen(["sleep", "30"]) for _ in range(2))
+        first.kill()
+        os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)
+        signals.take()
+        order = f"sleep 0.05; kill -9 {second.pid}; sleep 0.05; kill -TERM {os.getpid()}"
+        scheduler = subprocess.Popen(["sh", "-c", order])
+        try:
+            return signals.own_turn_comes([first.pid, second.pid])
+        finally:
+            for process in (first, second, scheduler):
+                process.wait()
+
+    assert in_child(child)
 
 
 # -- a worker that meets a damaged bin ------------------------------------------------
