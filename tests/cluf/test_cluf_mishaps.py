@@ -40,9 +40,8 @@ def test_a_second_ctrl_c_leaves_no_process_either(user: User) -> None:
     (user.here / "stays.py").write_text(
         "import os, time\nargs = [0]\n"
         "def target(x):\n"
-        "    os.write(1, f'{os.getpid()}\\n'.encode())\n"
         "    while True:\n"
-        "        try:\n            time.sleep(600)\n"
+        "        try:\n            os.write(1, f'{os.getpid()}\\n'.encode())\n            time.sleep(600)\n"
         "        except KeyboardInterrupt:\n            os.write(1, b'caught\\n')\n"
     )
     process = user.start(["stays"])
