@@ -16,6 +16,7 @@
     arena.py       memory that both sides share and that outlives the process
     process.py     the process: runs calls, one at a time
     loading.py     functions and arguments from what the client pickled
+    late.py        what a process imports late
     wording.py     what a call returned or raised, as bytes
     output.py      what each call wrote to stdout and stderr
     limit.py       how long the job has left

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from clusterfutures.node.late import late_imports
 from clusterfutures.node.notice import Notice
 from clusterfutures.store import references
 from clusterfutures.store.bins import CallHead
@@ -74,14 +75,12 @@ class Loader:
         """What the client pickled for a call or a chunk; raises what unpickling raises."""
         extras = head.extras
         if extras is None:
-            return pickle.loads(data)
-        references.results[:] = [
-            pickle.loads(result, buffers=self._buffers(keys)) for result, keys in extras.dependencies
-        ]
+            return _loads(data)
+        references.results[:] = [_loads(result, self._buffers(keys)) for result, keys in extras.dependencies]
         try:
             if extras.stored:
                 return self._stored(extras.stored)
-            return pickle.loads(data, buffers=self._buffers(extras.buffers))
+            return _loads(data, self._buffers(extras.buffers))
         finally:
             references.results.clear()
 
@@ -89,7 +88,7 @@ class Loader:
         data, head = self._object(key)
         keys, new_path = pickle.loads(head)
         sys.path += [entry for entry in new_path if entry not in sys.path]
-        return pickle.loads(data, buffers=self._buffers(keys))
+        return _loads(data, self._buffers(keys))
 
     def _buffers(self, keys: Sequence[str]) -> list[memoryview]:
         return [self._object(key)[0] for key in keys]
@@ -98,6 +97,18 @@ class Loader:
         frames = self._run.map_object(key, self._wait, checked=key in self._checked)
         self._checked.add(key)
         return frames
+
+
+def _loads(data: Bytes, buffers: Sequence[memoryview] = ()) -> Any:
+    """Unpickle; with cloudpickle's help, when it takes that, whatever calls have done to the search path."""
+    try:
+        return pickle.loads(data, buffers=buffers)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "cloudpickle" or "cloudpickle" in sys.modules:
+            raise
+        with late_imports():
+            import cloudpickle  # noqa: F401 - for those who name it in what follows
+        return pickle.loads(data, buffers=buffers)
 
 
 def _namespace(function: Any) -> dict[str, Any]:

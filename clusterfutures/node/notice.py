@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import clusterfutures
+from clusterfutures.node.late import late_imports
 from clusterfutures.node.limit import remaining_time
 
 if TYPE_CHECKING:
@@ -76,4 +77,6 @@ class Notice:
 
 
 def _raise() -> NoReturn:
-    raise clusterfutures.TimeLimitNear(seconds=remaining_time())
+    with late_imports():
+        near = clusterfutures.TimeLimitNear(seconds=remaining_time())
+    raise near

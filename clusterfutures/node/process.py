@@ -45,6 +45,7 @@ from clusterfutures.node.arena import (
     ROW_STOP,
     Arena,
 )
+from clusterfutures.node.late import keep_path
 from clusterfutures.node.loading import Loader
 from clusterfutures.node.output import Capture
 from clusterfutures.node.patience import patiently
@@ -92,6 +93,7 @@ class Process:
 
     def serve(self, context: dict[str, Any]) -> None:
         """Prepare as ``context`` says, then run what the supervisor sends."""
+        keep_path()
         self._loader = Loader(self._run, context["visibility_timeout"])
         limit = context["max_tasks_per_child"]
         if not self._initialise(context):

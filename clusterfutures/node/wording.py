@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import clusterfutures
+from clusterfutures.node.late import late_imports
 
 __all__ = ["cannot_pickle", "cannot_unpickle", "cannot_write", "dumped", "packed_error"]
 
@@ -25,7 +26,8 @@ def dumped(value: Any, keep: Callable[[pickle.PickleBuffer], bool], buffers: lis
         return pickle.dumps(value, 5, buffer_callback=keep)
     except Exception:
         buffers.clear()
-        import cloudpickle
+        with late_imports():
+            import cloudpickle
 
         data: bytes = cloudpickle.dumps(value, 5, buffer_callback=keep)
         return data
@@ -64,8 +66,8 @@ def _users_part(error: BaseException) -> Any:
 
 
 def cannot_unpickle(what: str, error: BaseException) -> clusterfutures.TransferError:
-    failed = clusterfutures.TransferError(
-        message=f"{what} could not be unpickled on {os.uname().nodename}: {type(error).__name__}: {_text_of(error)}; "
+    failed = _transfer_error(
+        f"{what} could not be unpickled on {os.uname().nodename}: {type(error).__name__}: {_text_of(error)}; "
         "what a call uses must be importable there, or be pickled by value"
     )
     failed.__cause__ = error
@@ -73,8 +75,8 @@ def cannot_unpickle(what: str, error: BaseException) -> clusterfutures.TransferE
 
 
 def cannot_pickle(what: str, value: Any, error: BaseException) -> clusterfutures.TransferError:
-    failed = clusterfutures.TransferError(
-        message=f"{what} could not be pickled: it is a {type(value).__module__}.{type(value).__qualname__}; "
+    failed = _transfer_error(
+        f"{what} could not be pickled: it is a {type(value).__module__}.{type(value).__qualname__}; "
         f"{type(error).__name__}: {_text_of(error)}"
     )
     failed.__cause__ = error
@@ -82,7 +84,12 @@ def cannot_pickle(what: str, value: Any, error: BaseException) -> clusterfutures
 
 
 def cannot_write(value: Any, error: OSError) -> clusterfutures.TransferError:
-    return clusterfutures.TransferError(
-        message=f"the result of this call (a {type(value).__qualname__}) could not be written: {error.strerror}: "
+    return _transfer_error(
+        f"the result of this call (a {type(value).__qualname__}) could not be written: {error.strerror}: "
         f"{error.filename}; free some space there, or choose another directory="
     )
+
+
+def _transfer_error(message: str) -> clusterfutures.TransferError:
+    with late_imports():
+        return clusterfutures.TransferError(message=message)

@@ -10,6 +10,7 @@
     run.py         the run directory, in the words of the design
     history.py     what earlier programs left in it
     lasting.py     one with a name, made or found again
+    late.py        errors, made when they are needed
     owner.py       which program may change it
 
 ``client/`` and ``node/`` both import this package and never each other: what they have

@@ -228,3 +228,7 @@ def executor_inside(directory: str) -> list[int]:
 
     with LocalExecutor(max_workers=1, directory=directory) as ex:
         return list(ex.map(abs, [-1, -2]))
+
+
+def make_lambda() -> Any:
+    return lambda: "made"

@@ -92,6 +92,8 @@ def test_what_later_calls_see(ground: Ground) -> None:
         }  # fmt: skip
         assert len(ex.submit(bad_calls.megabytes, 2).result(30)) == 2 << 20, "also into a file, under that umask"
         assert isinstance(ex.submit(tasks.fail, OSError(2, "x")).exception(30), FileNotFoundError)
+        assert isinstance(ex.submit(bad_calls.take, bad_calls.Loads("exit")).exception(30), TransferError)
+        assert ex.submit(bad_calls.make_lambda).result(30)() == "made"
         _dies(ex, "SIGKILL", bad_calls.end_by, "kill the group")
         assert ex.submit(bad_calls.what_it_sees).result(30) == before, "another process has nothing of it"
 
