@@ -28,13 +28,17 @@ def wait(taken: Taken) -> int:
     limit = _seconds(options.get("timeout"))
     all_mine, directory = _mine(options)
     given = taken.positional or [job.id for job in all_mine.jobs if not job.state.is_final]
-    jobs = find(given, directory, all_mine.scheduler)
+    jobs = _one_by_one(find(given, directory, all_mine.scheduler), all_mine)
+    others = [job for job in jobs if isinstance(job, str)]
     begun = time.monotonic()
     facts = []
     try:
-        for job in _one_by_one(jobs, all_mine):
+        for job in jobs:
             left = None if limit is None else max(0.0, limit - (time.monotonic() - begun))
-            facts.append(_ended(job, all_mine, left))
+            if isinstance(job, str) and others:  # of all of them one list tells
+                all_mine.wait(others, left)
+                others = []
+            facts.append(status_facts(job, job.wait(left)) if isinstance(job, Job) else _listed(job, all_mine))
             if not options.get("json"):
                 _tell(facts[-1])
     except TimeoutError as error:
@@ -63,20 +67,22 @@ def _one_by_one(jobs: Sequence[Job | str], queue: Queue) -> list[Job | str]:
     return [one for job in jobs for one in ([job] if isinstance(job, Job) else queue.ids_of(job) or [job])]
 
 
-def _ended(job: Job | str, queue: Queue, left: float | None) -> dict[str, Any]:
-    if isinstance(job, Job):
-        return status_facts(job, job.wait(left))
-    queue.wait(job, left)
+def _listed(job_id: str, queue: Queue) -> dict[str, Any]:
+    """How a job has ended that is none of ours; where the list does not say it the scheduler is asked for that one."""
+    found = next((job for job in Queue(None, scheduler=queue.scheduler) if job.id == job_id), None)
+    if found is not None and found.state.is_final:
+        return {"id": job_id, "name": found.name, "state": found.state.value, "exitcode": found.exitcode}
     with ONE_AT_A_TIME:
-        status = adapter(queue.scheduler).explain(job)
+        status = adapter(queue.scheduler).explain(job_id)
     state = status.state if status is not None else JobState.GONE
-    return {"id": job, "name": "", "state": state.value, "exitcode": status.exit_code if status else None}
+    return {"id": job_id, "name": "", "state": state.value, "exitcode": status.exit_code if status else None}
 
 
 def _tell(facts: dict[str, Any]) -> None:
     code = f", exit code {facts['exitcode']}" if facts["exitcode"] else ""
     why = f" ({facts['reason']})" if facts.get("reason") else ""
-    print(f"{facts['id'] or '(not submitted)'} {facts['name']}: {facts['state']}{code}{why}", flush=True)
+    named = " ".join(filter(None, [facts["id"] or "(not submitted)", facts["name"]]))
+    print(f"{named}: {facts['state']}{code}{why}", flush=True)
 
 
 def queue(taken: Taken) -> int:

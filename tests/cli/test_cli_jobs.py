@@ -19,7 +19,7 @@ import pytest
 import clusterfutures
 from clusterfutures.cli.main import main
 from clusterfutures.jobs.job import Job
-from tests.conftest import Ground
+from tests.conftest import Ground, SlurmGround
 
 
 class Said(NamedTuple):
@@ -130,6 +130,18 @@ def test_queue_and_cancel(line: Line, ground: Ground) -> None:
     assert other in line("cancel", "--all", "--yes", "--json").json
     ended = line("wait", "--timeout=30", other)
     assert (ended.status, ended.out.split()[:2]) == (1, [other, "other:"])
+
+
+@pytest.mark.on("slurm")
+def test_an_array_of_somebody_is_waited_for(line: Line, ground: SlurmGround, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its id, which no job in the list has."""
+    monkeypatch.setattr("clusterfutures.jobs.watch.FIRST_SPACING", 0.0)
+    wrapped = "sleep 1; exit $SLURM_ARRAY_TASK_ID"
+    job_id = ground.slurm.run(
+        "sbatch", "--parsable", "--array=0-1", "-o", "/dev/null", "--wrap", wrapped
+    ).stdout.strip()
+    ended = line("wait", "--timeout=40", job_id)
+    assert (ended.status, ended.out) == (1, f"{job_id}_0 wrap: completed\n{job_id}_1 wrap: failed, exit code 1\n")
 
 
 @pytest.mark.on("slurm", "pbs")
