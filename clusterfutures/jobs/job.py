@@ -202,8 +202,8 @@ class Job(Known):
         except SchedulerUnavailable as error:
             self._keep(unanswered=True)
             raise SchedulerUnavailable(
-                message=f"{error}; nobody knows whether {self!r} was submitted. Submit it again, and it is looked for "
-                f"first: submit(), or `clusterfutures submit {shlex.quote(self._files.file('script'))}`",
+                message=f"{error}; nobody knows whether job {self.name!r} was submitted. Submit it again, and it is "
+                f"looked for first: submit(), or `clusterfutures submit {shlex.quote(self._files.file('script'))}`",
             ) from error
         self.was_submitted(job_id, time.time())
 
