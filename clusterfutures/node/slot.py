@@ -35,6 +35,10 @@ __all__ = ["Death", "Reply", "Slot", "SlotState"]
 STOPPING_SECONDS = 0.05
 
 
+#: there may be no memory for more words than these
+_NO_MEMORY = b"MemoryError\n"
+
+
 class SlotState(enum.Enum):
     """What the slot's process is doing."""
 
@@ -148,9 +152,7 @@ class Slot:
             if isinstance(error, OSError) and error.errno == errno.EBADF:
                 self._arena.words[CUT_OFF] = 1  # and stderr may be a file of the user's by now
             else:
-                import traceback
-
-                traceback.print_exc()
+                _tell()
         finally:
             os._exit(status)
 
@@ -308,3 +310,13 @@ class Slot:
             os.killpg(self.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             return  # nobody left, or not a group yet
+
+
+def _tell() -> None:
+    """Say what ends this process, to the output of its call."""
+    try:
+        import traceback
+
+        traceback.print_exc()
+    except MemoryError:
+        os.write(2, _NO_MEMORY)

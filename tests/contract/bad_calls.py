@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import locale
 import os
 import resource
@@ -13,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
+chain: Any = None
 kept: list[Any] = []
 
 
@@ -23,9 +25,18 @@ def memory_is_limited(tight: bool) -> None:
         while True:
             kept.append(bytearray(1 << 20))
     except MemoryError:
-        while tight:
-            kept.append(bytes(1000))
+        if tight:
+            _fill_the_rest()
         raise
+
+
+def _fill_the_rest() -> None:
+    """Ever smaller objects, in a chain, which needs no large block to grow."""
+    global chain
+    for size in (4000, 500, 100, 1):
+        with contextlib.suppress(MemoryError):
+            while True:
+                chain = (chain, bytes(size))
 
 
 def write_megabytes(count: int) -> int:
