@@ -200,8 +200,8 @@ def _directives(plan: Plan, one: Bin) -> list[str]:
     wanted = plan.asked(one.number)
     extra = _lines_of(wanted.pop("extra", []))
     if plan.dialect == "slurm":
-        head = [[f"--job-name={one.name}"], [f"--output={one.stdout}"]]
-        head += [[f"--error={one.stderr}"]] if one.stderr != one.stdout else []
+        out, err = (path.replace("%", "%%") for path in (one.stdout, one.stderr))  # %j would be sbatch's
+        head = [[f"--job-name={one.name}"], [f"--output={out}"], *([[f"--error={err}"]] if err != out else [])]
         rest = [[text] for _, text in resources.spell(wanted, "slurm")]
         return [f"#SBATCH {shlex.join(words)}" for words in [*head, *rest, *extra]]
     if plan.dialect:
