@@ -21,8 +21,7 @@ class Terminated(KeyboardInterrupt):
 def guarded(program: str, body: Callable[[], int]) -> int:
     """The exit status of ``body``; what a user can do wrong is one line on stderr."""
     before = signal.signal(signal.SIGTERM, _terminated)
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="surrogateescape")  # names of files may be no text
+    _prepare_streams()
     try:
         status = body()
         sys.stdout.flush()
@@ -34,10 +33,31 @@ def guarded(program: str, body: Callable[[], int]) -> int:
         print(f"{program}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter complains when it flushes
+        _write_no_more()
         return 1
+    except OSError as error:
+        _write_no_more()
+        print(f"{program}: {error}", file=sys.stderr)
+        return 2
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _prepare_streams() -> None:
+    """Whoever has closed stdout or stderr wants to see nothing of it; names of files may be no text."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  (as long as the program)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="surrogateescape")
+
+
+def _write_no_more() -> None:
+    """Where stdout takes nothing any more: or the interpreter complains when it flushes."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _terminated(_number: int, _frame: FrameType | None) -> None:

@@ -149,6 +149,8 @@ def _choice(row: Row, value: Any) -> str:
 def _env(row: Row, value: Any) -> str:
     """As shell words in front of a command: strings as they are, dictionaries quoted."""
     if isinstance(value, Mapping):
+        if None in value.values():
+            raise ValueError("a variable without a text: give '' for an empty one")
         words = [f"{name}={shlex.quote(str(text))}" for name, text in value.items()]
         names = [str(name) for name in value]
     else:

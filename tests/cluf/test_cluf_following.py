@@ -74,9 +74,10 @@ def test_lines_of_the_users_do_no_harm(user: User) -> None:
 def test_flags_of_slurm_and_a_home_in_options(user: User) -> None:
     (user.home / ".clufrc").write_text('{"jobs_dir": "~/jobs", "slurm_options": {"requeue": true, "hold": false}}')
     user.cluf("my_script", "-n", "2", "--scheduler=slurm", "-j", "dir%j")
-    assert f"#SBATCH --output={user.here}/dir%%j/my_script-0-2.stdout\n" in (
-        user.here / "dir%j" / "my_script-0-2.slurm"
-    ).read_text()
+    assert (
+        f"#SBATCH --output={user.here}/dir%%j/my_script-0-2.stdout\n"
+        in (user.here / "dir%j" / "my_script-0-2.slurm").read_text()
+    )
     user.cluf("my_script", "-n", "2", "--scheduler=slurm", "--timeout=1234567.5")
     text = (user.home / "jobs" / "my_script-0-2.slurm").read_text()
     assert "#SBATCH --requeue\n" in text

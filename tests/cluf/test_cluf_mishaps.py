@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -139,6 +141,7 @@ def test_in_a_job_it_keeps_to_the_cores_of_the_job(user: User) -> None:
         ("import sys\nsys.exit(0)", "s", "ended itself when it was imported, by sys.exit(0)"),
         ("", "s -o .jsonl", "expected a file name that ends in"),
         ("", "s -n 2 -m dispatch -b 0/2", "--mode=dispatch divides it all"),
+        ("cluf_options = {'env': {'A': None}}", "s -n 1", "a variable without a text"),
         ("cluf_options = {'hash': [-1]}", "s", "expected arguments like 0-2,5,name"),
         ("cluf_options = {'key': [0, 1]}", "s", "one position or name (hash takes several)"),
         ("", "s -n 2 -o missing/all.jsonl", "there is no directory missing"),
@@ -150,6 +153,24 @@ def test_mistakes(user: User, script: str, words: str, said: str) -> None:
     _, err = user.cluf(*words.split(), status=2)
     assert said in err
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "said"),
+    [
+        (">&-", 0, "cluf: finished 24 calls"),
+        ("2>&-", 0, ""),
+        (">/dev/full --dry-run", 2, "No space left on device\n"),
+    ],
+)
+def test_where_nobody_reads_what_it_says(user: User, end: str, status: int, said: str) -> None:
+    command = f"{sys.executable} -m clusterfutures.cluf my_script {end}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=user.here, env=user.variables, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == status, done.stderr
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == bool(said)
 
 
 def test_a_package_that_lacks_something_is_there(user: User) -> None:
