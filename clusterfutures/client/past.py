@@ -12,7 +12,7 @@ import pickle
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from clusterfutures.client import outcomes, tags
+from clusterfutures.client import tags
 from clusterfutures.client.outcomes import Place
 from clusterfutures.client.tags import Row
 from clusterfutures.client.work import Call
@@ -36,7 +36,7 @@ class Absent:
 class EarlierBin:
     """A bin that there was; content: its file, as far as there is one."""
 
-    __slots__ = ("bin_id", "content", "kind", "pool", "program", "rows")
+    __slots__ = ("_apart", "bin_id", "content", "kind", "pool", "program", "rows")
 
     def __init__(self, bin_id: int, tag: tags.Tag) -> None:
         self.bin_id = bin_id
@@ -45,6 +45,7 @@ class EarlierBin:
         self.program = tag.program
         self.rows = tag.rows
         self.content: Bin | None = None
+        self._apart: tuple[Record, list[Any]] | None = None
 
     def calls(self) -> list[tuple[int, Row, int]]:
         """(index, row, order) of the calls that it was to make."""
@@ -52,6 +53,17 @@ class EarlierBin:
             return [(index, row, row.orders[0]) for index, row in enumerate(self.rows)]
         (row,) = self.rows
         return [(i, row, order) for i, order in enumerate(row.orders) if not (row.skip and row.skip[i])]
+
+    def apart(self, record: Record) -> list[Any]:
+        """A row of values taken apart: plain values themselves, a record for each of the others.
+
+        Once: its calls are asked for one after the other, and they may be thousands.
+        """
+        known = self._apart
+        if known is None or known[0] is not record:
+            plain = record.flags & records.PLAIN
+            known = self._apart = record, records.plain_values(record) if plain else [*records.singly(record)]
+        return known[1]
 
 
 class Earlier:
@@ -80,26 +92,19 @@ class Earlier:
         """The future of a call that has its outcome; made when it is first asked for."""
         record = self.record
         if self.future is None and record is not None:
-            self.future = ClusterFuture()
+            future = ClusterFuture[Any]()
+            future.host, future.job_id = self.place.host, self.place.job_id
+            found = record
             if record.kind == records.VALUES:
-                self._recall_one(record)
+                found = self.bin.apart(record)[self.index - record.first]
+            if record.kind == records.VALUES and record.flags & records.PLAIN:
+                future._complete(found, None)
             else:
-                call = Call(self.bin.pool, self.future, Absent(self.name), "", b"", None)  # type: ignore[arg-type]
-                call.settle(record, run, self.place, self.worker, 0.0)
+                call = Call(self.bin.pool, future, Absent(self.name), "", b"", None)  # type: ignore[arg-type]
+                call.settle(found, run, self.place, self.worker, 0.0)
+            self.future = future
         assert self.future is not None
         return self.future
-
-    def _recall_one(self, record: Record) -> None:
-        """One value out of a row."""
-        assert self.future is not None
-        self.future.host, self.future.job_id = self.place.host, self.place.job_id
-        try:
-            for index, value in enumerate(outcomes.decode_values(record, self.name), record.first):
-                if index == self.index:
-                    self.future._complete(value, None)
-                    return
-        except Exception as error:  # one that cannot be unpickled here
-            self.future._complete(None, error)
 
 
 class LivePiece(NamedTuple):

@@ -248,9 +248,9 @@ class Pump:
         error = failures.executor_failed(cause, self._run.path)
         if self._left_at is not None and cause is None:
             error = failures.left(self._run.path)
-            self._ledger.let_go(error)
-            for future in self._held:
+            for future in list(self._held):  # first: they would take over what those have that they wait for
                 future._complete(None, failures.not_made(self._run.path))
+            self._ledger.let_go(error)
         items = [*self._items, *self._inbox.take(0)]
         self._items.clear()  # what could not be handled is not tried again
         for item in items:

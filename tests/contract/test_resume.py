@@ -166,9 +166,14 @@ def noted(n, log):
 ex = executor(run="fit", idle_timeout=30.0)
 futures = [ex.submit(noted, n, sys.argv[1]) for n in range(30)]
 total = ex.submit(sum, futures)
+for future in (futures[-1], total):
+    future.add_done_callback(lambda future: print(future.exception(), flush=True))
 ex.shutdown(wait=False)
 """
-    ground.script(text, str(log))
+    program = ground.script(text, str(log))
+    not_made, goes_on = program.said.splitlines()  # type: ignore[attr-defined]
+    assert "the call goes on: clusterfutures.attach" in goes_on
+    assert "it was not made" in not_made
     touch(log.with_name("log.go"))
     wait_until(lambda: not ground.jobs(), "the jobs ended by themselves", 30)
     assert begun(log) == [*range(30)]

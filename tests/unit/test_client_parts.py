@@ -10,6 +10,7 @@ import functools
 import gc
 import io
 import itertools
+import marshal
 import os
 import pickle
 import sys
@@ -36,16 +37,18 @@ from clusterfutures.client.inbox import Inbox, Phase
 from clusterfutures.client.mapping import Mapping, Plan, chunked
 from clusterfutures.client.outcomes import Place
 from clusterfutures.client.pace import Pace
+from clusterfutures.client.past import Earlier, EarlierBin
 from clusterfutures.client.pickling import Pickled, Pickler
 from clusterfutures.client.pump import Pump
 from clusterfutures.client.snapshot import Snapshot
-from clusterfutures.client.work import Chunk
+from clusterfutures.client.tags import Row, Tag
+from clusterfutures.client.work import Chunk, name_of
 from clusterfutures.errors import ClusterError, RemoteTraceback, StoreError, TransferError
 from clusterfutures.futures import ClusterFuture
 from clusterfutures.node.loading import Loader
 from clusterfutures.node.process import packed_error
 from clusterfutures.store import records
-from clusterfutures.store.bins import CallHead, Extras
+from clusterfutures.store.bins import CHUNK, CallHead, Extras
 from clusterfutures.store.records import Record
 from clusterfutures.store.run import LARGE_BYTES, RunDirectory
 
@@ -418,6 +421,45 @@ def test_an_exception_with_attributes_of_its_own(run: RunDirectory) -> None:
 
 def test_an_exception_without_a_text(run: RunDirectory) -> None:
     assert isinstance(brought_back(Textless(), run), Textless)
+
+
+class Strange:
+    """A callable whose attributes are entries of its own."""
+
+    def __call__(self, number: int) -> int:
+        return number
+
+    def __getattr__(self, name: str) -> Any:
+        raise KeyError(name)
+
+
+def test_a_callable_that_knows_no_attribute_errors(run: RunDirectory) -> None:
+    assert Pickler(run).function(Strange())
+    assert name_of(Strange()) == "test_client_parts.Strange"
+
+
+# -- what earlier programs left ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_row_of_results_is_taken_apart_once(run: RunDirectory, monkeypatch: pytest.MonkeyPatch, plain: bool) -> None:
+    """A map that is run again asks for one after the other, and there may be a million."""
+    values: list[Any] = list(range(1000)) if plain else [[n] for n in range(1000)]
+    data = [marshal.dumps(value, records.PLAIN_FORMAT) if plain else pickle.dumps(value, 5) for value in values]
+    lengths = b"" if plain else b"".join(len(one).to_bytes(4, sys.byteorder) for one in data)
+    body = memoryview(b"".join(data) + lengths)
+    row = Row(range(1000), "f")
+    where = EarlierBin(1, Tag(CHUNK, POOL, 1, [row]))
+    apart, verb = list[Record](), "plain_values" if plain else "singly"
+    original = getattr(records, verb)
+    monkeypatch.setattr(records, verb, lambda record: (apart.append(record), original(record))[1])
+    record = Record(records.VALUES, records.PLAIN if plain else 0, 1, 0, 1000, body)
+    for index, value in enumerate(values):
+        call = Earlier(index, row, where, index)
+        call.record, call.place = record, HERE
+        future = call.recall(run)
+        assert (future.result(0), future.host) == (value, HERE.host)
+    assert len(apart) == 1
 
 
 # -- the inbox ------------------------------------------------------------------------
