@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from clusterfutures.errors import SchedulerUnavailable, StoreError
 from clusterfutures.jobs.finding import jobs_directory, jobs_in
 from clusterfutures.jobs.job import Job
-from clusterfutures.jobs.watch import ONE_AT_A_TIME, adapter
+from clusterfutures.jobs.watch import ask_about
 from clusterfutures.schedulers.base import JobStatus
 
 __all__ = ["clean", "clean_dir", "ended_in"]
@@ -59,7 +59,8 @@ def ended_in(directory: str, suffix: str = "", scheduler: str | None = None) -> 
     ]
     heard = {job: _heard(job) for job in jobs}
     silent = [job for job, ended in heard.items() if ended is False]
-    _ask_about(silent)
+    for name in {job.scheduler for job in silent}:
+        ask_about(name, [job.id for job in silent if job.scheduler == name])
     over = {job for job in silent if _is_over(job, Job.look)}  # the last words of all are waited for together
     over |= {job for job in silent if job not in over and _is_over(job, Job.update)}
     return [job for job, ended in heard.items() if ended or job in over]
@@ -74,16 +75,6 @@ def _heard(job: Job) -> bool | None:
     except (StoreError, ValueError, KeyError, TypeError) as error:
         log.warning("%s is left alone: %s", job.path, error)
         return None
-
-
-def _ask_about(jobs: list[Job]) -> None:
-    """One question for all of them, instead of one for the first and a later one for the rest."""
-    for name in {job.scheduler for job in jobs}:
-        with ONE_AT_A_TIME:
-            try:
-                adapter(name).recent_states([job.id for job in jobs if job.scheduler == name], 0.0)
-            except SchedulerUnavailable as error:
-                log.warning("%s did not answer: %s", name, error)
 
 
 def _is_over(job: Job, look: Callable[[Job], JobStatus]) -> bool:

@@ -3,7 +3,7 @@
     job.json            the program that submitted: ids, name, scheduler, dependencies
     script, run.sh      ... : what the scheduler runs, and what that runs
     command | call      ... : the user's command, or the pickled function with its arguments
-    started, exit       run.sh: host and time of the start; exit code and time of the end
+    started, exit       run.sh: time and host of the start, and its id; exit code and time of the end
     out, err, result    the user's command or function (unless out and err are told to go elsewhere)
     cancelled           whoever cancelled it
 
@@ -32,7 +32,7 @@ _RUN = """\
 umask 077
 cd {directory} || exit 71
 if [ -e exit ]; then rm -f exit result; fi
-echo "$(date +%s) $(uname -n)" >started
+echo "$(date +%s) $(uname -n) $CLUSTERFUTURES_JOB_ID" >started
 told=
 trap 'told=1' TERM
 (umask {umask:04o}; cd {cwd} && {{ exec {command}{redirected}; }}) >out 2>err </dev/null

@@ -196,6 +196,9 @@ class Job(Known):
 
     def _submit(self) -> None:
         perhaps = bool(self.record.get("unanswered"))
+        if perhaps and (told := self._files.numbers("started"))[2:]:
+            self.was_submitted(told[2], float(told[0]))
+            return
         try:
             spec = spec_of(self._files, self.record)
             (job_id,) = submitted(adapter(self.scheduler), spec, self._files, perhaps_there=perhaps)

@@ -17,7 +17,7 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -25,10 +25,12 @@ from clusterfutures.errors import SchedulerUnavailable
 from clusterfutures.jobs.dependencies import unmet
 from clusterfutures.jobs.files import JobFiles
 from clusterfutures.schedulers import by_name
-from clusterfutures.schedulers.base import Dependency, JobState, JobStatus, Scheduler
+from clusterfutures.schedulers.base import Answer, Dependency, JobState, JobStatus, Scheduler
 from clusterfutures.schedulers.rhythm import smallest_spacing
 
-__all__ = ["ONE_AT_A_TIME", "Pause", "Watch", "adapter", "note_submission", "oldest", "pauses", "submitted_since"]
+__all__ = [
+    "ONE_AT_A_TIME", "Pause", "Watch", "adapter", "ask_about", "note_submission", "oldest", "pauses", "submitted_since",
+]  # fmt: skip
 
 log = logging.getLogger("clusterfutures")
 
@@ -39,6 +41,9 @@ _LATE_SECONDS = 5.0
 #: the same for a job of which no start was seen, or that was cancelled
 _LATE_START_SECONDS = 0.5
 _PAUSES = (0.05, 1.0)
+#: how often this program looks whether there is a newer answer, and how long a job stays in its question, in seconds
+_GLANCE_SECONDS = 0.5
+_INTEREST_SECONDS = 120.0
 #: how a job ends that can never start because of its dependencies
 _CALLED_OFF = frozenset({JobState.CANCELLED, JobState.GONE})
 #: the reason, Slurm's, of a job that somebody has cancelled before that was known
@@ -80,6 +85,53 @@ def note_submission(scheduler: str) -> None:
 def submitted_since(scheduler: str, moment: float) -> int:
     """How many jobs this program has submitted after ``moment``."""
     return sum(at > moment for at in _submissions.get(scheduler, ()))
+
+
+class _Told:
+    """What this program was told of its jobs: one look at the shared answer serves all that it waits for."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._wanted: dict[str, float] = {}  # when (monotonic) somebody last wanted to know
+        self._asked_for: frozenset[str] = frozenset()
+        self._looked_at = float("-inf")
+        self._answer = Answer({}, float("-inf"))
+        self._silence: SchedulerUnavailable | None = None
+
+    def answer(self, job_id: str, max_age: float) -> Answer:
+        """An answer of at most ``max_age`` seconds, or the last one there is.  Raises SchedulerUnavailable."""
+        now = time.monotonic()
+        self._wanted[job_id] = now
+        is_known = job_id in self._answer.states and now - self._answer.asked_at < max_age
+        if not is_known and (job_id not in self._asked_for or now - self._looked_at >= _GLANCE_SECONDS):
+            self.look([], max_age)
+        if self._silence is not None:
+            raise SchedulerUnavailable(**self._silence.fields)
+        return self._answer
+
+    def look(self, job_ids: Iterable[str], max_age: float) -> None:
+        """Look for these jobs as well as for all others."""
+        self._looked_at = now = time.monotonic()
+        self._wanted |= dict.fromkeys(job_ids, now)
+        self._wanted = {job_id: at for job_id, at in self._wanted.items() if now - at < _INTEREST_SECONDS}
+        self._asked_for = frozenset(self._wanted)
+        try:
+            self._answer, self._silence = self._scheduler.recent_states(self._asked_for, max_age), None
+        except SchedulerUnavailable as error:
+            self._silence = error
+
+
+@functools.cache
+def _told(scheduler: Scheduler) -> _Told:
+    return _Told(scheduler)
+
+
+def ask_about(scheduler: str, job_ids: Iterable[str]) -> None:
+    """One question for all of these jobs, which are looked at next."""
+    asked = adapter(scheduler)
+    if asked.question_key():
+        with ONE_AT_A_TIME:
+            _told(asked).look(job_ids, 0.0)
 
 
 class Pause(NamedTuple):
@@ -129,7 +181,10 @@ class Watch:
         max_age = oldest(scheduler, waited)
         if self._last is None or self._clock() - self._last[1] >= max_age:
             with ONE_AT_A_TIME:
-                answer = scheduler.recent_states([self._job_id], max_age)
+                if scheduler.question_key():
+                    answer = _told(scheduler).answer(self._job_id, max_age)
+                else:  # asking costs nothing
+                    answer = scheduler.recent_states([self._job_id], max_age)
             status = answer.states.get(self._job_id)
             if status is None or (status.state.is_final and answer.asked_at < self._since):
                 return None

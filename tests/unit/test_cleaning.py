@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from clusterfutures import clean, clean_dir, submit
-from clusterfutures.jobs import cleaning, job, watch
+from clusterfutures.jobs import job, watch
 from clusterfutures.jobs.files import JobFiles
 from clusterfutures.jobs.job import Job
 from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus
@@ -95,7 +95,7 @@ def test_jobs_without_a_last_word_are_asked_about_together(base: Path, monkeypat
             return {job_id: JobStatus(job_id, JobState.CANCELLED) for job_id in asked[-1]}
 
     killed = Killed()
-    for module in (job, watch, cleaning):
+    for module in (job, watch):
         monkeypatch.setattr(module, "adapter", lambda name: killed)
     monkeypatch.setattr(watch, "_LATE_START_SECONDS", 0.5)
     for _ in range(10):

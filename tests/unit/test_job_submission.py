@@ -90,9 +90,15 @@ def test_what_may_have_been_submitted_is_looked_for_before_it_is_submitted_again
     assert submit_file(os.path.join(other.path, "script")).id == "7", "another program does it"
     assert len(site.specs) == 2, "and each was submitted once"
     assert Job.attach(one.path).id == "7"
+    site.found, third = no_answer, Job("true", **where)  # type: ignore[assignment]
+    with pytest.raises(SchedulerUnavailable):
+        third.submit()
+    JobFiles(third.path).write("started", b"5 n1 9_3\n")
+    site.found = lambda: None
+    assert (third.submit().id, third.submitted) == ("9_3", 5.0), "it has begun, and the scheduler has forgotten it"
     ended(one, 0)
     site.answer, site.found = lambda: None, no_answer  # type: ignore[assignment]
-    assert one.resubmit().id == "300", "of this nobody can have heard yet"
+    assert one.resubmit().id == "400", "of this nobody can have heard yet"
 
 
 def test_a_queue_that_gives_no_answer_leaves_nothing(

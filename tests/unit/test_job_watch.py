@@ -12,6 +12,7 @@ import pytest
 from clusterfutures.errors import SchedulerUnavailable, SubmitError
 from clusterfutures.jobs import job, watch
 from clusterfutures.jobs.files import JobFiles
+from clusterfutures.schedulers import shared
 from clusterfutures.schedulers.base import Dependency, JobState, JobStatus
 from clusterfutures.schedulers.local import LocalScheduler
 
@@ -214,3 +215,28 @@ def test_silence_is_told_once(cluster: Asked, tmp_path: Path, caplog: pytest.Log
     for _ in range(3):
         one.look_patiently(0.0)
     assert len([record for record in caplog.records if "no answer about job 2" in record.message]) == 1
+
+
+def test_a_program_looks_at_the_shared_answer_once_for_all_its_jobs(
+    cluster: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look reads and writes a file that holds all of them."""
+    looks: list[set[str]] = []
+    recent = shared.recent_states
+    monkeypatch.setattr(
+        shared, "recent_states", lambda *args, **more: looks.append(set(args[1])) or recent(*args, **more)
+    )
+    watches = [watch.Watch(JobFiles.make(str(tmp_path / "jobs"), "j"), str(n), "slurm", []) for n in range(30)]
+    watch.ask_about("slurm", [str(n) for n in range(30)])
+    assert [one.look().state for one in watches] == [JobState.RUNNING] * 30
+    assert looks == [{str(n) for n in range(30)}]
+    monkeypatch.setattr(watch, "FIRST_SPACING", 0.0)  # what was told is too old for everybody
+    monkeypatch.setattr(watch, "_GLANCE_SECONDS", 0.0)
+    watches[0].look()
+    monkeypatch.setattr(watch, "_GLANCE_SECONDS", 1000.0)
+    for one in watches:
+        one.look()
+    assert len(looks) == 2
+    cluster.fails = True
+    watch.Watch(JobFiles.make(str(tmp_path / "jobs"), "j"), "new", "slurm", []).look_patiently(0.0)
+    assert looks[2] == {*(str(n) for n in range(30)), "new"}
