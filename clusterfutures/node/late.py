@@ -2,7 +2,8 @@
 
     keep_path --the search path as it was--> [calls: sys.path.clear() ...] --late_imports--> it is found all the same
 
-A call may change what belongs to its process; ours goes on as if nothing had happened.
+A call may change what belongs to its process; ours goes on as if nothing had happened.  Where processes
+follow each other, the supervisor has these modules, for each that it forks.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 
-__all__ = ["keep_path", "late_imports"]
+__all__ = ["keep_path", "late_imports", "load_for_others"]
 
 #: an import has many frames; calls may have set a lower limit
 _FRAMES = 1000
@@ -35,3 +36,11 @@ def late_imports() -> Iterator[None]:
         sys.path = path
         with contextlib.suppress(RecursionError):  # we are deeper than that already
             sys.setrecursionlimit(limit)
+
+
+def load_for_others() -> None:
+    """In the supervisor, before it starts another process in the place of one: there may be one for each call."""
+    with contextlib.suppress(ImportError):  # told by those who need it
+        import cloudpickle  # noqa: F401
+
+        import clusterfutures.errors  # noqa: F401

@@ -30,6 +30,7 @@ from clusterfutures.node.books import STRIKES, Books
 from clusterfutures.node.claim import Claim
 from clusterfutures.node.ending import Ending, last_words
 from clusterfutures.node.kills import Kills
+from clusterfutures.node.late import load_for_others
 from clusterfutures.node.limit import remaining_time
 from clusterfutures.node.lookout import LONGEST_LOOK_SECONDS, DamagedBin, Lookout
 from clusterfutures.node.notice import Notices
@@ -277,6 +278,7 @@ class Supervisor:
             elif self._ending is None and not self._books.judge(slot, death):
                 self._strike(death, unready)
             if self._ending is None:
+                load_for_others()
                 self._start(slot)
         kin.reap_orphans([slot.pid for slot in self._slots])
 

@@ -97,6 +97,12 @@ def test_max_tasks_per_child(ground: Ground) -> None:
         assert all(pids.count(pid) <= 3 for pid in pids)
 
 
+@pytest.mark.on("local")
+def test_processes_that_follow_others_need_not_load_anything(ground: Ground) -> None:
+    with ground.executor(max_workers=1, max_tasks_per_child=1) as ex:
+        assert [ex.submit(tasks.knows_cloudpickle).result(30) for _ in range(3)][1:] == [True, True]
+
+
 def test_max_tasks_per_child_with_an_initializer(ground: Ground) -> None:
     options = {"initializer": tasks.remember, "initargs": (1,)}
     with ground.executor(max_workers=1, max_tasks_per_child=1, **options) as ex:
