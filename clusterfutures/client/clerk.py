@@ -1,7 +1,7 @@
 """The clerk: the thread that runs the scheduler's commands, one at a time.
 
     pump --submit, cancel, watch--> Clerk --one command at a time--> scheduler
-    pump <--inbox: Submitted, Refused, Seen, Explained-- Clerk
+    pump <--inbox: Submitted, Refused, Unanswered, Seen, Explained-- Clerk
 
 A slow ``sbatch`` delays no result, because the clerk waits for it and the pump does not.
 Questions for the states of jobs are one command for all of them, shared with the user's
@@ -31,7 +31,7 @@ from clusterfutures.errors import ArrayTooLarge, ClusterError, SchedulerUnavaila
 from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, Scheduler
 from clusterfutures.schedulers.rhythm import Rhythm, smallest_spacing
 
-__all__ = ["Clerk", "Explained", "Refused", "Seen", "Submitted"]
+__all__ = ["Clerk", "Explained", "Refused", "Seen", "Submitted", "Unanswered"]
 
 logger = logging.getLogger("clusterfutures")
 
@@ -63,6 +63,14 @@ class Refused(NamedTuple):
     pool: str
     jobs: int
     error: BaseException | None
+
+
+class Unanswered(NamedTuple):
+    """``jobs`` requested jobs that have been given up, and may come all the same."""
+
+    pool: str
+    batch: str
+    jobs: int
 
 
 class Seen(NamedTuple):
@@ -295,6 +303,9 @@ class Clerk:
                 if isinstance(error, ArrayTooLarge):
                     self._array_limit = count
                 continue
+            except SchedulerUnavailable:
+                self._inbox.post(Unanswered(pool, batch, count))
+                raise
             self._note(batch, job_ids)
             self._inbox.post(Submitted(pool, batch, job_ids, count))
             if self._inbox.phase is Phase.CLOSED and self._inbox.cause is not None:

@@ -23,7 +23,7 @@ from typing import Any
 
 from clusterfutures.client import failures
 from clusterfutures.client.adoption import Adoption
-from clusterfutures.client.clerk import Clerk, Explained, Refused, Seen, Submitted
+from clusterfutures.client.clerk import Clerk, Explained, Refused, Seen, Submitted, Unanswered
 from clusterfutures.client.inbox import Inbox, Phase
 from clusterfutures.client.kills import Kills
 from clusterfutures.client.ledger import Ledger
@@ -166,6 +166,8 @@ class Pump:
                 self._roster.submitted(item)
             case Refused(pool, jobs, error):
                 self._ledger.not_submitted(pool, jobs, error, self._active)
+            case Unanswered(pool, batch, jobs):
+                self._roster.may_come(pool, batch, jobs)
             case Seen(states, when):
                 self._roster.seen(states, when)
             case Explained(name, status):

@@ -117,6 +117,14 @@ class Roster:
                 self._unlikely[worker.name] = worker
         self._clerk.jobs_to_watch()
 
+    def may_come(self, pool: str, batch: str, jobs: int) -> None:
+        """Jobs whose submission was given up without an answer: nobody counts on them, either."""
+        self._batches.add(batch)
+        for index in range(jobs):
+            name = names.worker_name(batch, index, 0)
+            self._jobs[batch, index] = (pool, "")
+            self._unlikely[name] = Worker(name, pool, "", time.monotonic())
+
     def _enlist(self, workers: Sequence[Worker]) -> None:
         for worker in workers:
             self.workers[worker.name] = worker

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from clusterfutures.client import clerk as clerks
-from clusterfutures.client.clerk import Clerk, Explained, Refused, Submitted
+from clusterfutures.client.clerk import Clerk, Explained, Refused, Submitted, Unanswered
 from clusterfutures.client.inbox import Inbox, Phase
 from clusterfutures.errors import SchedulerUnavailable, SubmitLimitReached
 from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, QueuedJob, Scheduler
@@ -262,6 +262,7 @@ def test_after_minutes_it_is_given_up_and_the_error_says_all(
     for text in ("connection refused", "asked again for minutes", "submit it again"):
         assert text in str(error)
     assert ("end the jobs called name" in str(error)) == ("find" in silent)
+    assert desk.answer(Unanswered) == Unanswered("0", "0001", 1), "they are known if they come all the same"
 
 
 def test_how_a_job_ended_when_the_scheduler_does_not_answer(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,20 @@ def test_what_a_job_says_after_it_was_given_up_is_heard(office: Office) -> None:
     assert office.roster.worker("0007-0-0") is None
 
 
+def test_jobs_of_a_submission_that_was_given_up_are_known_if_they_come(office: Office) -> None:
+    """The scheduler had taken them, and was silent for too long."""
+    assert not office.roster.knows_batch("0003-1-0")
+    office.roster.may_come("0", "0003", 2)
+    assert office.roster.workers == {}
+    assert office.roster.knows_batch("0003-1-0")
+    worker = office.roster.worker("0003-1-0")
+    assert worker is not None
+    worker.job_id = "17"  # as its first words say
+    office.roster.heard_of(worker)
+    office.roster.advance(1e9)
+    assert (office.roster.watched(), list(office.roster.workers)) == (["17"], ["0003-1-0"])
+
+
 def test_a_reason_is_told_once(office: Office, caplog: pytest.LogCaptureFixture) -> None:
     for batch, job_id in (("0001", "5"), ("0002", "6")):
         worker = office.job(batch, job_id)
