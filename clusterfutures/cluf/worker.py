@@ -65,9 +65,9 @@ def work(work: Work, connection: Connection, begun: memoryview, slot: int) -> No
                 continue
             began = time.perf_counter()
             _chunk(work, connection, begun, slot, indexes, arguments)
-            begun[slot] = -1
             _flush()
             connection.send(("done", time.perf_counter() - began))
+            begun[slot] = -1  # not before: who cannot say "done", for a call has closed the connection, is to blame
     except (EOFError, BrokenPipeError, ConnectionResetError):
         status = 0  # the parent is done with us, or gone
     except KeyboardInterrupt:

@@ -71,6 +71,20 @@ def test_arguments_that_cannot_be_unpickled_fail_alone(user: User) -> None:
     assert "finished 300 calls, 1 of them failed" in err
 
 
+@pytest.mark.parametrize("words", ["", "-o r.jsonl"])
+def test_a_call_that_closes_all_files_is_not_made_again(user: User, words: str) -> None:
+    (user.here / "closes.py").write_text(
+        "import os\nargs = range(6)\n"
+        "def target(x):\n"
+        "    with open('made', 'a') as file: file.write(f'{x}\\n')\n"
+        "    if x == 3: os.closerange(3, 64)\n"
+    )
+    _, err = user.cluf("closes", "--timeout=60", *words.split(), status=1)
+    assert "call 3 failed: (3): killed the process that ran it: exit status 70" in err
+    assert "finished 6 calls, 1 of them failed" in err
+    assert sorted((user.here / "made").read_text().split()) == list("012345")
+
+
 def test_values_and_errors_of_all_kinds_are_kept(user: User) -> None:
     (user.here / "kinds.py").write_text(
         "args = ['keys', 'itself', 'note', 'group']\n"
