@@ -4,7 +4,8 @@
 
 A worker gets a chunk when it has finished the one before; while all are busy the next
 chunk is made and pickled, so that none waits for it.  So nobody ever sends to one who is
-sending.  Chunks begin with one call and grow until they are ``_CHUNK_SECONDS`` of work.
+sending.  Chunks begin with one call and grow until they are ``_CHUNK_SECONDS`` of work.  An
+argument that a generator may change before it yields it again is pickled at once (``copies``).
 
 A worker that dies is replaced; the call it had begun fails, the rest of its chunk goes to
 others.  A worker leads a process group of its own: what a call has started ends with it.
@@ -15,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import pickle
 import signal
 import sys
 import time
@@ -28,8 +28,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
-import cloudpickle
-
+from clusterfutures.cluf.copies import Copy, copied, pickled
 from clusterfutures.cluf.outputs import render
 from clusterfutures.cluf.worker import Work, record, text_of, work
 from clusterfutures.errors import OptionError
@@ -43,6 +42,8 @@ _KILL_AFTER_TIMEOUT = 1.0
 #: failures of which the traceback is kept; more are counted only
 _REMEMBERED = 1000
 _DEATHS_IN_A_ROW = 10
+#: of arguments that are pickled one by one, in a chunk: they share nothing
+_COPIED_BYTES = 1_000_000
 
 
 class Failure(NamedTuple):
@@ -162,7 +163,7 @@ class Pool:
                 return None
             indexes, arguments = [index for index, _ in pairs], [given for _, given in pairs]
             try:
-                return _Chunk(indexes, arguments, _pickled((indexes, arguments)))
+                return _Chunk(indexes, arguments, pickled((indexes, arguments)))
             except Exception as error:
                 if len(pairs) == 1:
                     text = f"its arguments cannot be sent to a process: {type(error).__name__}: {error}"
@@ -178,11 +179,14 @@ class Pool:
         if self._total is not None:
             size = max(1, min(size, (self._total - self._taken) // (2 * self._processes)))
         pairs: list[tuple[int, Any]] = []
-        end = time.monotonic() + _CHUNK_SECONDS
+        end, room = time.monotonic() + _CHUNK_SECONDS, _COPIED_BYTES
         try:
-            for pair in self._calls:
-                pairs.append(pair)
-                if len(pairs) >= size or time.monotonic() > end:
+            for index, given in self._calls:
+                if self._total is None:  # a generator, it may be
+                    given = copied(given)
+                    room -= len(given.data) if type(given) is Copy else 0
+                pairs.append((index, given))
+                if len(pairs) >= size or room < 0 or time.monotonic() > end:
                     break
         except Exception as error:
             self.outcome.stopped = error
@@ -273,6 +277,7 @@ class Pool:
         self._again.extend(zip(chunk.indexes[place + 1 :], chunk.arguments[place + 1 :], strict=True))
 
     def _fail(self, index: int, given: Any, text: str, trace: str) -> None:
+        given = given.shown() if isinstance(given, Copy) else given
         failure = Failure(index, text_of(given), text, trace)
         self.outcome.add(failure)
         self.outcome.done += 1
@@ -334,13 +339,6 @@ class Pool:
                     del self._slots[number]
                     _end_group(slot.pid)
             time.sleep(0.002)
-
-
-def _pickled(value: Any) -> bytes:
-    try:
-        return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-    except Exception:
-        return cloudpickle.dumps(value)  # type: ignore[no-any-return]
 
 
 def _signal(group: int, number: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import subprocess
 import sys
@@ -83,6 +84,20 @@ def test_a_call_that_closes_all_files_is_not_made_again(user: User, words: str) 
     assert "call 3 failed: (3): killed the process that ran it: exit status 70" in err
     assert "finished 6 calls, 1 of them failed" in err
     assert sorted((user.here / "made").read_text().split()) == list("012345")
+
+
+def test_an_argument_that_a_generator_changes_is_sent_as_it_was(user: User) -> None:
+    (user.here / "changes.py").write_text(
+        "def args():\n    one = {}\n    for n in range(300):\n        one['n'] = n\n        yield one\n"
+        "def pairs():\n    one = []\n    for n in range(300):\n        one[:] = [n]\n        yield n, one\n"
+        "def target(x, y=None): return [x, *y] if y else x['n']\n"
+        "def dies(x):\n    import os\n    if x['n'] in (7, 250): os._exit(3)\n"
+    )
+    assert user.ran("changes") == set(range(300))
+    _, err = user.cluf("changes", "-t", "dies", status=1)
+    assert re.findall(r"call (\d+) failed: (.*): killed", err) == [("7", "({'n': 7})"), ("250", "({'n': 250})")]
+    assert "finished 300 calls, 2 of them failed" in err
+    assert sorted(user.returned("changes", "-a", "pairs")) == [[n, n] for n in range(300)]  # type: ignore[type-var]
 
 
 def test_values_and_errors_of_all_kinds_are_kept(user: User) -> None:
