@@ -9,6 +9,7 @@ A job that never started because of its dependencies has failed, with that as th
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import time
@@ -25,6 +26,8 @@ from clusterfutures.jobs.watch import ONE_AT_A_TIME, Watch, adapter, pauses
 from clusterfutures.schedulers.base import Dependency, JobState, JobStatus
 
 __all__ = ["Job", "cancel_all", "submit"]
+
+log = logging.getLogger("clusterfutures")
 
 
 def submit(command: str | Callable[..., Any], args: Sequence[Any] = (), *more: Any, **options: Any) -> Job:
@@ -316,6 +319,7 @@ class Job(Known):
             return status.exit_code, self.stdout, self.stderr
         content = self._files.read("result") if is_function else None
         if content is None:
+            status = self._explained(status)
             raise JobFailed(
                 job_id=self.id, state=status.state.value, exit_code=status.exit_code, signal=status.signal,
                 reason=status.reason, host=status.host, call=self.name,
@@ -328,6 +332,20 @@ class Job(Known):
         if worked:
             return value
         raise value
+
+    def _explained(self, status: JobStatus) -> JobStatus:
+        """With what the scheduler tells of one job alone, where its list has not told how it failed."""
+        is_told = status.exit_code is not None or status.signal is not None
+        never_began = self.record.get("never") or (self.record["after"] and self.started is None)
+        if status.state is not JobState.FAILED or is_told or never_began:
+            return status
+        try:
+            with ONE_AT_A_TIME:
+                known = adapter(self.scheduler).explain(self.id)
+        except SchedulerUnavailable as error:
+            log.info("how job %s has failed was not told: %s", self.id, error)
+            return status
+        return known if known is not None and known.state in (JobState.FAILED, JobState.OUT_OF_MEMORY) else status
 
     # ----------------------------------------------------------------------- printing
 

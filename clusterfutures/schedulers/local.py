@@ -28,7 +28,7 @@ from clusterfutures.schedulers import script as scripts
 from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, QueuedJob, Scheduler
 from clusterfutures.schedulers.command import scrubbed_environment
 
-__all__ = ["PROLOGUE", "LocalScheduler", "cores_here"]
+__all__ = ["PROLOGUE", "LocalScheduler", "cores_here", "user_here"]
 
 #: between telling a job to end and making it, in seconds
 KILL_DELAY_SECONDS = 2.0

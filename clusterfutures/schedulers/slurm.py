@@ -206,7 +206,7 @@ class SlurmScheduler(Scheduler):
         self._scancel(["scancel"], job_ids)
 
     def kill(self, job_ids: Sequence[str]) -> None:
-        self._scancel(["scancel", "--signal=KILL", "--full"], job_ids)  # concerns running jobs only
+        self._scancel(["scancel", "--signal=KILL", "--full"], job_ids)  # to 22.05 an ordinary cancel
         self.cancel(job_ids)
 
     def cancel_command(self, job_ids: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ from clusterfutures.jobs import array, function, job
 from clusterfutures.jobs.array import write_array
 from clusterfutures.jobs.files import JobFiles
 from clusterfutures.jobs.request import spec_of
-from clusterfutures.schedulers.base import Dependency, JobSpec, JobState
+from clusterfutures.schedulers.base import Dependency, JobSpec, JobState, JobStatus
 from clusterfutures.schedulers.local import LocalScheduler
 
 
@@ -230,8 +230,28 @@ def test_an_element_that_never_began_shows_its_log(site: Site, where: dict[str, 
         Path(above, name).write_text(f"module load {number} failed\n")
         os.chmod(os.path.join(above, name), 0o664)  # as the node's umask has it
         with pytest.raises(JobFailed, match=f"module load {number} failed"):
-            Job.attach(jobs[number].path)._outcome(job.JobStatus(jobs[number].id, JobState.FAILED))
+            Job.attach(jobs[number].path)._outcome(JobStatus(jobs[number].id, JobState.FAILED))
     assert write_array("true", [], **where) == []
+
+
+def test_how_a_job_has_failed_is_asked_where_the_list_does_not_tell(
+    site: Site, where: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slurm's says of whatever dies of a signal that it was not launched."""
+    one = Job("true", **where).submit()
+    status = JobStatus(one.id, JobState.FAILED, reason="JobLaunchFailure")
+    for known, told in [
+        (JobStatus(one.id, JobState.FAILED, signal=9, host="n1"), "job 100 on n1 failed, signal 9 while"),
+        (JobStatus(one.id, JobState.OUT_OF_MEMORY, "OOM"), "job 100 out of memory while"),
+        (JobStatus(one.id, JobState.PENDING), "job 100 failed, JobLaunchFailure while"),
+        (None, "job 100 failed, JobLaunchFailure while"),
+    ]:
+        monkeypatch.setattr(site, "explain", lambda job_id, known=known: known)
+        with pytest.raises(JobFailed, match=told):
+            one._outcome(status)
+    monkeypatch.setattr(site, "explain", lambda job_id: no_answer())
+    with pytest.raises(JobFailed, match="JobLaunchFailure"):
+        one._outcome(status)
 
 
 # ---------------------------------------------------------------------- what comes back
