@@ -1,8 +1,9 @@
 """Functions and arguments, from what the client pickled.
 
-A function is read and unpickled once per process and kept; arguments are unpickled for
-every call.  What is pickled by value brings a namespace of its own, so the globals that
-an initializer sets are put into those of the functions of its module.
+A function is read and unpickled once per process and kept, until many others, or large ones,
+have been used since; arguments are unpickled for every call.  What is pickled by value brings a
+namespace of its own, so the globals that an initializer sets are put into those of the functions
+of its module.
 
 Large buffers stand in files of their own and are mapped, privately and writable: each
 call gets fresh memory that it may change, and the page cache holds the bytes once for
@@ -27,13 +28,19 @@ from clusterfutures.store.run import RunDirectory
 __all__ = ["Loader"]
 
 
+#: functions that a process keeps, and bytes of their pickles: a closure may hold much data, and be used once
+_MOST_FUNCTIONS = 1000
+_MOST_BYTES = 100 << 20
+
+
 class Loader:
     """Reads what calls are made of.  ``wait`` bounds, in seconds, how late a file may be."""
 
     def __init__(self, run: RunDirectory, wait: float) -> None:
         self._run = run
         self._wait = wait
-        self._functions: dict[str, Callable[..., Any]] = {}
+        self._functions: dict[str, tuple[Callable[..., Any], int]] = {}  # and its size; used last, stands last
+        self._bytes = 0
         self._checked: set[str] = set()
         self._initialised: dict[str, Any] = {}
         self._initialised_module: Any = None
@@ -41,17 +48,22 @@ class Loader:
 
     def function(self, key: str) -> Callable[..., Any]:
         """The function stored under ``key``; raises what its unpickling raises."""
-        try:
-            return self._functions[key]
-        except KeyError:
-            function: Callable[..., Any] = self._stored(key)
-            namespace = _namespace(function)
-            if self._initialised and namespace.get("__name__") == self._initialised_module:
-                namespace.update(self._initialised)
-            if self._notice is not None:
-                function = self._notice.reaching(function)
-            self._functions[key] = function
-            return function
+        known = self._functions.pop(key, None) or self._load(key)
+        self._functions[key] = known
+        return known[0]
+
+    def _load(self, key: str) -> tuple[Callable[..., Any], int]:
+        function, size = self._stored(key)
+        namespace = _namespace(function)
+        if self._initialised and namespace.get("__name__") == self._initialised_module:
+            namespace.update(self._initialised)
+        if self._notice is not None:
+            function = self._notice.reaching(function)
+        self._bytes += size
+        while self._functions and (self._bytes > _MOST_BYTES or len(self._functions) >= _MOST_FUNCTIONS):
+            _, forgotten = self._functions.pop(next(iter(self._functions)))
+            self._bytes -= forgotten
+        return function, size
 
     def prepare(self, initializer: CallHead | None, on_timeout: CallHead | str | None) -> None:
         """What is to be done before the first call; raises what its unpickling or running raises."""
@@ -79,16 +91,17 @@ class Loader:
         references.results[:] = [_loads(result, self._buffers(keys)) for result, keys in extras.dependencies]
         try:
             if extras.stored:
-                return self._stored(extras.stored)
+                return self._stored(extras.stored)[0]
             return _loads(data, self._buffers(extras.buffers))
         finally:
             references.results.clear()
 
-    def _stored(self, key: str) -> Any:
+    def _stored(self, key: str) -> tuple[Any, int]:
+        """What is pickled under a key, and how large that is."""
         data, head = self._object(key)
         keys, new_path = pickle.loads(head)
         sys.path += [entry for entry in new_path if entry not in sys.path]
-        return _loads(data, self._buffers(keys))
+        return _loads(data, self._buffers(keys)), len(data)
 
     def _buffers(self, keys: Sequence[str]) -> list[memoryview]:
         return [self._object(key)[0] for key in keys]

@@ -11,6 +11,7 @@ goes to the job's log, as one clear sentence, and to the worker's *ended*.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -104,7 +105,7 @@ def _cloudpickle_version() -> str:
     worker's start, and only functions that are pickled by value need it."""
     spec = find_spec("cloudpickle")
     if spec is not None and spec.origin is not None:
-        with open(spec.origin, "rb") as source:
+        with contextlib.suppress(OSError), open(spec.origin, "rb") as source:  # in an archive it is no file
             for line in source:
                 if line.startswith(b"__version__ = "):
                     return line.split(b"=", 1)[1].strip(b" \"'\r\n").decode()

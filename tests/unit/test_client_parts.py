@@ -45,6 +45,7 @@ from clusterfutures.client.tags import Row, Tag
 from clusterfutures.client.work import Chunk, name_of
 from clusterfutures.errors import ClusterError, RemoteTraceback, StoreError, TransferError
 from clusterfutures.futures import ClusterFuture
+from clusterfutures.node import loading
 from clusterfutures.node.loading import Loader
 from clusterfutures.node.process import packed_error
 from clusterfutures.store import records
@@ -259,6 +260,31 @@ def test_a_function_is_not_taken_for_a_dead_one_of_the_same_id(run: RunDirectory
     for number in range(50):
         key = pickler.function(eval(f"lambda: {number}"))
         assert Loader(run, 1.0).function(key)() == number
+
+
+def test_a_process_does_not_keep_all_functions_that_it_has_ever_had(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each may hold much data; the one that is used all the time stays, and what it has made in its globals."""
+
+    def holding(number: int) -> str:
+        return pickler.function(program("def f(): return x", x=[number] * 20_000)["f"])
+
+    pickler, loader = Pickler(run), Loader(run, 1.0)
+    used_always = pickler.function(program("def f(): return 1")["f"])
+    first = loader.function(used_always)
+    monkeypatch.setattr(loading, "_MOST_BYTES", 300_000)
+    held = []
+    for number in range(20):
+        held.append(weakref.ref(loader.function(holding(number))))
+        assert loader.function(used_always) is first
+    gc.collect()
+    assert 1 <= sum(one() is not None for one in held) <= 300_000 // 40_000
+    assert held[-1]() is not None
+    monkeypatch.setattr(loading, "_MOST_FUNCTIONS", 2)
+    assert loader.function(holding(20))() == [20] * 20_000
+    gc.collect()
+    assert not any(one() for one in held)
 
 
 def test_a_buffer_that_comes_again_is_compared_and_not_hashed(

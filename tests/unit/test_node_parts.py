@@ -33,6 +33,7 @@ from clusterfutures.client.pickling import Pickler
 from clusterfutures.errors import StoreError, TransferError, WorkerDied
 from clusterfutures.node import kin
 from clusterfutures.node import lookout as lookout_module
+from clusterfutures.node import main as main_module
 from clusterfutures.node import outbox as outbox_module
 from clusterfutures.node import process as process_module
 from clusterfutures.node import signals as signals_module
@@ -1045,6 +1046,13 @@ def test_the_deaths_of_others_do_not_end_the_wait_for_our_own_signal(monkeypatch
                 process.wait()
 
     assert in_child(child)
+
+
+def test_cloudpickle_may_be_in_an_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "packages.zip").write_bytes(b"")
+    spec = SimpleNamespace(origin=f"{tmp_path}/packages.zip/cloudpickle/__init__.py")
+    monkeypatch.setattr(main_module, "find_spec", lambda _name: spec)
+    assert main_module._cloudpickle_version() == cloudpickle.__version__
 
 
 # -- a worker that meets a damaged bin ------------------------------------------------
