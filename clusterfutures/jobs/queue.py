@@ -15,6 +15,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from clusterfutures import config
@@ -91,6 +92,7 @@ class Queue:
         self._max_jobs = settings.get("max_jobs") if max_jobs is None else max_jobs
         self._adapter = adapter(self.scheduler)
         self._listing = _listings.setdefault(self._adapter, _Listing(self._adapter))
+        self._over: dict[str, Job] = {}  # what has told its end itself; the scheduler's list may be older
 
     @property
     def jobs(self) -> list[QueuedJob]:
@@ -128,11 +130,18 @@ class Queue:
         owners = {user_here(), str(os.getuid())} if self.user == "self" else {self.user}
         return [
             job
-            for job in jobs
+            for job in map(self._told, jobs)
             if (self.user is None or job.owner in owners)
             and (self.partition is None or self.partition in job.partition.split(","))
             and fits(job.status.state)
         ]
+
+    def _told(self, listed: QueuedJob) -> QueuedJob:
+        """The job as it is listed, or as it has told itself that it ended."""
+        own = None if listed.state.is_final else self._over.get(listed.id)
+        if own is None:
+            return listed
+        return replace(listed, status=replace(own.look(), job_id=listed.id), ended=own.ended)
 
     def __iter__(self) -> Iterator[QueuedJob]:
         return iter(self.jobs)
@@ -164,7 +173,9 @@ class Queue:
         ours = {job.id: job for job in _several(jobs) if isinstance(job, Job)}
         begun = time.monotonic()
         for pause in pauses(timeout, f"{self!r}: not all of these jobs have ended"):
-            left -= {job_id for job_id in left & ours.keys() if ours[job_id].look(pause.waited).state.is_final}
+            over = {job_id for job_id in left & ours.keys() if ours[job_id].look(pause.waited).state.is_final}
+            self._over.update((job_id, ours[job_id]) for job_id in over)
+            left -= over
             if left - ours.keys():
                 alive = self._alive(pause.waited, begun)
                 left = {job_id for job_id in left if job_id in ours or alive is None or job_id in alive}

@@ -178,3 +178,19 @@ def test_room_is_waited_for_while_the_scheduler_is_away(cluster: Told, always_as
 def test_a_job_that_may_run_in_several_partitions(cluster: Told) -> None:
     cluster.jobs.append(listed("9", JobState.PENDING, partition="short,main"))
     assert ids(Queue(partition="short", scheduler="local").jobs) == ["9"]
+
+
+def test_a_job_that_was_waited_for_has_ended_also_where_the_list_is_older(
+    cluster: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job tells its end itself, and may be faster than what the scheduler tells."""
+    over = JobStatus("", JobState.FAILED, exit_code=7)
+    monkeypatch.setattr(Job, "id", "1")
+    monkeypatch.setattr(Job, "ended", 1234.5)
+    monkeypatch.setattr(Job, "look", lambda self, waited=0.0: over)
+    job = Job.__new__(Job)
+    q = Queue(scheduler="local")
+    q.wait(job, timeout=0)
+    assert (q[1].state, q[1].exitcode, q[1].ended, q[1].owner) == (JobState.FAILED, 7, 1234.5, ME)
+    assert ids(q.failed) == ["1", "4"]
+    assert Queue(scheduler="local")[1].state is JobState.RUNNING
