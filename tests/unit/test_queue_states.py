@@ -185,10 +185,10 @@ def test_a_job_that_was_waited_for_has_ended_also_where_the_list_is_older(
 ) -> None:
     """The job tells its end itself, and may be faster than what the scheduler tells."""
     over = JobStatus("", JobState.FAILED, exit_code=7)
-    monkeypatch.setattr(Job, "id", "1")
     monkeypatch.setattr(Job, "ended", 1234.5)
     monkeypatch.setattr(Job, "look", lambda self, waited=0.0: over)
     job = Job.__new__(Job)
+    job.id = "1"
     q = Queue(scheduler="local")
     q.wait(job, timeout=0)
     assert (q[1].state, q[1].exitcode, q[1].ended, q[1].owner) == (JobState.FAILED, 7, 1234.5, ME)
