@@ -76,7 +76,7 @@ class Reader:
         """Read what is new."""
         self._since = max(self._looked, now - LONGEST_LOOK_SECONDS)
         found = [name for name in self._run.new_segments() if name not in self._read_in_place]
-        late: set[str] = set()  # workers of whom a segment is late: what they told after that has to wait for it
+        late: set[str] = set()  # workers of whom a segment has to wait: what they told after that waits as well
         for name in found:
             parsed = names.parse_segment(name)
             if parsed is not None and parsed.worker not in late and not self._read(name, parsed.worker, now):
@@ -105,9 +105,9 @@ class Reader:
             heapq.heappush(self._expected, self._since + seconds)
 
     def _read(self, name: str, worker_name: str, now: float) -> bool:
-        """Feed one segment to the ledger and set it aside; False when it is late."""
+        """Feed one segment to the ledger and set it aside; False when it has to wait."""
         if not self._roster.knows_batch(worker_name):
-            return True  # the job was faster than the answer of its submission: a later look has it
+            return False  # the job was faster than the answer of its submission: a later look has it
         try:
             body = self._run.read_segment(name)
         except FileNotFoundError:

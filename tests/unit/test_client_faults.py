@@ -287,6 +287,20 @@ def test_a_late_segment_holds_back_what_its_worker_told_after_it() -> None:
     assert seen == [*found[2:], *found[:2]]
 
 
+def test_what_has_not_been_read_yet_has_not_vanished() -> None:
+    """The calls of a job whose submission has no answer yet: they stand in its segments."""
+    run: Any = SimpleNamespace(new_segments=lambda: ["0001-0-0~00000001"], path="/run")
+    bench, known, asked = Bench(), set[str](), list[float]()
+    roster: Any = SimpleNamespace(workers={}, visibility_timeout=1.0, knows_batch=known.__contains__)
+    reader = Reader(run, bench.ledger, roster, print)
+    reader._vanished.look = asked.append  # type: ignore[method-assign]
+    reader.look(0.0)
+    assert asked == []
+    run.new_segments = list
+    reader.look(1.0)
+    assert asked == [1.0]
+
+
 @pytest.mark.parametrize("blamed", [False, True])
 def test_a_bin_that_has_vanished_fails_its_calls(run: RunDirectory, blamed: bool) -> None:
     bench, error = Bench(max_workers=2), StoreError(message="a segment is damaged")
