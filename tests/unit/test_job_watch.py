@@ -226,6 +226,7 @@ def test_a_program_looks_at_the_shared_answer_once_for_all_its_jobs(
     monkeypatch.setattr(
         shared, "recent_states", lambda *args, **more: looks.append(set(args[1])) or recent(*args, **more)
     )
+    monkeypatch.setattr(watch, "FIRST_SPACING", 30.0)
     watches = [watch.Watch(JobFiles.make(str(tmp_path / "jobs"), "j"), str(n), "slurm", []) for n in range(30)]
     watch.ask_about("slurm", [str(n) for n in range(30)])
     assert [one.look().state for one in watches] == [JobState.RUNNING] * 30
