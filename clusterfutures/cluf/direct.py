@@ -7,7 +7,6 @@ import itertools
 import os
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable, Sized
 from types import SimpleNamespace
 from typing import IO, Any
@@ -16,6 +15,7 @@ from clusterfutures.cluf.outputs import kept, open_output
 from clusterfutures.cluf.pool import Outcome, Pool
 from clusterfutures.cluf.progress import Progress
 from clusterfutures.cluf.selecting import chosen
+from clusterfutures.cluf.telling import with_traceback
 from clusterfutures.cluf.worker import Work, text_of
 from clusterfutures.errors import OptionError
 from clusterfutures.schedulers.local import cores_here
@@ -111,7 +111,7 @@ def _report(
         raise outcome.stopped
     if outcome.stopped is not None:
         say("cluf: the arguments ended too early, their iterable raised:\n")
-        say("".join(traceback.format_exception(outcome.stopped)))
+        say(with_traceback(outcome.stopped))
         return 1
     if outcome.failed and settings.output and settings.bins is None:
         say("cluf: --resume makes the calls that failed once more\n")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
-import traceback
 from collections.abc import Sequence
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -15,6 +13,7 @@ from clusterfutures.cluf import direct, loading, rcfile
 from clusterfutures.cluf.help import help_text
 from clusterfutures.cluf.reading import Given, merge, parse
 from clusterfutures.cluf.table import ROWS
+from clusterfutures.cluf.telling import with_traceback
 from clusterfutures.errors import OptionError
 
 __all__ = ["clum", "main"]
@@ -102,13 +101,7 @@ def _loaded(program: str, given: Given) -> ModuleType:
 
 
 def _blame(program: str, what: str, error: BaseException) -> int:
-    """Show the user's own frames of an error in the script."""
-    trace = error.__traceback__
-    frozen = (importlib.util.__file__, "<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>")
-    while trace is not None and (
-        "clusterfutures/cluf/" in trace.tb_frame.f_code.co_filename or trace.tb_frame.f_code.co_filename in frozen
-    ):
-        trace = trace.tb_next
-    print("".join(traceback.format_exception(type(error), error, trace)), end="", file=sys.stderr)
+    """Show an error in the script."""
+    print(with_traceback(error), end="", file=sys.stderr)
     print(f"{program}: {what}, see above", file=sys.stderr)
     return 2

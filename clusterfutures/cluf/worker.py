@@ -25,12 +25,9 @@ from typing import Any, NamedTuple
 
 from clusterfutures.arguments import Arguments
 from clusterfutures.cluf.outputs import render
+from clusterfutures.cluf.telling import in_one_line, with_traceback
 
 __all__ = ["Work", "work"]
-
-
-#: frames of these are of no use to the reader of a traceback
-_OURS = (__file__, Arguments.call.__code__.co_filename)
 
 
 class Work(NamedTuple):
@@ -61,7 +58,7 @@ def work(work: Work, connection: Connection, begun: memoryview, slot: int) -> No
             try:
                 indexes, arguments = pickle.loads(received)
             except Exception as error:
-                connection.send(("unread", _in_one_line(error)))
+                connection.send(("unread", in_one_line(error)))
                 continue
             began = time.perf_counter()
             _chunk(work, connection, begun, slot, indexes, arguments)
@@ -162,14 +159,4 @@ def text_of(given: Any) -> str:
 
 
 def _failure(index: int, given: Any, error: BaseException) -> tuple[Any, ...]:
-    shown = error.__traceback__
-    while shown is not None and shown.tb_next and shown.tb_frame.f_code.co_filename in _OURS:
-        shown = shown.tb_next
-    lines = traceback.format_exception(type(error), error, shown)
-    return ("failed", index, text_of(given), _in_one_line(error), "".join(lines))
-
-
-def _in_one_line(error: BaseException) -> str:
-    """Type and text of an error; notes, parts of a group and places in a file are left to the traceback."""
-    said = traceback.format_exception_only(type(error), error)
-    return next((line for line in said if not line[:1].isspace()), said[-1]).strip()
+    return ("failed", index, text_of(given), in_one_line(error), with_traceback(error))

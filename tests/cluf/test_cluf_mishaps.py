@@ -202,6 +202,17 @@ def test_where_nobody_reads_what_it_says(user: User, end: str, status: int, said
     assert len(done.stderr.splitlines()) == bool(said)
 
 
+def test_an_iterable_that_raises_is_blamed_by_itself(user: User) -> None:
+    (user.here / "ends.py").write_text(
+        "def args():\n    yield 1\n    raise RuntimeError('no more')\ndef target(x, y): pass\n"
+    )
+    _, err = user.cluf("ends", status=1)
+    assert "call 0 failed: (1): TypeError: target() missing 1 required positional argument: 'y'" in err
+    assert "the arguments ended too early, their iterable raised:\nTraceback (most recent call last):\n" in err
+    assert err.endswith("RuntimeError: no more\n")
+    assert "clusterfutures" not in err
+
+
 def test_a_package_that_lacks_something_is_there(user: User) -> None:
     (user.here / "pkg").mkdir()
     (user.here / "pkg" / "__init__.py").write_text("import nothing_of_that_name\n")
