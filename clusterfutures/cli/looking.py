@@ -43,10 +43,9 @@ def wait(taken: Taken) -> int:
                 _tell(facts[-1])
     except TimeoutError as error:
         print(f"clusterfutures: {error}", file=sys.stderr)
-        return 1
     if options.get("json"):
         as_json(facts)
-    return 0 if all(one["state"] == JobState.COMPLETED.value for one in facts) else 1
+    return 0 if len(facts) == len(jobs) and all(one["state"] == JobState.COMPLETED.value for one in facts) else 1
 
 
 def _seconds(text: str | None) -> float | None:

@@ -78,7 +78,7 @@ def _submitted(taken: Taken) -> list[Job] | None:
     wanted = inputs.read([*taken.positional, *taken.rest], options.get("from"))
     keywords = ({} if wanted.script else {"name": _name_of(wanted.command)}) | _keywords(options)
     if options.get("dry_run"):
-        _dry_run(wanted, keywords)
+        _dry_run(wanted, keywords, bool(options.get("json")))
         return None
     if wanted.items is not None:
         return submit_array(wanted.command, wanted.items, **keywords)
@@ -116,7 +116,7 @@ def _keywords(options: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _dry_run(wanted: inputs.Wanted, keywords: dict[str, Any]) -> None:
+def _dry_run(wanted: inputs.Wanted, keywords: dict[str, Any], json: bool) -> None:
     """Write the jobs where nobody looks, and show what the scheduler would be given."""
     config.load()  # what is wrong there is said as usual
     with tempfile.TemporaryDirectory(prefix="clusterfutures-") as directory:
@@ -127,9 +127,16 @@ def _dry_run(wanted: inputs.Wanted, keywords: dict[str, Any]) -> None:
             jobs = write_array(wanted.command, wanted.items, **keywords)
         text = script_of(jobs) if wanted.items is not None else jobs[0].submission
         head = [line for line in text.splitlines() if re.match(r"#(SBATCH|PBS) ", line)]
+        head = [line for line in head if directory not in line]
+        if json:
+            as_json([
+                {"name": job.name, "scheduler": job.scheduler, "directives": head, "command": job.command_text()}
+                for job in jobs
+            ])  # fmt: skip
+            return
         several = f"{len(jobs)} jobs, together," if len(jobs) > 1 else "a job"
         print(f"would submit {several} to {jobs[0].scheduler}:")
-        print("".join(f"  {line}\n" for line in head if directory not in line), end="")
+        print("".join(f"  {line}\n" for line in head), end="")
         for job in jobs[:_SHOWN]:
             payload = job.command_text()
             print("".join(f"  {line}\n" for line in payload.splitlines() if not line.startswith("#!")), end="")

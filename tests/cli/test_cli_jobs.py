@@ -173,6 +173,19 @@ def test_dry_run(line: Line, ground: Ground) -> None:
     assert ground.jobs() == set()
 
 
+@pytest.mark.on("local")
+def test_programs_read_an_answer_also_where_nothing_is_done_or_not_in_time(line: Line, ground: Ground) -> None:
+    done = line("submit", "--dry-run", "--json", "-n", "mine", "echo {}", ":::", "a", "b c")
+    assert [(job["name"], job["scheduler"]) for job in done.json] == [("mine", "local")] * 2
+    assert [job["command"].splitlines()[-1] for job in done.json] == ["echo a", "echo 'b c'"]
+    ended, slow = (line("submit", command).out.strip() for command in ("true", "sleep 60"))
+    assert line("wait", ended).status == 0
+    done = line("wait", "--json", "--timeout=0.5", ended, slow)
+    assert (done.status, [job["id"] for job in done.json]) == (1, [ended])
+    assert "has not ended" in done.err
+    assert line("cancel", slow).status == 0
+
+
 @pytest.mark.on("slurm")
 def test_an_id_is_one_of_this_scheduler(line: Line, ground: Ground) -> None:
     """A job of this machine, or an older one, that happens to have the same id is not meant."""
