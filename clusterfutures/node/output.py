@@ -99,8 +99,8 @@ def shorten(log: int, start: int) -> None:
     if size - start <= MOST_BYTES:
         return
     end = os.pread(log, MOST_BYTES // 4, size - MOST_BYTES // 4)
-    os.ftruncate(log, start + MOST_BYTES // 2)
-    with contextlib.suppress(OSError):  # no space: then the end is left out as well
+    with contextlib.suppress(OSError):  # read-only: it stays as it is; no space: the end is left out as well
+        os.ftruncate(log, start + MOST_BYTES // 2)
         os.write(log, _LEFT_OUT)
         os.write(log, end)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import io
 import itertools
 import os
@@ -35,6 +36,7 @@ from clusterfutures.node import kin
 from clusterfutures.node import lookout as lookout_module
 from clusterfutures.node import main as main_module
 from clusterfutures.node import outbox as outbox_module
+from clusterfutures.node import output as output_module
 from clusterfutures.node import process as process_module
 from clusterfutures.node import signals as signals_module
 from clusterfutures.node import supervisor as supervisor_module
@@ -1192,6 +1194,24 @@ def test_much_output_stays_in_the_log(tmp_path: Path) -> None:
     assert inline == b"x" * INLINE_BYTES
     assert more == b""
     assert last.splitlines() == [str(i) for i in range(90, 100)]
+
+
+def test_output_that_cannot_be_shortened_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that has become read-only ends no worker."""
+
+    def read_only(*_: int) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(output_module, "MOST_BYTES", 8)
+    with open(tmp_path / "log", "a+b") as log:
+        log.write(b"0123456789")
+        log.flush()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "ftruncate", read_only)
+            output_module.shorten(log.fileno(), 0)
+        assert (tmp_path / "log").read_bytes() == b"0123456789"
+        output_module.shorten(log.fileno(), 0)
+    assert (tmp_path / "log").read_bytes().startswith(b"0123\n[clusterfutures: the middle")
 
 
 def test_the_tail_starts_where_the_call_started(tmp_path: Path) -> None:
