@@ -33,7 +33,7 @@ from clusterfutures.client.recall import Orders, Recall
 from clusterfutures.client.settings import Settings
 from clusterfutures.client.state import Limits
 from clusterfutures.client.work import Call, Chunk
-from clusterfutures.errors import OptionError
+from clusterfutures.errors import OptionError, StoreError
 from clusterfutures.futures import ClusterFuture
 from clusterfutures.retries import Retries, read
 from clusterfutures.schedulers.base import Scheduler
@@ -88,6 +88,7 @@ class Client:
             key = self._pickler.function(function)
             pickled = self._pickler.call(args, kwargs, function)
         except Exception as error:
+            self._check_still_open(error)
             future._complete(None, error)
             return future
         call = Call(self._provision.real(target.pool), future, function, key, pickled.data, pickled.extras)
@@ -116,6 +117,20 @@ class Client:
     ) -> MapRun:
         """Send the arguments of a ``map``; see ``Executor.map``."""
         self._check_open()
+        try:
+            return self._map(target, function, iterables, plan, star)
+        except StoreError as error:
+            self._check_still_open(error)
+            raise
+
+    def _map(
+        self,
+        target: Target,
+        function: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        plan: Plan,
+        star: bool,
+    ) -> MapRun:
         key = self._pickler.function(function)
         pool = self._provision.real(target.pool)
         plan.seconds_per_call = self._limits.pace.seconds(key)
@@ -251,6 +266,11 @@ class Client:
         exits.refuse_if_exiting()
         if not self._started:
             self._start()
+
+    def _check_still_open(self, error: Exception) -> None:
+        """A directory that cannot be written to may have gone with its run, which has ended in between."""
+        if isinstance(error, StoreError):
+            self._check_open()
 
     # -- pools ------------------------------------------------------------------
 

@@ -64,7 +64,7 @@ class Settings:
             )
         if self.run and not re.fullmatch(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,99}", self.run):
             raise OptionError(f"run={self.run!r}: a run's name is letters, digits, '_', '.', '+' or '-', as in 'fit-2'")
-        if self.idle_timeout < 0:
+        if not self.idle_timeout >= 0:  # nan, too
             raise ValueError("idle_timeout must not be negative: it is in seconds")
         for what in (self.directory, self.python):
             if "\n" in what or "\0" in what:

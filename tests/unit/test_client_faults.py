@@ -225,6 +225,24 @@ def test_a_call_submitted_at_the_moment_of_terminate_workers(
     assert wait(late, LIMIT).done
 
 
+@pytest.mark.parametrize("verb", ["submit", "map"])
+def test_a_call_that_is_overtaken_by_shutdown(
+    executor: LocalExecutor, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """It was let in; when it is pickled, the run directory has gone with its run."""
+    assert executor.submit(abs, -1).result(LIMIT) == 1
+    pickler = executor._client._pickler
+    original = pickler.function
+
+    def overtaken(function: Any) -> str:
+        executor.shutdown()
+        return original(function)
+
+    monkeypatch.setattr(pickler, "function", overtaken)
+    with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
+        getattr(executor, verb)(lambda numbers: numbers, [1])
+
+
 def test_a_first_call_while_the_interpreter_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has been let in, and the end has looked for executors already: nobody would end this one."""
     executor = LocalExecutor(directory=tmp_path / "runs")
