@@ -159,7 +159,7 @@ class Adoption:
         """The jobs of a submission; one that was requeued has several workers, one after the other."""
         past, newest = self._past, []
         for index in range(submission.jobs):
-            job_id = submission.job_ids[index] if submission.job_ids else ""
+            job_id = "".join((submission.job_ids or ())[index : index + 1])  # "": nobody knows it
             last = past.last_attempt(submission.batch, index)
             for attempt in range(last + 1):
                 worker = self._worker(names.worker_name(submission.batch, index, attempt), submission.pool, job_id)

@@ -5,6 +5,7 @@ what they should not, files that vanish, an adapter or a part of its own that fa
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -245,7 +246,7 @@ def test_a_call_that_is_overtaken_by_shutdown(
 
 def test_a_first_call_while_the_interpreter_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has been let in, and the end has looked for executors already: nobody would end this one."""
-    executor = LocalExecutor(directory=tmp_path / "runs")
+    executor, before = LocalExecutor(directory=tmp_path / "runs"), set(threading.enumerate())
     original = clients.open_run
 
     def slow(*arguments: Any) -> Any:
@@ -256,7 +257,7 @@ def test_a_first_call_while_the_interpreter_ends(tmp_path: Path, monkeypatch: py
     with pytest.raises(RuntimeError, match="interpreter shutdown"):
         executor.submit(abs, -1)
     assert not list((tmp_path / "runs").iterdir())
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("clusterfutures")]
+    assert not [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("clusterfutures")]
 
 
 def test_a_forked_child_has_no_part_in_it(executor: LocalExecutor) -> None:
@@ -274,7 +275,12 @@ def test_a_forked_child_has_no_part_in_it(executor: LocalExecutor) -> None:
             status = 0 if "forked" in str(error) and not blocked[1].cancel() else 2
         finally:
             os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    deadline = time.monotonic() + LIMIT
+    while not (over := os.waitpid(child, os.WNOHANG))[0]:
+        if time.monotonic() > deadline:
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.01)
+    assert os.waitstatus_to_exitcode(over[1]) == 0
     assert [future.result(LIMIT) for future in blocked] == [None, None]
 
 
