@@ -28,7 +28,7 @@ _SLURM = {
     "cpus-per-task": "cores", "mem": "memory", "time": "time", "partition": "partition", "account": "account",
     "qos": "qos", "nodes": "nodes", "constraint": "features", "begin": "begin", "job-name": "name",
     "output": "outfile", "error": "errfile", "chdir": "cwd", "exclusive": "exclusive",
-    "gpus-per-node": "gpus", "gres": "gpus",
+    "gpus-per-node": "gpus",
 }  # fmt: skip
 #: those that say in another way what one of ours says: an option of the caller's takes their place
 _SAME = {"mem-per-cpu": "memory", "mem-per-gpu": "memory"}
@@ -126,6 +126,8 @@ def _note(found: Directives, name: str, value: str, words: list[str]) -> None:
         instead = (_ALREADY | _AFTER)[name]
         raise OptionError(f"the script asks for {' '.join(words) or name}: leave it out, and use {instead}")
     ours = (_SLURM | _PBS).get(name, name)
+    if name == "gres" and re.fullmatch(r"gpu(:[A-Za-z][\w.+-]*)?:\d+", value):  # and not of other things
+        ours = "gpus"
     if name in _SAME:
         found.extra.append((_SAME[name], words))
         return
