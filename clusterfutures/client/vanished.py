@@ -25,6 +25,8 @@ __all__ = ["Vanished"]
 
 #: between two looks, in seconds
 LOOK_SECONDS = 1.0
+#: how long a bin is missing before the workers' directories are looked at: most are being claimed
+SUSPICIOUS_SECONDS = 5.0
 #: how long a bin has to be missing when a segment of its pool was damaged: that tells why
 BLAMED_SECONDS = 2.0
 
@@ -54,30 +56,34 @@ class Vanished:
             if not pool.waiting:
                 self._blamed.pop(pool.name, None)
             elif pool.name in self._blamed or any(self._is_idle(worker) for worker in pool.live()):
-                missing |= {name: self._missing.get(name, now) for name in self._gone(pool)}
-                self._fail(pool, missing, now)
+                missing |= self._missing_of(pool, now)
         self._missing = missing
 
     def _is_idle(self, worker: Worker) -> bool:
         return worker.state is WorkerState.RUNNING and not worker.busy and not worker.retiring
 
-    def _gone(self, pool: Pool) -> set[str]:
-        """Bins that wait and are in no directory; in the order in which they travel."""
-        gone = set(pool.waiting).difference(self._run.queued(pool.name))
-        for worker in self._run.launched() if gone else ():
-            gone.difference_update(names.bin_name(*claimed) for claimed in self._run.claimed_bins(worker))
-        return gone
-
-    def _fail(self, pool: Pool, missing: dict[str, float], now: float) -> None:
+    def _missing_of(self, pool: Pool, now: float) -> dict[str, float]:
+        """What waits and is not in the queue, and since when.  The directories of the workers, of which there
+        may be thousands, are looked at when that is no news any more."""
         blamed = self._blamed.get(pool.name)
         wait = self._wait if blamed is None else BLAMED_SECONDS
-        for name in [name for name in pool.waiting if now - missing.get(name, now) > wait]:
+        gone = set(pool.waiting).difference(self._run.queued(pool.name))
+        missing = {name: self._missing.get(name, now) for name in gone}
+        old = {name for name, since in missing.items() if now - since > min(wait, SUSPICIOUS_SECONDS)}
+        for name in self._claimed() & old if old else ():
+            missing[name] = now  # a worker has it, and will say so
+        for name in [name for name in pool.waiting if name in old and now - missing[name] > wait]:
             text = (
                 f"the file {name} has vanished from the queue in {self._run.path}, and nobody has reported its calls: "
             )
             text += "was it removed by hand, or by a clean-up of old files? Submit the call again"
             error = blamed or StoreError(message=text, path=self._run.path)
             self._ledger.lose_file(pool, name, functools.partial(_as_it_is, error))
+        return missing
+
+    def _claimed(self) -> set[str]:
+        workers = self._run.launched()
+        return {names.bin_name(*claimed) for worker in workers for claimed in self._run.claimed_bins(worker)}
 
 
 def _as_it_is(error: StoreError, _call: str) -> StoreError:

@@ -349,6 +349,20 @@ def test_a_bin_that_has_vanished_fails_its_calls(run: RunDirectory, blamed: bool
     assert bench.ledger.unsettled == 2
 
 
+def test_the_directories_of_workers_are_left_alone_while_bins_are_being_claimed(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, asked = Bench(), list[float]()
+    bench.submit(1)
+    bench.ledger.advance(0.0)
+    bench.hire(1)
+    monkeypatch.setattr(run, "launched", lambda: asked.append(now) or [])
+    care = Vanished(run, bench.ledger, 30.0)
+    for now in (0.0, vanished.SUSPICIOUS_SECONDS, vanished.SUSPICIOUS_SECONDS + 1.5):
+        care.look(now)
+    assert asked == [vanished.SUSPICIOUS_SECONDS + 1.5]
+
+
 def test_nobody_asks_for_vanished_bins_while_all_are_busy(run: RunDirectory) -> None:
     bench = Bench()
     bench.submit(2)
