@@ -313,6 +313,25 @@ def test_killed_between_noting_a_start_and_starting(site: Site, monkeypatch: pyt
     assert site.row(job).attempt == 2
 
 
+def test_killed_between_forbidding_a_minder_and_noting_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two keepers in a row: the third knows that no minder made the file."""
+    (job,) = site.submit("echo >>ran")
+
+    def killed(*_args: Any) -> None:
+        raise KeyboardInterrupt
+
+    for owner, verb in ((minder, "start"), (Table, "take_back")):
+        with monkeypatch.context() as dying:
+            dying.setattr(owner, verb, killed)
+            with pytest.raises(KeyboardInterrupt):
+                site.keeper.turn()
+        site.another_keeper()
+    site.keeper.turn()
+    assert site.row(job).attempt == 2, "at once, not when a minder has been waited for"
+    site.until_state(job, JobState.COMPLETED)
+    assert (site.directory / "ran").read_text() == "\n"
+
+
 def test_a_minder_that_is_just_beginning_is_waited_for(site: Site) -> None:
     """Its file is there, its number is not in it yet."""
     (job,) = site.submit(f"echo >ready; {UNTIL_RELEASED}; exit 6")

@@ -5,7 +5,7 @@
                           `- "exit code" behind it, last of all
 
 Whoever makes the file first decides: a minder that finds it there does not begin, so a keeper
-that takes over and finds no file makes it, and may start the job anew without fear of a second
+that takes over and finds no file makes it ("0"), and may start the job anew without fear of a second
 one.  A minder lives for as long as its process does and has the file's path on its command line:
 the number of a process may belong to another one by now, with that path it does not.
 """
@@ -26,6 +26,8 @@ __all__ = ["Minder", "Said", "forbid", "forget", "read", "start", "sweep"]
 _BEGIN_SECONDS = 5.0
 #: the age of a file that no minder can be about to look for
 _STALE_SECONDS = 3600.0
+#: what a keeper's file says: no process has this number
+_FORBIDDEN = "0\n"
 #: $1 the file; the rest runs the job.  A signal for the whole job ends the job; the minder waits for it.
 #: Where there is no space to say how it ended, it waits a minute for that.
 _TEXT = """\
@@ -123,12 +125,21 @@ def _private(path: str, flags: int) -> int:
 
 
 def forbid(path: str) -> bool:
-    """Keep a minder that may still come from beginning; False when it has begun."""
+    """Keep a minder that may still come from beginning; False when it has begun.
+
+    The file appears with what it says, so that of a keeper that was killed the next one knows
+    that it had forbidden this, and need not ask whether an empty file is that of a minder.
+    """
+    own = f"{path}.{os.getpid()}"
+    with open(own, "w", encoding="ascii", opener=_private) as file:
+        file.write(_FORBIDDEN)
     try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    except FileExistsError:
-        return False
-    return True
+        with contextlib.suppress(FileExistsError):
+            os.link(own, path)
+    finally:
+        os.unlink(own)
+    with open(path, encoding="utf-8") as file:
+        return file.read(len(_FORBIDDEN)) == _FORBIDDEN
 
 
 def read(path: str) -> Said | None:
