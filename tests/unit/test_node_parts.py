@@ -1002,13 +1002,16 @@ def test_what_calls_leave_behind_is_no_zombie(run: RunDirectory) -> None:
     assert sorted(decoded(reported, run))[-1] == (5, 0, 0)
 
 
-def test_a_process_has_the_log_of_no_other(run: RunDirectory) -> None:
-    def all_open(_number: int) -> list[str]:
+def test_a_process_has_the_log_of_no_other(run: RunDirectory, tmp_path: Path) -> None:
+    def all_open(number: int) -> list[str]:
         found = []
         for link in Path("/proc/self/fd").iterdir():
             with contextlib.suppress(OSError):
                 found.append(os.readlink(link))
-        time.sleep(0.1)  # both processes get a call
+        (tmp_path / f"seen.{number}").touch()
+        deadline = time.monotonic() + 30
+        while len(list(tmp_path.glob("seen.*"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.005)  # so each process has one of the calls
         return sorted({name for name in found if name.endswith(".log")})
 
     _, reported = served(run, all_open, [(n,) for n in range(2)], processes=2)
