@@ -138,7 +138,6 @@ def _asked(options: Mapping[str, Any], place: str) -> dict[str, Any]:
 def text_of(plan: Plan, one: Bin) -> str:
     """The script of one bin."""
     settings = plan.settings
-    root = [f"export PYTHONPATH={shlex.quote(os.environ['PYTHONPATH'])}"] if os.environ.get("PYTHONPATH") else []
     cwd = shlex.quote(os.getcwd())
     lines = [
         "#!/bin/bash",
@@ -146,8 +145,8 @@ def text_of(plan: Plan, one: Bin) -> str:
         "",
         f"# Bin {one.number} of {plan.count}. Runs anywhere: bash {shlex.quote(one.script)}",
         f'cluf_here=$PWD; cd {cwd} || echo "cluf: going on in $PWD" >&2',
-        *root,
-        f'cluf() {{ {shlex.quote(sys.executable)} -m clusterfutures.cluf "$@"; }}',
+        *_python_path(),
+        f'cluf() {{ {shlex.quote(sys.executable)} -P -m clusterfutures.cluf "$@"; }}',
         *_results_directory(plan, one),
         *_files(settings.prepend_script),
         *(settings.prepend_statements or []),
@@ -159,6 +158,16 @@ def text_of(plan: Plan, one: Bin) -> str:
         "exit $cluf_status",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _python_path() -> list[str]:
+    """What the package is found by, where it is not installed.  The directory itself is not (``-P``): a random.py
+    of the user's there, which the command ``cluf`` does not meet, would be taken for Python's."""
+    given = os.environ.get("PYTHONPATH", "")
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    if root == os.getcwd() and root not in given.split(os.pathsep):
+        given = os.pathsep.join(filter(None, [root, given]))
+    return [f"export PYTHONPATH={shlex.quote(given)}"] if given else []
 
 
 def _results_directory(plan: Plan, one: Bin) -> list[str]:

@@ -71,6 +71,12 @@ def test_lines_of_the_users_do_no_harm(user: User) -> None:
     assert len(list(records(str(user.here / "my_script-0-2.results.jsonl")))) == 12
 
 
+def test_modules_of_pythons_names_do_no_harm(user: User) -> None:
+    user.cluf("my_script", "-n", "2")
+    (user.here / "random.py").write_text("raise SystemExit('not this one')\n")
+    assert "finished 12 calls" in ran(user, user.here / "my_script-0-2.sh").stderr
+
+
 def test_flags_of_slurm_and_a_home_in_options(user: User) -> None:
     (user.home / ".clufrc").write_text('{"jobs_dir": "~/jobs", "slurm_options": {"requeue": true, "hold": false}}')
     user.cluf("my_script", "-n", "2", "--scheduler=slurm", "-j", "dir%j")
