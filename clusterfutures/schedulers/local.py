@@ -72,6 +72,7 @@ class _Job:
         self.index = index
         self.cores = cores
         self.process: subprocess.Popen[bytes] | None = None
+        self.refusal = ""  # why it could not be started
         self.cancelled_at: float | None = None
         self.deadline: float | None = None
 
@@ -96,11 +97,13 @@ class _Job:
 
     @property
     def has_ended(self) -> bool:
-        """True when it ran, and runs no more."""
-        return self.process is not None and self.process.poll() is not None
+        """True when it ran, and runs no more, or could not be started."""
+        return bool(self.refusal) or (self.process is not None and self.process.poll() is not None)
 
     def status(self) -> JobStatus:
         host = os.uname().nodename
+        if self.refusal:
+            return JobStatus(self.job_id, JobState.FAILED, JobState.FAILED.name, self.refusal, host=host)
         if self.process is None:
             state = JobState.PENDING if self.cancelled_at is None else JobState.CANCELLED
             return JobStatus(self.job_id, state, state.name)
@@ -235,10 +238,14 @@ class LocalScheduler(Scheduler):
             elif job.cancelled_at is not None and now > job.cancelled_at + KILL_DELAY_SECONDS:
                 job.signal(signal.SIGKILL)
         for job in self._jobs.values():
-            if job.process is None and job.cancelled_at is None:
+            if job.process is None and job.cancelled_at is None and not job.refusal:
                 if job.cores > free:
                     return
-                job.start()
+                try:
+                    job.start()
+                except OSError as error:  # no place for its log any more, no process left ...
+                    job.refusal = f"it could not be started: {error}"
+                    continue
                 free -= job.cores
 
 

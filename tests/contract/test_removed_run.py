@@ -18,7 +18,7 @@ from conftest import Ground
 from contract_tasks import wait_until
 
 from clusterfutures import ClusterExecutor
-from clusterfutures.errors import ClusterError, StoreError
+from clusterfutures.errors import ClusterError, JobFailed, StoreError
 from clusterfutures.store import names
 
 SAID = r"run directory \S+ was removed while the executor used it \(there is no \S+\).*make another one"
@@ -111,6 +111,18 @@ def test_a_part_of_it(ground: Ground, tmp_path: Path, part: str) -> None:
         error = future.exception(20)
         assert error is None or isinstance(error, ClusterError), error
     ex.shutdown()
+
+
+@pytest.mark.on("local")
+def test_jobs_without_a_place_for_their_logs(ground: Ground) -> None:
+    """What a job could not be started for is told by its calls."""
+    with ground.executor(max_workers=1, idle_timeout=0.1) as ex:
+        assert ex.submit(tasks.double, 1).result(30) == 2
+        wait_until(lambda: not ground.jobs(), "the worker has ended")
+        shutil.rmtree(ground.run_directory() / "logs")
+        error = ex.submit(tasks.double, 2).exception(30)
+        assert isinstance(error, JobFailed), repr(error)
+        assert "it could not be started: [Errno 2]" in str(error)
 
 
 @pytest.mark.on("local", "slurm")

@@ -100,6 +100,15 @@ def test_a_job_that_fails(site: Site) -> None:
     assert (status.exit_code, status.signal) == (None, signal.SIGSEGV)
 
 
+def test_a_job_that_cannot_be_started(site: Site) -> None:
+    (site.directory / "job-0.log").mkdir()
+    bad, good = site.submit("true", 2)
+    assert "it could not be started: " in site.until_state(bad, JobState.FAILED).reason
+    site.until_state(good, JobState.COMPLETED)
+    site.scheduler.cancel([bad])
+    assert site.status(bad).state is JobState.FAILED
+
+
 def test_what_a_job_is_told(site: Site) -> None:
     """Its index, its id as ``states`` reports it, and the cores it was given."""
     jobs = site.submit('echo "$CLUSTERFUTURES_INDEX $CLUSTERFUTURES_JOB_ID $CLUSTERFUTURES_CORES"', 2, cores=1)
