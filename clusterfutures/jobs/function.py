@@ -6,6 +6,7 @@ call: (directories in front, sys.path, imports, pickle of (function, args, kwarg
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 import traceback
@@ -30,7 +31,8 @@ def packed(
 def _outcome(content: bytes) -> tuple[bool, Any, str]:
     try:
         front, path, imports, call = pickle.loads(content)
-        sys.path[:] = [*front, *sys.path, *(entry for entry in path if entry not in sys.path)]
+        here = os.getcwd()  # as a script's directory is searched, but behind all others: it hides no library
+        sys.path[:] = [*front, *sys.path, *(entry for entry in path if entry not in sys.path), here]
         function, args, kwargs = pickle.loads(call)
         for words in imports:
             exec(words if " " in words.strip() else f"import {words}", getattr(function, "__globals__", {}))

@@ -109,7 +109,7 @@ class Request:
             files.write("call", packed(self.command, self.args, self.kwargs, settings.get("imports", ()), paths))
             path = os.pathsep.join(filter(None, [_PACKAGE, os.environ.get("PYTHONPATH", "")]))
             python = settings.get("python") or sys.executable
-            return ["env", f"PYTHONPATH={path}", python, "-m", "clusterfutures.jobs.function", files.path]
+            return ["env", f"PYTHONPATH={path}", python, "-P", "-m", "clusterfutures.jobs.function", files.path]
         text = self.command if self.command.startswith("#!") else f"#!/bin/bash\n{self.command}\n"
         files.write("command", text.encode("utf-8", "surrogateescape"), 0o700)
         return [files.file("command"), *map(str, self.args)]

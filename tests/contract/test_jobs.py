@@ -45,6 +45,21 @@ def test_a_function(start: Callable[..., Job]) -> None:
     assert job.state is JobState.FAILED
 
 
+@pytest.mark.on("local")
+def test_modules_in_the_jobs_directory_are_found_and_hide_none(start: Callable[..., Job], tmp_path: Path) -> None:
+    (tmp_path / "random.py").write_text("raise SystemExit('this is no part of the standard library')\n")
+    (tmp_path / "only_here.py").write_text("answer = 42\n")
+
+    def numbers() -> tuple[int, bool]:
+        import random
+
+        import only_here  # type: ignore[import-not-found]
+
+        return only_here.answer, random.random() < 1
+
+    assert start(numbers, cwd=str(tmp_path)).get(40) == (42, True)
+
+
 def test_a_dependant_of_a_failed_job_fails_with_that_reason(start: Callable[..., Job], ground: Ground) -> None:
     bad = start(f"while [ ! -e {ground.work}/go ]; do sleep 0.05; done; exit 1")
     next_one = start("true", dependencies=bad)
