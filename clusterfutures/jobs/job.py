@@ -205,6 +205,9 @@ class Job(Known):
         try:
             spec = spec_of(self._files, self.record)
             (job_id,) = submitted(adapter(self.scheduler), spec, self._files, perhaps_there=perhaps)
+        except KeyboardInterrupt:
+            self._keep(unanswered=True)
+            raise
         except SchedulerUnavailable as error:
             self._keep(unanswered=True)
             raise SchedulerUnavailable(

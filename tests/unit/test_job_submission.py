@@ -17,7 +17,7 @@ import pytest
 
 from clusterfutures import Job, JobFailed, OptionError, make_job_file, submit_array, submit_file
 from clusterfutures.errors import SchedulerUnavailable, StoreError, SubmitError, TransferError
-from clusterfutures.jobs import array, function, job
+from clusterfutures.jobs import array, function, job, submission
 from clusterfutures.jobs.array import write_array
 from clusterfutures.jobs.files import JobFiles
 from clusterfutures.jobs.request import spec_of
@@ -57,6 +57,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Site:
     made = Site()
     for module in (job, array):
         monkeypatch.setattr(module, "adapter", lambda name: made)
+    monkeypatch.setattr(submission, "PATIENCE_SECONDS", 0.0)
     return made
 
 
@@ -99,6 +100,29 @@ def test_what_may_have_been_submitted_is_looked_for_before_it_is_submitted_again
     ended(one, 0)
     site.answer, site.found = lambda: None, no_answer  # type: ignore[assignment]
     assert one.resubmit().id == "400", "of this nobody can have heard yet"
+
+
+def test_a_scheduler_that_fails_for_a_while_is_asked_again(
+    site: Site, where: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not there is submitted again; nothing is, while nobody knows."""
+    monkeypatch.setattr(submission, "PATIENCE_SECONDS", 30.0)
+    monkeypatch.setattr(submission, "_PAUSES", (0.01,))
+    asked: list[str] = []
+
+    def answer() -> None:
+        asked.append("submit")
+        if asked.count("submit") < 3:
+            no_answer()
+
+    def found() -> None:
+        asked.append("find")
+        if asked.count("find") == 1:
+            no_answer()
+
+    site.answer, site.found = answer, found  # type: ignore[assignment]
+    assert Job("true", **where).submit().id
+    assert asked == ["submit", "find", "find", "submit", "find", "submit"]
 
 
 def test_a_queue_that_gives_no_answer_leaves_nothing(

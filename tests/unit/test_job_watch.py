@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from clusterfutures.errors import SchedulerUnavailable, SubmitError
-from clusterfutures.jobs import job, watch
+from clusterfutures.jobs import job, submission, watch
 from clusterfutures.jobs.files import JobFiles
 from clusterfutures.schedulers import shared
 from clusterfutures.schedulers.base import Dependency, JobState, JobStatus
@@ -55,6 +55,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(watch, "adapter", lambda name: made)
     monkeypatch.setattr(job, "adapter", lambda name: made)
+    monkeypatch.setattr(submission, "PATIENCE_SECONDS", 0.0)
     return made
 
 
