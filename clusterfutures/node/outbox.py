@@ -22,7 +22,7 @@ from clusterfutures.store.run import RunDirectory
 __all__ = ["Outbox"]
 
 GATHER_SECONDS = 0.002
-FILES_PER_SECOND = 7.0
+FILES_PER_SECOND = 6.0
 FILE_BURST = 1.0
 LONGEST_GATHER_SECONDS = 0.3
 #: how far bins and notes, which have to be, may use up what is left for segments

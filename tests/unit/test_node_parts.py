@@ -450,7 +450,7 @@ def test_bins_are_finished_after_their_last_result_is_out(outbox: Outbox, shelf:
 
 
 def test_files_do_not_grow_with_calls(outbox: Outbox, clock: Clock) -> None:
-    """A result every millisecond for a minute: seven files a second."""
+    """A result every millisecond for a minute: six files a second."""
     for _ in range(60_000):
         clock.now += 0.001
         outbox.add(b"result")
