@@ -21,7 +21,7 @@ __all__ = [
 #: files a second, and half of them may be needed for results
 BIN_SECONDS = 0.3
 #: what a bin of a stream holds at least, in seconds, while there is so much
-_LEAST_SECONDS = 0.01
+_LEAST_SECONDS = 0.02
 #: the same for a ``map`` that has bins for all slots: its tail need not be cut any finer
 _LEAST_TAIL_SECONDS = 0.05
 #: what another bin costs the client and the worker that takes it, roughly

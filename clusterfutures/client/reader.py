@@ -31,7 +31,7 @@ __all__ = ["Reader"]
 
 logger = logging.getLogger("clusterfutures")
 
-LOOK_SECONDS = 0.0005
+LOOK_SECONDS = 0.0003
 LONGEST_LOOK_SECONDS = 1.0
 #: a pause is this share of the time to the nearest event, so that a result of a call of
 #: seconds is hardly late; a larger one when there has been nothing for longer
