@@ -1012,8 +1012,9 @@ def test_a_process_has_the_log_of_no_other(run: RunDirectory, tmp_path: Path) ->
         deadline = time.monotonic() + 30
         while len(list(tmp_path.glob("seen.*"))) < 2 and time.monotonic() < deadline:
             time.sleep(0.005)  # so each process has one of the calls
-        return sorted({name for name in found if name.endswith(".log")})
+        return sorted({name for name in found if name.startswith(logs)})
 
+    logs = os.path.dirname(run.log_path("")) + "/"
     _, reported = served(run, all_open, [(n,) for n in range(2)], processes=2)
     assert sorted(logs for _, _, logs in decoded(reported, run)) == [
         [run.log_path(f"{WORKER}.{number}")] for number in range(2)
