@@ -30,6 +30,8 @@ logger = logging.getLogger("clusterfutures")
 LATE_SECONDS = 0.5
 #: how often the check-ins of jobs that have not reported yet are looked at
 LAUNCH_LOOK_SECONDS = 0.5
+#: a scheduler may still call a job pending that has started so lately
+REQUEUE_SECONDS = 1.0
 
 
 class Roster:
@@ -135,6 +137,7 @@ class Roster:
 
     def heard_of(self, worker: Worker) -> None:
         """A worker has started: its job is known now."""
+        worker.heard_at = time.monotonic()
         if worker.job_id and worker.job_id not in self._by_job:
             self._enlist([worker])
             self._doomed.pop(worker.name, None)
@@ -173,10 +176,18 @@ class Roster:
         """The scheduler told the states of jobs, as they were at ``when``."""
         for job_id, status in states.items():
             worker = self._by_job.get(job_id)
-            if worker is not None and status.state.is_final and when > worker.since:
+            if worker is None:
+                continue
+            if (status.state.is_final and when > worker.since) or self._waits_again(worker, status, when):
                 self.ask_how(worker)
-            elif worker is not None and status.never_starts and worker.state is WorkerState.PENDING:
+            elif status.never_starts and worker.state is WorkerState.PENDING:
                 self._say_why_waiting(worker, status)
+
+    def _waits_again(self, worker: Worker, status: JobStatus, when: float) -> bool:
+        """True when the job of a worker that had started is in the queue: its node was lost, say, and it may be
+        long until it runs once more."""
+        told_since = when > worker.heard_at + REQUEUE_SECONDS
+        return status.state is JobState.PENDING and worker.state is WorkerState.RUNNING and told_since
 
     def _say_why_waiting(self, worker: Worker, status: JobStatus) -> None:
         if (worker.pool, status.reason) not in self._told:

@@ -46,8 +46,8 @@ class Worker:
     """One job of ours, from its submission to its end."""
 
     __slots__ = (
-        "adopted", "busy", "host", "job_id", "last_words", "launched_at", "name", "pool", "retiring", "revoked",
-        "since", "state",
+        "adopted", "busy", "heard_at", "host", "job_id", "last_words", "launched_at", "name", "pool", "retiring",
+        "revoked", "since", "state",
     )  # fmt: skip
 
     def __init__(self, name: str, pool: str, job_id: str, now: float) -> None:
@@ -63,6 +63,7 @@ class Worker:
         self.retiring = False  # it takes no more, and ends when it has finished
         self.busy = 0  # pieces that it works on
         self.since = now
+        self.heard_at = now  # of the last time it told us that it has started
 
     def free(self, processes: int) -> int:
         """How many pieces more it can work on, with so many processes."""

@@ -11,6 +11,7 @@ import pytest
 from clusterfutures.client.clerk import Submitted
 from clusterfutures.client.failures import job_failed
 from clusterfutures.client.roster import Roster
+from clusterfutures.client.state import WorkerState
 from clusterfutures.schedulers.base import EXIT_NO_LOG, NO_LOG, JobState, JobStatus
 from clusterfutures.store.launch import EXIT_NO_CHECK_IN
 from clusterfutures.store.run import RunDirectory
@@ -54,6 +55,22 @@ def test_an_answer_from_before_its_submission_says_nothing_of_a_job(office: Offi
     office.roster.seen(over, worker.since - 0.1)
     assert office.explained == []
     office.roster.seen(over, worker.since + 0.1)
+    assert office.explained == [(worker.name, "5")]
+
+
+def test_a_job_that_had_started_and_waits_again(office: Office) -> None:
+    """Its node was lost without a word: its calls have their end now, not when it is run once more."""
+    worker = office.job("0001", "5")
+    waits = {"5": JobStatus("5", JobState.PENDING, reason="BeginTime")}
+    office.roster.seen(waits, worker.since + 100)
+    assert office.explained == [], "it has not started yet"
+    worker.state = WorkerState.RUNNING
+    office.roster.heard_of(worker)
+    office.roster.seen(waits, worker.heard_at + 0.5)
+    assert office.explained == [], "told before that was known everywhere"
+    office.roster.seen({"5": JobStatus("5", JobState.RUNNING)}, worker.heard_at + 5)
+    assert office.explained == []
+    office.roster.seen(waits, worker.heard_at + 5)
     assert office.explained == [(worker.name, "5")]
 
 
