@@ -22,6 +22,7 @@ from clusterfutures import config
 from clusterfutures.errors import OptionError, SchedulerUnavailable
 from clusterfutures.jobs.finding import plain_id
 from clusterfutures.jobs.job import Job
+from clusterfutures.jobs.submission import PATIENCE_SECONDS
 from clusterfutures.jobs.watch import ONE_AT_A_TIME, adapter, oldest, pauses, submitted_since
 from clusterfutures.schedulers import find_scheduler
 from clusterfutures.schedulers.base import JobState, QueuedJob, Scheduler
@@ -212,7 +213,10 @@ class Queue:
         return len(self._chosen(jobs, lambda state: not state.is_final)) + unlisted < limit
 
     def wait_to_submit(self, max_jobs: int | None = None, timeout: float | None = None) -> None:
-        """Wait until ``can_submit``.  Raises TimeoutError after ``timeout`` seconds."""
+        """Wait until ``can_submit``.
+
+        Raises TimeoutError after ``timeout`` seconds, SchedulerUnavailable when there was no answer for a minute.
+        """
         was_told = False
         for pause in pauses(timeout, f"{self!r} has no room for another job"):
             try:
@@ -220,7 +224,7 @@ class Queue:
                     return
                 was_told = True
             except SchedulerUnavailable as error:
-                if not was_told:
+                if not was_told and pause.waited > PATIENCE_SECONDS:
                     raise
                 log.warning("the queue was not told, asking again: %s", error)
             time.sleep(pause.seconds)

@@ -156,11 +156,15 @@ def test_an_array_by_its_id(cluster: Told, always_ask: None) -> None:
     q.wait(["50", "7[]"], timeout=20)
 
 
-def test_room_is_waited_for_while_the_scheduler_is_away(cluster: Told, always_ask: None) -> None:
+def test_room_is_waited_for_while_the_scheduler_is_away(
+    cluster: Told, always_ask: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     q = Queue(scheduler="local")
     cluster.failures = 1
-    with pytest.raises(SchedulerUnavailable):
-        q.wait_to_submit(1, timeout=5)
+    with monkeypatch.context() as impatient:
+        impatient.setattr(queue, "PATIENCE_SECONDS", -1.0)
+        with pytest.raises(SchedulerUnavailable):
+            q.wait_to_submit(1, timeout=5)
 
     class Away(list[QueuedJob]):
         """A full queue once, then no answer twice, then an empty queue."""
