@@ -42,7 +42,7 @@ Done = Callable[[str, Exception | None], None]
 class Sizes:
     """How much of each to do; see the functions that use them."""
 
-    cold: int = 15
+    cold: int = 25
     warm: int = 15
     many: int = 5
     submits: int = 20_000
