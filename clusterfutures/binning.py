@@ -46,7 +46,7 @@ def map_sizes(
     slots: processes that will work on them.  bins: exactly so many, of equal size.
     chunksize: so many calls in each.  Neither: ``BINS_PER_SLOT`` for each slot; fewer
     where the whole work is known to be so little that more bins would cost more than they
-    gain, more where calls are known to be long.
+    gain; where it is known to be more than that, bins of ``BIN_SECONDS``, smaller at the end.
     """
     if count <= 0:
         return []
@@ -65,15 +65,14 @@ def _wanted(count: int, slots: int, seconds_per_call: float | None) -> int:
     slots = max(1, slots)
     if seconds_per_call is None:
         return BINS_PER_SLOT * slots
-    return max(
-        1, min(_MOST_SHORT_BINS_PER_SLOT * slots, math.ceil(math.sqrt(count * seconds_per_call / BIN_COST_SECONDS)))
-    )
+    cheapest = math.ceil(math.sqrt(count * seconds_per_call / BIN_COST_SECONDS))
+    return max(1, min(_MOST_SHORT_BINS_PER_SLOT * slots, cheapest))
 
 
 def _ever_smaller(count: int, slots: int, seconds_per_call: float) -> list[int]:
     """Bins of ``BIN_SECONDS`` of work, or more where that would be too many of them, and
     smaller ones at the end, so that all slots end at the same time."""
-    least = max(math.ceil(count / MOST_BINS), int(_LEAST_TAIL_SECONDS / seconds_per_call))
+    least = max(math.ceil(count / MOST_BINS), _calls_in(_LEAST_TAIL_SECONDS, seconds_per_call))
     sizes = []
     while count:
         sizes.append(min(count, max(least, _next_size(count, seconds_per_call, slots))))
@@ -83,7 +82,11 @@ def _ever_smaller(count: int, slots: int, seconds_per_call: float) -> list[int]:
 
 def _together(seconds_per_call: float) -> int:
     """Calls that make up ``BIN_SECONDS`` of work; one of longer calls."""
-    return max(1, int(BIN_SECONDS / max(seconds_per_call, 1e-7) + 1e-6))
+    return max(1, _calls_in(BIN_SECONDS, seconds_per_call))
+
+
+def _calls_in(seconds: float, seconds_per_call: float) -> int:
+    return int(seconds / max(seconds_per_call, 1e-7) + 1e-6)
 
 
 def stream_size(waiting: int, seconds_per_call: float | None, slots: int, measured: int) -> int:
@@ -101,9 +104,8 @@ def stream_size(waiting: int, seconds_per_call: float | None, slots: int, measur
 
 def _next_size(waiting: int, seconds_per_call: float, slots: int) -> int:
     """The share of a slot, but no more than ``BIN_SECONDS`` of work, and no less than is worth a bin."""
-    most = _together(seconds_per_call)
-    least = int(_LEAST_SECONDS / BIN_SECONDS * most)
-    return min(most, waiting, max(1, least, math.ceil(waiting / max(1, slots))))
+    least = max(1, _calls_in(_LEAST_SECONDS, seconds_per_call))
+    return min(_together(seconds_per_call), waiting, max(least, math.ceil(waiting / max(1, slots))))
 
 
 def noted(count: int, seconds_per_call: float | None) -> int:
