@@ -88,7 +88,8 @@ class Client:
             key = self._pickler.function(function)
             pickled = self._pickler.call(args, kwargs, function)
         except Exception as error:
-            self._check_still_open(error)
+            if isinstance(error, StoreError):
+                self._check_open()  # as in map
             future._complete(None, error)
             return future
         call = Call(self._provision.real(target.pool), future, function, key, pickled.data, pickled.extras)
@@ -118,46 +119,36 @@ class Client:
         """Send the arguments of a ``map``; see ``Executor.map``."""
         self._check_open()
         try:
-            return self._map(target, function, iterables, plan, star)
-        except StoreError as error:
-            self._check_still_open(error)
+            key = self._pickler.function(function)
+            pool = self._provision.real(target.pool)
+            plan.seconds_per_call = self._limits.pace.seconds(key)
+
+            def send(sink: MapRun, number: int, arguments: list[tuple[Any, ...]]) -> Chunk:
+                pickled = self._pickler.arguments(arguments, function)
+                if pickled.futures:
+                    raise OptionError("a future cannot be an argument of map: use submit, which waits for its result")
+                chunk = Chunk(pool, sink, number, function, key, pickled.data, pickled.extras, len(arguments))
+                chunk.retries = target.retries
+                if self._recall is None:
+                    first = self._orders.take(chunk.count)
+                    chunk.orders = range(first, first + chunk.count)
+                else:
+                    _recall_chunk(self._recall, chunk, sink, arguments)
+                if chunk.left and not self.inbox.submit(chunk):
+                    self._check_open()
+                return chunk
+
+            return MapRun(
+                chunked(iterables, plan, star),
+                send,
+                self._abandon,
+                self.run,
+                self.settings.visibility_timeout,
+                plan.buffersize,
+            )
+        except StoreError:
+            self._check_open()  # the directory may have gone with the run, which has ended in between
             raise
-
-    def _map(
-        self,
-        target: Target,
-        function: Callable[..., Any],
-        iterables: tuple[Iterable[Any], ...],
-        plan: Plan,
-        star: bool,
-    ) -> MapRun:
-        key = self._pickler.function(function)
-        pool = self._provision.real(target.pool)
-        plan.seconds_per_call = self._limits.pace.seconds(key)
-
-        def send(sink: MapRun, number: int, arguments: list[tuple[Any, ...]]) -> Chunk:
-            pickled = self._pickler.arguments(arguments, function)
-            if pickled.futures:
-                raise OptionError("a future cannot be an argument of map: use submit, which waits for its result")
-            chunk = Chunk(pool, sink, number, function, key, pickled.data, pickled.extras, len(arguments))
-            chunk.retries = target.retries
-            if self._recall is None:
-                first = self._orders.take(chunk.count)
-                chunk.orders = range(first, first + chunk.count)
-            else:
-                _recall_chunk(self._recall, chunk, sink, arguments)
-            if chunk.left and not self.inbox.submit(chunk):
-                self._check_open()
-            return chunk
-
-        return MapRun(
-            chunked(iterables, plan, star),
-            send,
-            self._abandon,
-            self.run,
-            self.settings.visibility_timeout,
-            plan.buffersize,
-        )
 
     def _send(self, call: Call) -> bool:
         call.future._owner, call.future._call = self, call
@@ -266,11 +257,6 @@ class Client:
         exits.refuse_if_exiting()
         if not self._started:
             self._start()
-
-    def _check_still_open(self, error: Exception) -> None:
-        """A directory that cannot be written to may have gone with its run, which has ended in between."""
-        if isinstance(error, StoreError):
-            self._check_open()
 
     # -- pools ------------------------------------------------------------------
 
