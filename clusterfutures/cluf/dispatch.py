@@ -9,6 +9,7 @@ for different things (a ``{subjob}`` in an option) go as a job each.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shlex
@@ -32,6 +33,8 @@ from clusterfutures.schedulers.base import JobSpec, Scheduler
 from clusterfutures.schedulers.options import normalise
 
 __all__ = ["run"]
+
+log = logging.getLogger("clusterfutures")
 
 _LATE_SECONDS = 10.0
 _MARK = "\x01"
@@ -253,7 +256,8 @@ def _over(scheduler: Scheduler, job_ids: list[str]) -> dict[str, str] | None:
     """Jobs that are over, and how; None when the scheduler did not answer: it is asked again later."""
     try:
         found = scheduler.states(job_ids) if job_ids else {}
-    except SchedulerUnavailable:
+    except SchedulerUnavailable as error:
+        log.info("the states of jobs were not told, asking again: %s", error)
         return None
     return {
         job_id: f"its job ended: {job.word or job.state.value}" for job_id, job in found.items() if job.state.is_final

@@ -93,6 +93,7 @@ class Queue:
         self._max_jobs = settings.get("max_jobs") if max_jobs is None else max_jobs
         self._adapter = adapter(self.scheduler)
         self._listing = _listings.setdefault(self._adapter, _Listing(self._adapter))
+        self._silence = ""  # why there was no answer, as told already
         self._over: dict[str, Job] = {}  # what has told its end itself; the scheduler's list may be older
 
     @property
@@ -189,7 +190,7 @@ class Queue:
         try:
             jobs, asked_at = self._listing.answer(waited)
         except SchedulerUnavailable as error:
-            log.warning("the queue was not told, asking again: %s", error)
+            self._not_told(error)
             return None
         return None if asked_at < since else {
             name for job in jobs if not job.state.is_final for name in _names_of(job.id)
@@ -226,8 +227,14 @@ class Queue:
             except SchedulerUnavailable as error:
                 if not was_told and pause.waited > PATIENCE_SECONDS:
                     raise
-                log.warning("the queue was not told, asking again: %s", error)
+                self._not_told(error)
             time.sleep(pause.seconds)
+
+    def _not_told(self, error: SchedulerUnavailable) -> None:
+        """Say so, once for each reason: it is asked again every second."""
+        if str(error) != self._silence:
+            log.warning("the queue was not told, asking again: %s", error)
+        self._silence = str(error)
 
     def __repr__(self) -> str:
         whose = {"self": "mine", None: "everybody's"}.get(self.user, f"{self.user}'s")

@@ -67,9 +67,10 @@ def _found(scheduler: Scheduler, name: str, count: int, deadline: float) -> list
         try:
             with ONE_AT_A_TIME:
                 return scheduler.find(name, count)
-        except SchedulerUnavailable:
+        except SchedulerUnavailable as error:
             if is_last:
                 raise
+            log.info("whether %s was submitted is not told, asking again: %s", name, error)
     raise AssertionError("the last try returns or raises")
 
 
