@@ -18,6 +18,7 @@ import pickle
 import resource
 import signal
 import time
+import traceback
 from collections.abc import Callable, Container, Iterator
 from typing import Any, NamedTuple
 
@@ -33,7 +34,6 @@ __all__ = ["Death", "Reply", "Slot", "SlotState"]
 
 #: how long a process may take to stop when it is told to
 STOPPING_SECONDS = 0.05
-
 
 #: there may be no memory for more words than these
 _NO_MEMORY = b"MemoryError\n"
@@ -315,8 +315,6 @@ class Slot:
 def _tell() -> None:
     """Say what ends this process, to the output of its call."""
     try:
-        import traceback
-
         traceback.print_exc()
     except MemoryError:
         os.write(2, _NO_MEMORY)
