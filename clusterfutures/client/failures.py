@@ -35,8 +35,8 @@ _ADVICE = {
     JobState.OUT_OF_MEMORY: "it ran out of memory: ask for more memory=",
     JobState.CANCELLED: "it was cancelled from outside (scancel, qdel, an administrator)",
     JobState.NODE_FAIL: "its node failed: submit the call again",
-    JobState.PREEMPTED: "it was preempted, or put back after its node was lost: submit the call again; another partition= or qos= may "
-    "last longer",
+    JobState.PREEMPTED: "it was preempted, or put back after its node was lost: submit the call again, or choose "
+    "another partition= or qos=",
     JobState.GONE: "the scheduler does not know it any more, and it left no result: it may have been cancelled",
     JobState.UNKNOWN: "ask the scheduler about it when it answers again, and submit the call again",
 }
