@@ -18,7 +18,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "clusterfutures"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-MODULE_LINES = 420
+MODULE_LINES = 700
 FUNCTION_LINES = 60
 
 #: larger than that, for now: they may only shrink ("client/pump.py:_turn": 70)
