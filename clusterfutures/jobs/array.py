@@ -12,14 +12,14 @@ import logging
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from clusterfutures.errors import ArrayTooLarge, ClusterError, OptionError
 from clusterfutures.jobs.files import JobFiles
 from clusterfutures.jobs.job import Job, cancel_all
-from clusterfutures.jobs.request import Request, label, spec_of
+from clusterfutures.jobs.request import Command, Request, label, spec_of
 from clusterfutures.jobs.submission import submitted
 from clusterfutures.jobs.watch import ONE_AT_A_TIME, adapter
 from clusterfutures.schedulers.base import JobSpec
@@ -30,7 +30,7 @@ log = logging.getLogger("clusterfutures")
 
 
 def submit_array(
-    command: str | Callable[..., Any],
+    command: Command,
     items: Iterable[Any],
     *,
     name: str = "",
@@ -44,7 +44,8 @@ def submit_array(
 
     command: shell text, in which ``{}`` is the item, quoted for the shell (``{.}`` without its
         ending, ``{/}`` its name alone, ``{//}`` its directory, ``{#}`` its number from 1 on); a
-        command without any of them gets the item behind it.  A function is called with the
+        command without any of them gets the item as an argument, see ``Job``.  A tuple is several
+        words.  A function is called with the
         item, a tuple as its arguments.
     The rest is as for ``Job``.
 
@@ -82,7 +83,7 @@ def _undo(jobs: Sequence[Job]) -> None:
         log.warning("jobs in %s could not be cancelled: %s", os.path.dirname(jobs[0].path), error)
 
 
-def write_array(command: str | Callable[..., Any], items: Iterable[Any], **options: Any) -> list[Job]:
+def write_array(command: Command, items: Iterable[Any], **options: Any) -> list[Job]:
     """As ``submit_array``, without submitting: jobs that are written only."""
     several = list(items)
     first = Job(command, **options)

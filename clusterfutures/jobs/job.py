@@ -13,13 +13,13 @@ import logging
 import os
 import shlex
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 from clusterfutures.errors import JobFailed, SchedulerUnavailable
 from clusterfutures.jobs.files import JobFiles
 from clusterfutures.jobs.known import Known
-from clusterfutures.jobs.request import Request, label, spec_of
+from clusterfutures.jobs.request import Command, Request, label, spec_of
 from clusterfutures.jobs.story import story
 from clusterfutures.jobs.submission import submitted
 from clusterfutures.jobs.watch import ONE_AT_A_TIME, Watch, adapter, pauses
@@ -30,7 +30,7 @@ __all__ = ["Job", "cancel_all", "submit"]
 log = logging.getLogger("clusterfutures")
 
 
-def submit(command: str | Callable[..., Any], args: Sequence[Any] = (), *more: Any, **options: Any) -> Job:
+def submit(command: Command, args: Sequence[Any] | None = None, *more: Any, **options: Any) -> Job:
     """Submit one command or function as a job of its own: ``Job(...).submit()``, with the same arguments."""
     return Job(command, args, *more, **options).submit()
 
@@ -50,8 +50,10 @@ def cancel_all(jobs: Iterable[Job]) -> list[Job]:
 class Job(Known):
     """One command or function as a job of its own.
 
-    command: shell text (bash; a ``#!`` line names another), or a function.
-    args, kwargs: arguments; those of a command are put behind it, quoted.
+    command: shell text (bash; a ``#!`` line names another), a list of words, or a function.
+    args, kwargs: arguments.  Those of a command (text, numbers, paths) are put where it has ``{}``, else behind it,
+        each quoted as one word; a command that names ``$1`` or ``$@``, and a ``#!`` script that is not for a shell,
+        get them so.
     dependencies: a Job, an id or a future, or several: they have to end well (exit code 0).
         A table says how: ``{"ok": [a], "any": b, "notok": c}``.
     scheduler, profile: as for executors.  directory: where job directories are made;
@@ -67,8 +69,8 @@ class Job(Known):
 
     def __init__(
         self,
-        command: str | Callable[..., Any],
-        args: Sequence[Any] = (),
+        command: Command,
+        args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
         *,
         name: str = "",
@@ -81,7 +83,7 @@ class Job(Known):
         explicit = {"name": name or None, "scheduler": scheduler, "jobs_directory": directory}
         explicit["dependencies"] = dependencies
         given = options | {key: value for key, value in explicit.items() if value is not None}
-        self._request: Request | None = Request(command, args, kwargs or {}, given, profile)
+        self._request: Request | None = Request(command, args, kwargs, given, profile)
         self._set(None, self._request.record())
 
     @classmethod

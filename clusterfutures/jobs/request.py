@@ -10,23 +10,25 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from clusterfutures import config, keywords
 from clusterfutures.errors import OptionError
 from clusterfutures.jobs.dependencies import Awaited, awaited
 from clusterfutures.jobs.files import JobFiles
-from clusterfutures.jobs.template import filled, has_field
+from clusterfutures.jobs.template import filled, has_field, is_for_a_shell, joined, with_arguments, word
 from clusterfutures.schedulers import find_scheduler, options
 from clusterfutures.schedulers.base import Dependency, JobSpec
 
-__all__ = ["DIRECTORY", "Request", "label", "spec_of"]
+__all__ = ["DIRECTORY", "Command", "Request", "label", "spec_of"]
 
 #: where the directories of jobs are made
 DIRECTORY = "~/.clusterfutures/jobs"
 #: stands for the name of a job's directory until there is one
 _DIRECTORY_NAME = "\0"
+#: shell text, the words of a command, a program's path, or a function
+Command = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Callable[..., Any]
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -34,16 +36,22 @@ class Request:
     """A command or function with its arguments and options.  Raises OptionError for what cannot be run."""
 
     def __init__(
-        self, command: str | Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any],
+        self, command: Command, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None,
         given: Mapping[str, Any], profile: str | None,
     ) -> None:  # fmt: skip
-        if not callable(command) and (not isinstance(command, str) or not command.strip()):
-            raise OptionError(f"command={command!r}: expected shell text or a function")
-        if kwargs and not callable(command):
-            raise OptionError(f"kwargs={kwargs!r}: a command has none, a function has")
-        self.command = command
-        self.args = tuple(args)
-        self.kwargs = dict(kwargs)
+        self.command = _command(command)
+        self.args = _arguments(args)
+        self.kwargs = dict(kwargs or {})
+        #: a script's file: its arguments are ``$1``, ``$2`` ..., and ``{}`` in it is its own
+        self.is_file = False
+        self._item: tuple[list[str], int] | None = None
+        if not callable(self.command):
+            self.args = tuple(word(value, f"argument {at} of the command") for at, value in enumerate(self.args, 1))
+            if self.kwargs:
+                raise OptionError(
+                    f"kwargs={kwargs!r}: a shell command takes no keyword arguments. Write them as the command reads "
+                    "them, as in args=['--name=value'], or submit a function"
+                )
         self._settings, self._resources = _layered(given, profile)
         self.awaited: Awaited = awaited(self._settings.get("dependencies", ()))
 
@@ -80,12 +88,15 @@ class Request:
         """The same for one of many inputs: put into the command, or behind it; an argument of a function."""
         other = object.__new__(Request)
         other.__dict__.update(self.__dict__)
+        several = item if type(item) is tuple else (item,)
         if callable(self.command):
-            other.args = (*self.args, *(item if type(item) is tuple else (item,)))
-        elif has_field(self.command):
-            other.command = filled(self.command, str(item), number)
+            other.args = (*self.args, *several)
+            return other
+        words = [word(value, f"input {number + 1} of the command") for value in several]
+        if is_for_a_shell(self.command) and has_field(self.command):
+            other._item = words, number
         else:
-            other.args = (*self.args, *map(str, item if type(item) is tuple else (item,)))
+            other.args = (*self.args, *words)
         return other
 
     def write(self, files: JobFiles, record: dict[str, Any]) -> None:
@@ -110,9 +121,44 @@ class Request:
             path = os.pathsep.join(filter(None, [_PACKAGE, os.environ.get("PYTHONPATH", "")]))
             python = settings.get("python") or sys.executable
             return ["env", f"PYTHONPATH={path}", python, "-P", "-m", "clusterfutures.jobs.function", files.path]
-        text = self.command if self.command.startswith("#!") else f"#!/bin/bash\n{self.command}\n"
+        text, words = self._line(self.command)
+        text = text if text.startswith("#!") else f"#!/bin/bash\n{text}\n"
         files.write("command", text.encode("utf-8", "surrogateescape"), 0o700)
-        return [files.file("command"), *map(str, self.args)]
+        return [files.file("command"), *words]
+
+    def _line(self, command: str) -> tuple[str, list[str]]:
+        """The command's text with its arguments, and the words that it gets as ``$1``, ``$2`` ..."""
+        if self.is_file:
+            return command, list(self.args)
+        if self._item is not None:
+            return with_arguments(filled(command, *self._item), self.args, fill=False)
+        return with_arguments(command, self.args)
+
+
+def _command(given: Command) -> str | Callable[..., Any]:
+    """A function, or a command as shell text.  Raises OptionError."""
+    if callable(given):
+        return given
+    if isinstance(given, str):
+        text = given.replace("\r\n", "\n")  # from Windows: a shell takes the carriage return for part of a word
+    elif isinstance(given, list | tuple | os.PathLike):
+        parts = given if isinstance(given, list | tuple) else [given]
+        words = [word(part, f"word {at} of the command") for at, part in enumerate(parts, 1)]
+        text = joined(words) if words and words[0] else ""
+    else:
+        text = ""
+    if not text.strip():
+        raise OptionError(f"command={given!r}: expected shell text, a list of words or a function")
+    return text
+
+
+def _arguments(args: Any) -> tuple[Any, ...]:
+    if args is None:
+        return ()
+    if isinstance(args, str | bytes | Mapping | os.PathLike) or not isinstance(args, Iterable):
+        more = "; by keyword: kwargs=..." if isinstance(args, Mapping) else f", as in [{args!r}]"
+        raise OptionError(f"args={args!r}: expected a list or tuple of arguments{more}")
+    return tuple(args)
 
 
 def label(name: str) -> str:

@@ -7,7 +7,7 @@ a script with #SBATCH or #PBS lines --submit_file()--> a Job that asks for what 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clusterfutures import config
@@ -16,14 +16,15 @@ from clusterfutures.jobs import directives
 from clusterfutures.jobs.dependencies import awaited
 from clusterfutures.jobs.files import ID_FIELD
 from clusterfutures.jobs.job import Job
+from clusterfutures.jobs.request import Command
 from clusterfutures.schedulers import find_scheduler
 
 __all__ = ["make_job_file", "of_file", "submit_file"]
 
 
 def make_job_file(
-    command: str | Callable[..., Any],
-    args: Sequence[Any] = (),
+    command: Command,
+    args: Sequence[Any] | None = None,
     kwargs: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> str:
@@ -37,9 +38,10 @@ def make_job_file(
     return os.path.join(job.write().path, "script")
 
 
-def submit_file(path: str | os.PathLike[str], args: Sequence[Any] = (), **options: Any) -> Job:
+def submit_file(path: str | os.PathLike[str], args: Sequence[Any] | None = None, **options: Any) -> Job:
     """Submit a script as a job.
 
+    args: what the script gets as ``$1``, ``$2`` ...
     The script is copied, as sbatch and qsub do; its ``#SBATCH`` or ``#PBS`` lines hold where the
     options (those of ``Job``) say nothing.  One that ``make_job_file`` wrote is submitted as it is.
 
@@ -48,7 +50,7 @@ def submit_file(path: str | os.PathLike[str], args: Sequence[Any] = (), **option
     return of_file(path, args, **options).submit()
 
 
-def of_file(path: str | os.PathLike[str], args: Sequence[Any] = (), **options: Any) -> Job:
+def of_file(path: str | os.PathLike[str], args: Sequence[Any] | None = None, **options: Any) -> Job:
     """As ``submit_file``, without submitting."""
     path = os.path.abspath(os.path.expanduser(os.fspath(path)))
     above = os.path.dirname(path)
@@ -70,10 +72,12 @@ def of_file(path: str | os.PathLike[str], args: Sequence[Any] = (), **options: A
     for output in {"outfile", "errfile"} & said.keywords.keys():
         if scheduler == "slurm" and wanted.get(output) == said.keywords[output]:
             wanted[output] = wanted[output].replace("%x", wanted["name"]).replace("%A", ID_FIELD)
-    return Job(text, args, profile=profile, **wanted)
+    job = Job(text, args, profile=profile, **wanted)
+    job.request.is_file = True
+    return job
 
 
-def _written(directory: str, path: str, args: Sequence[Any], options: dict[str, Any]) -> Job:
+def _written(directory: str, path: str, args: Sequence[Any] | None, options: dict[str, Any]) -> Job:
     """A job of ours that was written, and not yet submitted."""
     after = options.pop("dependencies", ())
     if args or options:

@@ -57,6 +57,15 @@ def jobs_of(ground: Ground) -> Path:
     return Path(os.environ["HOME"]) / ".clusterfutures" / "jobs"
 
 
+def test_inputs_are_put_behind_a_command_without_braces(line: Line, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, text in (("a.txt", "12345"), ("two words.txt", "1")):
+        Path(name).write_text(text)
+    assert line("run", "wc", "-c", ":::", "a.txt") == (0, "5 a.txt\n", "")
+    assert line("run", "wc -c", ":::", "a.txt", "two words.txt") == (0, "5 a.txt\n1 two words.txt\n", "")
+    assert "wc -c 'two words.txt'" in line("submit", "--dry-run", "wc", "-c", ":::", "two words.txt").out
+
+
 def test_a_job_from_submission_to_cleaning(line: Line, ground: Ground) -> None:
     (ground.work / "names").write_text("bob\nann\nbob\n")
     done = line("submit", "--name=count", "--memory=50MB", "sort names | uniq -c >counts; echo done; exit 3")

@@ -72,7 +72,10 @@ def test_what_a_function_returned(ground: Ground) -> None:
 
 @pytest.mark.on("local")
 def test_what_cannot_be_run_is_refused(ground: Ground) -> None:
-    for given, words in [({"command": " "}, "shell text"), ({"command": "true", "kwargs": {"a": 1}}, "a command has")]:
+    for given, words in [
+        ({"command": " "}, "shell text"),
+        ({"command": "true", "kwargs": {"a": 1}}, "no keyword arguments"),
+    ]:
         with pytest.raises(OptionError, match=words):
             Job(**given, **where(ground))
     with pytest.raises(OptionError, match="no id to depend on"):

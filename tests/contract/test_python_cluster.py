@@ -113,11 +113,12 @@ def test_the_flow_of_a_job(ground: Ground) -> None:
     assert os.path.isfile(os.path.join(job.path, "script"))
     job.submit()
     job.wait(40)
-    assert job.stdout == "\n" == job.out  # a command's arguments are the script's own: $1, $2
+    printed = "several arguments  with blanks\n"
+    assert job.stdout == printed == job.out
     job.clean()
     assert not os.path.exists(job.path)
-    assert (job.stdout, job.exitcode, job.files, len(job.nodes)) == ("\n", 0, [], 1)
-    assert job.get() == (0, "\n", "")
+    assert (job.stdout, job.exitcode, job.files, len(job.nodes)) == (printed, 0, [], 1)
+    assert job.get() == (0, printed, "")
 
 
 @RUNS
