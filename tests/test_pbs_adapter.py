@@ -158,7 +158,9 @@ def test_resources_of_pro(spec: JobSpec) -> None:
 def test_nodes_of_pro(spec: JobSpec) -> None:
     assert after(directives(Pro(), spec, nodes=2, cores=3), "-l") == ["select=2:ncpus=3", "place=scatter"]
     assert after(directives(Pro(), spec, nodes=2, exclusive=True), "-l") == ["select=2", "place=scatter:excl"]
-    assert after(directives(Pro(), spec, exclusive=True), "-l") == ["place=excl"]
+    assert after(directives(Pro(), spec, exclusive=True), "-l") == ["select=1", "place=excl"], "place needs select"
+    by_hand = directives(Pro(), spec, exclusive=True, extra=["-l", "select=1:ncpus=8"])
+    assert after(by_hand, "-l") == ["place=excl", "select=1:ncpus=8"]
 
 
 def test_no_select_where_nothing_is_asked_for(spec: JobSpec) -> None:
@@ -338,6 +340,10 @@ REFUSALS: list[tuple[int, str, type[ClusterError], str]] = [
     (162, "Connection refused\nqsub: cannot connect to server vm (errno=15010)", SchedulerUnavailable, ""),
     (2, "qsub: illegal -N value\nusage: qsub [-a date_time] [-A account_string]\n\t[-C x]", SubmitError, "extra="),
     (197, "qsub: Bad GID for job execution", SubmitError, ""),
+    (188, "qsub: Job violates queue and/or server resource limits", SubmitError, "qstat -Qf"),
+    (173, "qsub: Queue is not enabled", SubmitError, "partition="),
+    (159, "qsub: Unauthorized Request ", SubmitError, "partition="),
+    (7, 'qsub: Cannot have "place" without "select"', SubmitError, "select="),
     (3, "qsub: Array job exceeds server or queue size limit", ArrayTooLarge, "qstat -Bf"),
     (131, "qsub: submit error (Bad Job Array Request MSG=Requested array size too large, limit is 2)", ArrayTooLarge,
      "qstat -Bf"),
@@ -516,6 +522,11 @@ ENDINGS: list[tuple[dict[str, Any], tuple[JobState, int | None, int | None]]] = 
     (finished(139, "and failed"), (JobState.FAILED, 139, 11)),
     (finished(254, "and failed"), (JobState.FAILED, 254, None)),
     (finished(265, "and failed"), (JobState.FAILED, None, 9)),
+    # the signal goes to the whole session: the shell of an element may end with it as its exit status
+    (finished(143, BY, 91), (JobState.CANCELLED, None, 15)),
+    (finished(143, "and exceeded resource walltime"), (JobState.TIMEOUT, None, 15)),
+    (finished(271, "and exceeded resource mem"), (JobState.OUT_OF_MEMORY, None, 15)),
+    (finished(143, "and failed"), (JobState.FAILED, 143, 15)),
     (finished(-29, "and exceeded resource walltime"), (JobState.TIMEOUT, None, None)),
     (finished(271, BY, 91), (JobState.CANCELLED, None, 15)),
     (finished(265, BY, 91), (JobState.CANCELLED, None, 9)),
@@ -566,6 +577,47 @@ def test_real_records_of_elements_are() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("comment", "state"),
+    [
+        (BY, JobState.CANCELLED),
+        ("and exceeded resource walltime", JobState.TIMEOUT),
+        ("and exceeded resource mem", JobState.OUT_OF_MEMORY),
+    ],
+)
+def test_the_comment_of_a_job_that_is_still_called_running(programs: Programs, comment: str, state: JobState) -> None:
+    """A job that is ended in its first ten seconds stays R for as long, and where no history is kept is gone then."""
+    programs.answer("qstat", answer(**{"1.vm": {**RUNNING, "comment": f"Job run at Sat on (vm:ncpus=1) {comment}"}}))
+    assert speaking(Pro()).states(["1"])["1"].state is JobState.ENDING, "it may be publishing its last results"
+    status = speaking(Pro()).explain("1")
+    assert status is not None
+    assert status.state is state
+
+
+@pytest.mark.parametrize(("limit", "state"), [("00:00:30", JobState.TIMEOUT), ("01:00:00", JobState.RUNNING)])
+def test_a_limit_that_has_passed_by_our_clock(programs: Programs, limit: str, state: JobState) -> None:
+    started = time.strftime("%a %b %d %H:%M:%S %Y", time.localtime(time.time() - 60))
+    record = {**RUNNING, "stime": started, "Resource_List": {"ncpus": 1, "walltime": limit}}
+    programs.answer("qstat", answer(**{"1.vm": record}))
+    assert speaking(Pro()).states(["1"])["1"].state is JobState.RUNNING, "it may have been given more time"
+    status = speaking(Pro()).explain("1")
+    assert status is not None
+    assert status.state is state
+
+
+def test_the_exit_status_of_an_array_is_that_of_its_last_element(programs: Programs) -> None:
+    """So it is not believed: its elements tell."""
+    array = {**BASE, "array": "True", "job_state": "F", "Exit_status": 0, "comment": "Job Array Began and finished"}
+    first, last = ({**SUBJOB, "job_state": "F", "array_index": index} for index in (0, 1))
+    text = answer(**{"25[].vm": array, "25[0].vm": {**first, "Exit_status": 3}, "25[1].vm": {**last, "Exit_status": 0}})
+    programs.answer("qstat", text)
+    status = speaking(Pro()).states(["25[]"])["25[]"]
+    assert (status.state, status.exit_code) == (JobState.FAILED, 3)
+    assert "25[0]" in status.reason
+    programs.answer("qstat", text.replace('"Exit_status": 3', '"Exit_status": 0'))
+    assert speaking(Pro()).states(["25[]"])["25[]"].state is JobState.COMPLETED
+
+
 def test_comments_that_say_no_more_than_the_state_are_dropped() -> None:
     for comment, reason in [("and failed", ""), ("and finished", ""), (BY, "terminated by alice@localhost")]:
         records = parse.parse_json(
@@ -586,6 +638,7 @@ def test_run_count() -> None:
     [
         "Can Never Run: Insufficient amount of resource: ncpus (R: 100 A: 8 T: 8)",
         "job held, too many failed attempts to run",
+        "Not Running: Queue not started.",
     ],
 )
 def test_jobs_that_never_start(comment: str) -> None:

@@ -44,8 +44,8 @@ CANCEL_PATIENCE_SECONDS = 60.0
 #: and how long, once nobody waits for anything but the end
 END_SECONDS = 10.0
 EXPLAIN_PATIENCE_SECONDS = 15.0
-#: how long a job that says it is over may take to reach a final state
-SETTLE_SECONDS = 5.0
+#: between two questions how a job that is over has ended, at first and at most, in seconds
+SETTLE_PAUSES = (0.25, 2.0)
 
 
 class Submitted(NamedTuple):
@@ -217,7 +217,8 @@ class Clerk:
 
     def _explain(self, worker: str, job_id: str) -> None:
         """Wait shortly for the job to reach a final state, then ask for all details."""
-        deadline = time.monotonic() + SETTLE_SECONDS
+        deadline = time.monotonic() + self._scheduler.settle_seconds
+        pause, longest = SETTLE_PAUSES
         patience = time.monotonic() + EXPLAIN_PATIENCE_SECONDS
         status: JobStatus | None = None
         while True:
@@ -236,8 +237,9 @@ class Clerk:
                 break
             if status.state is JobState.PENDING:  # it had begun, so it has been requeued
                 break
-            if self._hurried.wait(0.25):
+            if self._hurried.wait(pause):
                 break
+            pause = min(longest, 1.5 * pause)
         self._inbox.post(Explained(worker, status))
 
     def _cancel(self, job_ids: Sequence[str]) -> None:

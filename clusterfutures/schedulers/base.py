@@ -216,6 +216,8 @@ class Scheduler(ABC):
     shows_files_at_once: ClassVar[bool] = False
     #: True when a job may start that depends on a job which the scheduler does not know, or not any more
     takes_unknown_for_done: ClassVar[bool] = False
+    #: how long a job that has said that it is over may take to reach a final state here
+    settle_seconds: ClassVar[float] = 5.0
     #: when commands are given up, the one that runs now too (monotonic); see ``hurry``
     gives_up_at: float = math.inf
     #: how often a question is asked at once before there is said to be no answer

@@ -25,7 +25,9 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from clusterfutures.errors import SchedulerUnavailable, SubmitError
@@ -57,6 +59,7 @@ class PBSScheduler(Scheduler):
 
     name: ClassVar[str] = "pbs"
     exports_environment: ClassVar[bool] = False
+    settle_seconds: ClassVar[float] = 15.0  # the node's daemon reports no end in a job's first ten seconds
 
     def __init__(self) -> None:
         self._dialect: Dialect | None = None
@@ -177,12 +180,29 @@ class PBSScheduler(Scheduler):
         if not wanted:
             return {}
         records = self._records(wanted)
-        return {
-            job_id: parse.status_of(job_id, records[job_id], self.dialect.exits)
-            if job_id in records
-            else JobStatus(job_id, JobState.GONE)
-            for job_id in wanted
-        }
+        return {job_id: self._status(job_id, records) for job_id in wanted}
+
+    def _status(self, job_id: str, records: Mapping[str, parse.Record]) -> JobStatus:
+        if job_id not in records:
+            return JobStatus(job_id, JobState.GONE)
+        status = parse.status_of(job_id, records[job_id], self.dialect.exits)
+        if not job_id.endswith("[]"):
+            return status
+        elements = [one for one in records if one.startswith(job_id[:-1]) and one != job_id]
+        return parse.of_array(status, (self._status(one, records) for one in elements))
+
+    def explain(self, job_id: str) -> JobStatus | None:
+        """How a job has ended that is over by its own word, or by its place in no list.
+
+        A job that is ended in its first ten seconds stays R for as long; its comment tells before, and a
+        time limit that has passed by the clock of this machine tells as well.
+        """
+        records = self._records([job_id])
+        status = self._status(job_id, records)
+        if status.state not in (JobState.RUNNING, JobState.ENDING):
+            return status
+        told = parse.told_by(status.reason) or _limit_passed(records[job_id])
+        return status if told is None else replace(status, state=told[0], reason=told[1] or status.reason)
 
     def question_key(self) -> str:
         return cluster_key("qstat")
@@ -191,7 +211,7 @@ class PBSScheduler(Scheduler):
         records = self._records([])
         arrays = {job_id.partition("[")[0] for job_id in records if re.search(r"\[\d+\]$", job_id)}
         return [
-            pbs_queue.job_of(parse.status_of(job_id, record, self.dialect.exits), record)
+            pbs_queue.job_of(self._status(job_id, records), record)
             for job_id, record in records.items()
             if not (job_id.endswith("[]") and job_id[:-2] in arrays)
         ]
@@ -264,3 +284,12 @@ class PBSScheduler(Scheduler):
 
 def _ids(number: str, count: int) -> list[str]:
     return [number] if count == 1 else [f"{number}[{index}]" for index in range(count)]
+
+
+def _limit_passed(record: parse.Record) -> tuple[JobState, str] | None:
+    """TIMEOUT for a job that is over, and whose time limit has passed by this machine's clock."""
+    started = pbs_queue.seconds_since_epoch(record.get("stime", "") or record.get("start_time", ""))
+    limit = parse.seconds_used(record.get("resource_list.walltime", ""))
+    if started is None or not limit or time.time() < started + limit:
+        return None
+    return JobState.TIMEOUT, "walltime limit"

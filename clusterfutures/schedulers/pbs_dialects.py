@@ -112,7 +112,8 @@ class Pro(Dialect):
                 place.append(rest)
             else:
                 words.append(text.split(" ", 1))
-        if chunk or "nodes" in resources:
+        by_hand = any("select=" in word for word in resources.get("extra") or [])
+        if chunk or "nodes" in resources or (place and not by_hand):  # "place" is refused without "select"
             words.append(["-l", f"select={':'.join([str(nodes), *chunk])}"])
         if place:
             words.append(["-l", f"place={':'.join(place)}"])

@@ -20,13 +20,15 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from clusterfutures.errors import ArrayTooLarge, ClusterError, SchedulerUnavailable, SubmitError, SubmitLimitReached
 from clusterfutures.schedulers.base import JobState, JobStatus
 
 __all__ = [
-    "HISTORY_IS_OFF", "PRO_EXITS", "TORQUE_EXITS", "TRANSIENT", "Record", "classify_refusal", "newest",
-    "parse_json", "parse_limit", "parse_plain", "parse_submitted", "parse_xml", "short_id", "status_of",
+    "HISTORY_IS_OFF", "PRO_EXITS", "TORQUE_EXITS", "TRANSIENT", "Record", "classify_refusal", "newest", "of_array",
+    "parse_json", "parse_limit", "parse_plain", "parse_submitted", "parse_xml", "seconds_used", "short_id",
+    "status_of", "told_by",
 ]  # fmt: skip
 
 Record = dict[str, str]
@@ -114,7 +116,21 @@ _ADVICE: tuple[tuple[str, str], ...] = (
     ("Unknown resource", "this site has no such resource: `pbsnodes -a` shows what its nodes have"),
     ("Illegal attribute or resource value", "a value has a form that this PBS does not know: look at extra=[...]"),
     ('cannot be used with "select"', "extra=[...] asks in another way for what cores=, memory= or nodes= ask for"),
-    ("exceeds queue", "`qstat -Qf` shows the limits of the queues: time=, memory=, cores= or partition="),
+    (
+        "exceeds queue|violates queue and/or server resource limits",
+        "`qstat -Qf` shows the limits of the queues: set time=, memory= and cores= within them, or choose another "
+        "queue: partition='...'",
+    ),
+    (
+        "Queue is not enabled|not an execution queue",
+        "this queue takes no jobs now: `qstat -Q` lists those that are enabled: partition='...'",
+    ),
+    (
+        "Unauthorized Request|Bad [UG]ID|rejected by all possible destinations",
+        "this queue is not for your user, group or host: choose another queue (`qstat -Q` lists them) with "
+        "partition='...', or ask your site for access (account='...' where jobs are charged)",
+    ),
+    ('Cannot (?:have "place" without|be used with select)', "extra=[...] places nodes: give it select= as well"),
     ("Account", "ask your site which account to charge: account='...'"),
     ("illegal -|unrecognized option|invalid option", "look at extra=[...]: this qsub does not know it"),
 )
@@ -247,9 +263,11 @@ def status_of(job_id: str, record: Record, exits: Mapping[int, tuple[JobState, s
     reason = record.get("comment", "")
     host = record.get("exec_host", "").partition("/")[0]
     if word not in _ENDED:
-        never = state is JobState.PENDING and ("Can Never Run" in reason or "too many failed attempts" in reason)
+        never = state is JobState.PENDING and re.search(_NEVER, reason) is not None
         if word == "H" and "depend" not in record:
             never, reason = True, reason or f"held (Hold_Types={record.get('hold_types', '')})"
+        if state is JobState.RUNNING and told_by(reason) is not None:  # it is being ended, or has ended already
+            state, reason = JobState.ENDING, re.sub(_ENDED_COMMENT, "", reason)
         return JobStatus(
             job_id, state, word=word, reason=reason, host=host, never_starts=never, restarts=_restarts(record)
         )
@@ -260,6 +278,35 @@ def status_of(job_id: str, record: Record, exits: Mapping[int, tuple[JobState, s
         job_id, state, word=word, reason=why or re.sub(_ENDED_COMMENT, "", reason), exit_code=code, signal=signal,
         host=host, restarts=_restarts(record),
     )  # fmt: skip
+
+
+def of_array(array: JobStatus, elements: Iterable[JobStatus]) -> JobStatus:
+    """The status of a whole array that has ended: that of the first element that did not end well.
+
+    PBS gives an array the exit status of the element that ended last, whatever the others did.
+    """
+    bad = (one for one in elements if one.state not in (JobState.COMPLETED, JobState.GONE))
+    worst = next(bad, None)
+    if not array.state.is_final or worst is None or array.state is JobState.CANCELLED:
+        return array
+    reason = f"element {worst.job_id} {worst.state.value}" + (f": {worst.reason}" if worst.reason else "")
+    return replace(array, state=worst.state, exit_code=worst.exit_code, signal=worst.signal, reason=reason)
+
+
+#: comments of jobs that no turn of the scheduler will start
+_NEVER = r"Can Never Run|too many failed attempts|Queue not started|Queue not an execution queue"
+#: how a comment tells the end of a job, up to ten seconds before its state does
+_TOLD: tuple[tuple[str, JobState, str], ...] = (
+    (r"\bexceeded (?:resource )?walltime", JobState.TIMEOUT, "walltime limit"),
+    (r"\bexceeded (?:resource )?cput", JobState.TIMEOUT, "it used more CPU time than it had asked for"),
+    (r"\bexceeded (?:resource )?v?mem", JobState.OUT_OF_MEMORY, "it used more memory than it had asked for"),
+    (r"\bterminated by ", JobState.CANCELLED, ""),
+)
+
+
+def told_by(comment: str) -> tuple[JobState, str] | None:
+    """How a job ends, or ended, as its comment tells: state and reason; None when it does not tell."""
+    return next(((state, why) for pattern, state, why in _TOLD if re.search(pattern, comment)), None)
 
 
 #: "Job run at ... on (...) and failed" says no more than state and exit code
@@ -297,16 +344,19 @@ def _ending(record: Record, exits: Mapping[int, tuple[JobState, str]]) -> tuple[
         return state, None, None, why
     if status == 0:
         return JobState.COMPLETED, 0, None, ""
+    told = told_by(comment)
     signal = status - 256 if status > 256 else status - 128
     if not 0 < signal < 65:
-        return JobState.FAILED, status, None, ""
+        return (told[0], None, None, told[1]) if told else (JobState.FAILED, status, None, "")
     code = status if status < 256 else None
-    if "exceeded resource walltime" in comment or (signal in (9, 15) and _used_up(record, "walltime", _seconds)):
-        return JobState.TIMEOUT, code, signal, "walltime limit"
+    if told and told[0] is not JobState.CANCELLED:
+        return told[0], None, signal, told[1]
+    if signal in (9, 15) and _used_up(record, "walltime", seconds_used):
+        return JobState.TIMEOUT, None, signal, "walltime limit"
     if signal == 9 and _used_up(record, "mem", _kilobytes):
         return JobState.OUT_OF_MEMORY, code, signal, "it used as much memory as it had asked for"
-    if "terminated by" in comment or (status == 271 and "comment" not in record) or record.get("substate") == "91":
-        return JobState.CANCELLED, code, signal, ""
+    if told or (status == 271 and "comment" not in record) or record.get("substate") == "91":
+        return JobState.CANCELLED, None, signal, ""  # 143 is what the signal made of its shell: no exit code of its own
     return JobState.FAILED, code, signal, ""
 
 
@@ -315,7 +365,8 @@ def _used_up(record: Record, resource: str, read: Callable[[str], int | None]) -
     return used is not None and asked is not None and 0 < asked <= used
 
 
-def _seconds(text: str) -> int | None:
+def seconds_used(text: str) -> int | None:
+    """A time as PBS prints it, ``[[H:]M:]S``, in seconds."""
     if not re.fullmatch(r"\d+(:\d+){0,2}", text):
         return None
     seconds = 0

@@ -8,7 +8,7 @@ import time
 from clusterfutures.schedulers.base import JobStatus, QueuedJob
 from clusterfutures.schedulers.pbs_parse import Record
 
-__all__ = ["job_of"]
+__all__ = ["job_of", "seconds_since_epoch"]
 
 #: not those of strptime, which reads the language of the program
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -24,9 +24,9 @@ def job_of(status: JobStatus, record: Record) -> QueuedJob:
         nodes=_hosts(record.get("exec_host", "")),
         cores=_cores(record),
         memory=_mebibytes(record.get("resource_list.mem", "")),
-        submitted=_seconds(record.get("ctime", "")),
-        started=_seconds(record.get("stime", "") or record.get("start_time", "")),
-        ended=_seconds(record.get("obittime", "") or record.get("comp_time", "") or record.get("mtime", ""))
+        submitted=seconds_since_epoch(record.get("ctime", "")),
+        started=seconds_since_epoch(record.get("stime", "") or record.get("start_time", "")),
+        ended=seconds_since_epoch(record.get("obittime", "") or record.get("comp_time", "") or record.get("mtime", ""))
         if status.state.is_final
         else None,
     )
@@ -50,7 +50,7 @@ def _mebibytes(text: str) -> int | None:
     return int(match[1]) * 1024 ** (" kmgt".index(match[2] or " ")) // 1024**2 if match else None
 
 
-def _seconds(text: str) -> float | None:
+def seconds_since_epoch(text: str) -> float | None:
     """Torque writes seconds since the epoch, PBS Pro a date in words."""
     if text.isdigit():
         return float(text)
