@@ -32,7 +32,7 @@ usage: qsub [-a date_time] [-A account_string] [-c interval]
 @pytest.fixture
 def pbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePBS]:
     a_place_of_its_own(tmp_path, monkeypatch)
-    with FakePBS(cpus=4, kill_delay=0.3) as standin:
+    with FakePBS(cpus=4, kill_delay=0.3, young_seconds=0.3, first_number=1) as standin:
         yield standin
         assert standin.errors() == ""
 
@@ -126,13 +126,31 @@ def test_several_programs_and_versions(pbs: FakePBS) -> None:
         (["-J", "1,3,5", "ok.sh"], 2, "qsub: illegal -J value\n" + USAGE),
         (["-J", "3-1", "ok.sh"], 2, "qsub: illegal -J value\n" + USAGE),
         (["-W", "group_list=nosuch", "ok.sh"], 197, "qsub: Bad GID for job execution\n"),
-        (["-W", "nosuch=1", "ok.sh"], 2, "qsub: illegal -W value\n" + USAGE),
+        (["-W", "nosuch=1", "ok.sh"], 154, "qsub: Error (15002) submitting job\n"),
+        (["-l", "place=excl", "ok.sh"], 7, 'qsub: Cannot have "place" without "select"\n'),
+        (["-l", "select=0", "ok.sh"], 166, "qsub: Illegal attribute or resource value Resource_List.select\n"),
+        (
+            ["-l", "select=1", "-l", "place=foo", "ok.sh"],
+            166,
+            "qsub: Illegal attribute or resource value Resource_List.place\n",
+        ),
+        (
+            ["-l", "select=1", "-l", "nodes=1", "ok.sh"],
+            6,
+            "qsub: Cannot be used with select or place: nodes\n",
+        ),
+        (["-r", "n", "-J", "0-1", "ok.sh"], 2, "qsub: cannot submit non-rerunable Array Job\n" + USAGE),
+        (["-a", "9999", "ok.sh"], 2, "qsub: illegal -a value\n" + USAGE),
+        (["-p", "5000", "ok.sh"], 2, "qsub: illegal -p value\n" + USAGE),
+        (["-m", "x", "ok.sh"], 2, "qsub: illegal -m value\n" + USAGE),
+        (["-v", "A=1,NOT_SET", "ok.sh"], 1, "qsub: cannot send environment with the job\n"),
+        (["."], 1, "qsub: script not a file\n"),
         (["-W", "depend=afterok:1[2].vm", "ok.sh"], 2, "qsub: illegal -W value\n" + USAGE),
         (["-o", "é.out", "ok.sh"], 2, "qsub: illegal -o value\n" + USAGE),
         (["crlf.sh"], 1, "qsub: script contains cr, lf\n"),
         (["blank.sh"], 1, "qsub: directive error: -N has space\n"),
         (["my script.sh"], 2, "qsub: illegal -N value\n" + USAGE),
-        (["-N", "x" * 231, "ok.sh"], 2, "qsub: Job name is too long\n" + USAGE),
+        (["-N", "x" * 231, "ok.sh"], 2, "qsub: Job name is too long \n"),
         (["-v", 'A="b', "ok.sh"], 1, "qsub: cannot send environment with the job\n"),
         *(
             (["-N", name, "ok.sh"], 2, "qsub: illegal -N value\n" + USAGE)
@@ -255,7 +273,9 @@ def test_qdel(pbs: FakePBS) -> None:
     assert (done.returncode, done.stderr) == (153, "qdel: Unknown Job Id 99999.vm\n")
     done = pbs.run("qdel", *names)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert (job(pbs, names[2])["job_state"], job(pbs, names[2])["substate"]) == ("R", 42)
+    assert job(pbs, names[2])["job_state"] == "R"
+    assert job(pbs, names[2])["comment"].endswith(" and terminated by " + job(pbs, names[2])["Job_Owner"])
+    assert pbs.run("qdel", names[2]).returncode == 0, "it is being ended"
     pbs.run("qdel", "-W", "force", forced)
     me = job(pbs, names[0])["Job_Owner"]
     for name in names:
@@ -291,7 +311,7 @@ def test_array_while_it_runs(pbs: FakePBS) -> None:
     assert (second["array_index"], second["Exit_status"]) == (1, 4)
     assert second["Output_Path"].endswith("/a.o1.1")
     # a subjob that has not started is a copy of the array, exit status and all
-    assert waiting["Exit_status"] == 1
+    assert waiting["Exit_status"] in (0, 1), "that of the element that ended last"
     assert not {"array_index", "array_id", "run_count"} & set(waiting)
     assert jobs(pbs, "1[1]")["1[1].vm"]["job_state"] == "X"
     for words, code, text in (
@@ -318,13 +338,109 @@ def test_array_to_its_end(pbs: FakePBS) -> None:
     one = submit(pbs, "-N", "b", "-J", "0-1:2", text="#!/bin/sh\necho $PBS_ARRAY_INDEX $PBS_ARRAY_ID $PBS_JOBID\n")
     pbs.wait()
     parent = job(pbs, name)
-    assert (parent["job_state"], parent["Exit_status"], parent["array_indices_remaining"]) == ("F", 1, "-")
+    assert (parent["job_state"], parent["array_indices_remaining"]) == ("F", "-")
     assert [jobs(pbs, "-x", f"1[{n}]")[f"1[{n}].vm"]["Exit_status"] for n in range(3)] == [0, 1, 2]
     assert job(pbs, one)["Exit_status"] == 0
     assert Path("b.o2.0").read_text() == "0 2[].vm 2[0].vm\n"
     held = submit(pbs, "-h", "-J", "5-6", "ok.sh")
     assert pbs.run("qdel", "3[5]").returncode == 0
     assert job(pbs, held)["array_indices_remaining"] == 6  # one left: a number
+
+
+def test_the_last_element_to_end_decides(pbs: FakePBS) -> None:
+    """What an array has come to, and what depends on it, is what its last element has come to."""
+    script = f"#!/bin/sh\nwhile [ ! -e {os.getcwd()}/go$PBS_ARRAY_INDEX ]; do sleep 0.05; done\nexit $PBS_ARRAY_INDEX\n"
+    arrays = [submit(pbs, "-N", "a", "-J", "0-1", text=script.replace("/go", f"/{n}go")) for n in range(2)]
+    later = [
+        [submit(pbs, "-h", "-W", f"depend={kind}:{name}", "ok.sh") for kind in ("afterok", "afternotok")]
+        for name in arrays
+    ]
+    for number, name in enumerate(arrays):
+        for element in (number, 1 - number):
+            Path(f"{number}go{element}").touch()
+            element_name = name.replace("[]", f"[{element}]")
+            until(lambda element_name=element_name: jobs(pbs, "-x", element_name)[element_name]["job_state"] in "XF")
+    said = [(job(pbs, name)["Exit_status"], job(pbs, name)["comment"].rpartition(" and ")[2]) for name in arrays]
+    assert said == [(1, "failed"), (0, "finished")]
+    pbs.run("qrls", *later[0], *later[1])
+    pbs.wait()
+    assert [[job(pbs, name).get("Exit_status") for name in names] for names in later] == [[None, 0], [0, None]]
+
+
+def test_a_job_that_is_ended_in_its_first_seconds(pbs: FakePBS) -> None:
+    """It is called running until it is old enough, though its comment tells."""
+    pbs.configure(young_seconds=3.0)
+    name = submit(pbs, "sleep.sh")
+    until(lambda: state(pbs, name) == "R")
+    began = time.monotonic()
+    for _ in range(2):
+        done = pbs.run("qdel", name)
+        assert (done.returncode, done.stderr) == (0, "")
+    record = job(pbs, name)
+    assert (record["job_state"], record["substate"]) == ("R", 41)
+    assert record["comment"].endswith(f" and terminated by {record['Job_Owner']}")
+    assert ended(pbs, name)[:2] == (91, 271)
+    assert time.monotonic() - began > 2
+
+
+def test_what_a_running_job_is_told(pbs: FakePBS) -> None:
+    name = submit(pbs, "sleep.sh")
+    until(lambda: state(pbs, name) == "R")
+    assert pbs.run("qhold", name).returncode == 0
+    record = job(pbs, name)
+    assert record["job_state"] == "R"
+    assert record["comment"].startswith(f"Job held by {record['Job_Owner'].partition('@')[0]} on ")
+    finished = submit(pbs, "ok.sh")
+    ended(pbs, finished)
+    for command in ("qhold", "qrls"):
+        done = pbs.run(command, finished)
+        assert (done.returncode, done.stderr) == (35, f"{command}: Job has finished\n")
+
+
+def test_several_elements_at_once(pbs: FakePBS) -> None:
+    submit(pbs, "-h", "-J", "0-5", "ok.sh")
+    assert pbs.run("qdel", "1[1]").returncode == 0
+    done = pbs.run("qdel", "1[1-2]")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [jobs(pbs, "-x", f"1[{n}]")[f"1[{n}].vm"]["job_state"] for n in (1, 2)] == ["X", "X"]
+
+
+def test_a_stopped_queue(pbs: FakePBS) -> None:
+    pbs.configure(stopped_queues=["workq"])
+    name = submit(pbs, "ok.sh")
+    record = job(pbs, name)
+    assert (record["job_state"], record["comment"]) == ("Q", "Not Running: Queue not started.")
+    assert "started = False" in pbs.run("qstat", "-Qf").stdout
+    pbs.configure(stopped_queues=[])
+    assert ended(pbs, name)[:2] == (92, 0)
+
+
+def test_what_else_the_real_one_does(pbs: FakePBS) -> None:
+    assert submit(pbs, "-W", "umask=999", "ok.sh") == "1.vm"
+    assert submit(pbs, "-l", "select=1", "-l", "place=excl", "ok.sh") == "2.vm"
+    assert job(pbs, submit(pbs, "-h", "-l", "nodes=1:ppn=2", "-l", "mem=10mb", "ok.sh"))["Resource_List"]["ncpus"] == 2
+    assert submit(pbs, "-N", "x", "-", text="#!/bin/sh\nexit 5\n") == "4.vm"
+    assert ended(pbs, "4.vm")[:2] == (93, 5)
+    done = pbs.run("qstat", "-E", "-x", "-f", "-F", "json", "99999")
+    assert (done.returncode, done.stderr) == (153, "qstat: Unknown Job Id 99999.vm\n")
+    assert "Jobs" not in json.loads(done.stdout)
+    for words in (["-N", "a b"], ["-s", "Z"]):
+        assert pbs.run("qselect", *words).returncode == 2
+    done = pbs.run("qmgr", "-c", "set server job_history_enable=true")
+    assert done.returncode == 159
+    assert "Unauthorized Request" in done.stderr
+    held, run = job(pbs, "3.vm"), job(pbs, "4.vm")
+    assert {"Checkpoint", "Mail_Points"} <= held.keys() & run.keys()
+    assert not {"etime", "jobdir", "session_id"} & held.keys()
+    assert {"etime", "jobdir"} <= run.keys()
+
+
+def test_the_first_job_of_a_new_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_place_of_its_own(tmp_path, monkeypatch)
+    with FakePBS() as pbs:
+        assert submit(pbs, "ok.sh") == "0.vm"
+        until(lambda: state(pbs, "0.vm") == "F")
+        assert submit(pbs, "-J", "0-1", "ok.sh") == "1[].vm"
 
 
 def test_environment(pbs: FakePBS) -> None:
@@ -353,7 +469,7 @@ def test_variables(pbs: FakePBS) -> None:
         ("A=\"a,b\",B='c,d'", "a,b|c,d|||||"),
         ('A="{"k": 1}"', "{k: 1}||||||"),
         ("A=$HOME;|&`,B=x=y,C=,D=a\nb,E=é,F=a\\b", "$HOME;|&`|x=y||a\nb|é|a\\b|"),
-        ("A,B", 'from, "outside"\n||||||'),
+        ("A", 'from, "outside"\n||||||'),
     ):
         name = submit(pbs, "-N", "v", "-v", given, text=script, A='from, "outside"\n')
         pbs.wait()
@@ -479,13 +595,14 @@ def test_requeue(pbs: FakePBS) -> None:
     name = submit(pbs, "sleep.sh")
     once = submit(pbs, "-r", "n", "sleep.sh")
     until(lambda: state(pbs, name) == "R" and state(pbs, once) == "R")
-    assert pbs.run("qrerun", name).returncode == 0
+    done = pbs.run("qrerun", name)
+    assert (done.returncode, done.stderr) == (159, f"qrerun: Unauthorized Request  {name}\n")
+    pbs.requeue(name)
     until(lambda: job(pbs, name).get("run_count") == 2 and state(pbs, name) == "R")
     record = job(pbs, name)
     assert ("obittime" in record, "Exit_status" in record) == (True, False)
     pbs.preempt(name)
     until(lambda: job(pbs, name).get("run_count") == 3)
-    assert pbs.run("qrerun", once).returncode != 0
     pbs.kill_node(once)
     assert ended(pbs, once)[0] == 91
     pbs.out_of_memory(name)
@@ -551,12 +668,20 @@ def test_limits(pbs: FakePBS) -> None:
     pbs.submit_limit(3)
     submit(pbs, "-h", "-J", "0-1", "ok.sh")
     done = pbs.run("qsub", "-J", "0-1", "ok.sh")
-    assert (done.returncode, done.stderr) == (
-        38,
-        "qsub: would exceed queue workq's per-user limit of jobs in 'Q' state\n",
-    )
+    assert (done.returncode, done.stderr) == (38, "qsub: would exceed queue workq's per-user limit\n")
     pbs.configure(max_array_size=5)
     pbs.submit_limit(None)
+    for options, code, text in (
+        ({"queued_threshold": 2}, 38, "qsub: would exceed queue workq's per-user limit of jobs in 'Q' state\n"),
+        ({"max_queued_res": {"ncpus": 3}}, 39, "qsub: would exceed per-user limit on resource ncpus in queue workq\n"),
+        ({"queue_limits": {"ncpus": 1}}, 188, "qsub: Job violates queue and/or server resource limits\n"),
+        ({"disabled_queues": ["workq"]}, 173, "qsub: Queue is not enabled\n"),
+        ({"closed_queues": ["workq"]}, 159, "qsub: Unauthorized Request \n"),
+    ):
+        pbs.configure(**options)
+        done = pbs.run("qsub", "-l", "ncpus=2", "ok.sh")
+        assert (done.returncode, done.stderr) == (code, text)
+        pbs.configure(**{name: FakePBS.defaults[name] for name in options})
     assert pbs.run("qsub", "-J", "0-5", "ok.sh").returncode == 3
     with pytest.raises(TypeError, match="has no option 'nosuch'"):
         pbs.configure(nosuch=1)
@@ -609,7 +734,7 @@ def test_many_at_once(pbs: FakePBS) -> None:
     assert names == {f"{n}.vm" for n in range(1, 13)}
     array = submit(pbs, "-J", "0-199", "-o", "/dev/null", "-e", "/dev/null", "--", "/bin/true")
     pbs.wait(40)
-    assert job(pbs, array)["array_state_count"] == "Queued:0 Running:0 Exiting:0 Expired:200"
+    assert job(pbs, array)["array_state_count"] == "Queued:0 Running:0 Exiting:0 Expired:0"
 
 
 def test_a_job_may_submit(pbs: FakePBS) -> None:

@@ -97,6 +97,10 @@ class Dialect:
         """How long a job is seen to be ending."""
         return float(store.config["ending_seconds"])
 
+    def shown_until(self, store: Store, run: Run) -> float:
+        """Until when a job that is ended from outside is shown as running."""
+        return 0.0
+
     def parse_id(self, text: str) -> tuple[int, int | None]:
         """A job id as users write it: number, and index (None: all of an array)."""
         raise NotImplementedError

@@ -28,6 +28,10 @@ class PBSDialect(Dialect):
     def __init__(self) -> None:
         self.commands = {"qsub": pbs_submit.qsub, "qstat": pbs_qstat.qstat, **pbs_commands.COMMANDS}
 
+    def shown_until(self, store: Store, run: Run) -> float:
+        """The daemon of a node reports no end of a job that it has to end in its first seconds."""
+        return run.started + float(store.config.get("young_seconds", 0.0))
+
     def parse_id(self, text: str) -> tuple[int, int | None]:
         """``25``, ``25[].vm``, ``25[3].vm``."""
         match = re.match(r"(\d+)(?:\[(\d*)\])?", text)

@@ -7,9 +7,10 @@ others, and the exit code is that of the last complaint
 from __future__ import annotations
 
 import json
+import re
 import signal
 
-from . import control, pbs_ids, pbs_qstat, pbs_records, processes, runner, scheduling
+from . import control, pbs_ids, pbs_qstat, pbs_records, pbs_submit, processes, runner, scheduling
 from .dialect import Call, Refused, remove_places
 from .pbs_options import attribute_list, split_options
 from .state import DONE, PENDING, RUNNING, State, now
@@ -74,10 +75,13 @@ def qdel(call: Call) -> None:
             raise ended(call, full)
         for index in job.indices if found.indices is None else found.indices:
             run = job.runs.get(index)
+            if run is not None and run.phase == RUNNING and run.cause and not force:
+                continue  # it is being ended already
             if run is not None and run.phase == DONE:
-                if found.indices is not None:
+                if found.indices is not None and len(found.indices) == 1:
                     raise Refused(55, f"qdel: Request invalid for finished array subjob {full}")
-                run.synthetic = True  # the sweep replaces what was known of it
+                if found.indices is None:
+                    run.synthetic = True  # the sweep replaces what was known of it
                 continue
             if job.array and (run is None or run.phase == PENDING):
                 job.run(index).synthetic = True
@@ -95,9 +99,14 @@ def qhold(call: Call) -> None:
     _, ids = options_of(call, "h:")
 
     def act(state: State, found: pbs_ids.Found, full: str) -> None:
-        if found.job.ended:
-            raise ended(call, full)
-        found.job.hold = "u"
+        job = found.job
+        if job.ended:
+            raise _too_late(call, full)
+        running = [run for run in job.runs.values() if run.phase == RUNNING]
+        if running and not job.array and call.config["kind"] == "pbs":
+            running[0].held = now()  # it runs on, and only its comment tells
+        else:
+            job.hold = "u"
 
     each(call, ids, act)
 
@@ -108,10 +117,18 @@ def qrls(call: Call) -> None:
 
     def act(state: State, found: pbs_ids.Found, full: str) -> None:
         if found.job.ended:
-            raise ended(call, full)
+            raise _too_late(call, full)
         found.job.hold = ""
+        for run in found.job.runs.values():
+            run.held = 0.0
 
     each(call, ids, act)
+
+
+def _too_late(call: Call, full: str) -> Refused:
+    """As ``ended``; PBS Pro names no job here."""
+    refusal = ended(call, full)
+    return refusal if call.config["kind"] == "torque" else Refused(refusal.code, f"{call.name}: Job has finished")
 
 
 def qrerun(call: Call) -> None:
@@ -120,6 +137,8 @@ def qrerun(call: Call) -> None:
 
     def act(state: State, found: pbs_ids.Found, full: str) -> None:
         job = found.job
+        if call.config["kind"] == "pbs":  # for managers and operators only; ``StandIn.requeue`` is one
+            raise Refused(159, f"qrerun: Unauthorized Request  {full}")
         indices = job.indices if found.indices is None else found.indices
         running = [index for index in indices if index in job.runs and job.runs[index].phase == RUNNING]
         if not job.rerunnable:
@@ -156,6 +175,9 @@ def qsig(call: Call) -> None:
 def qselect(call: Call) -> None:
     """The ids of jobs by user, name and state, one a line."""
     options, _ = options_of(call, "xu:N:s:q:HJTh:tc:a:A:l:p:P:r:")
+    for letter, pattern in (("N", pbs_submit.NAME), ("s", re.compile("[BEFHMQRSTUWX]+"))):
+        if letter in options and not pattern.fullmatch(options[letter]):
+            raise Refused(2, f"qselect: illegal -{letter} value")
     state = call.store.read()
     call.dialect.purge(call.store, state, now())
     for job in state.jobs.values():
@@ -178,6 +200,9 @@ def qselect(call: Call) -> None:
                     call.out(pbs_ids.element_id(call.store, job, index))
 
 
+_QMGR_OBJECTS = ("server", "s", "queue", "q", "node", "n", "sched", "hook", "h", "resource", "r")
+
+
 def qmgr(call: Call) -> None:
     """``-c 'list server [attribute]'`` and ``print server``: enough to read limits."""
     options, _ = options_of(call, "c:aenz")
@@ -198,7 +223,13 @@ def qmgr(call: Call) -> None:
                 call.out(f"set server {name} = {value}")
         case ["list" | "l", "queue" | "q", *_]:
             for queue in call.config["queues"]:
-                call.out(f"Queue {queue}\n    queue_type = Execution\n    enabled = True\n    started = True\n")
+                call.out("\n".join([f"Queue {queue}", *pbs_qstat.queue_attributes(call, queue), ""]))
+        case ["set" | "s" | "create" | "c" | "delete" | "d" | "unset" | "u" | "import" | "export", kind, *_] if (
+            kind in _QMGR_OBJECTS
+        ):
+            server = call.config["server"]
+            raise Refused(159, f"qmgr obj={'' if kind in ('s', 'server') else ' '.join(words[2:3])} svr={server}: "
+                          f"Unauthorized Request \nqmgr: Error (15007) returned from server")  # fmt: skip
         case _:
             raise Refused(1, f"qmgr: Syntax error\nqmgr: {' '.join(words)}")
 

@@ -113,8 +113,10 @@ def read(argv: list[str], letters: str) -> tuple[Options, bytes]:
 
 def read_script(path: str | None) -> bytes:
     """The script, from its file or from standard input."""
-    if path is None:
+    if path is None or path == "-":
         return sys.stdin.buffer.read()
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise Refused(1, "qsub: script not a file")
     try:
         with open(path, "rb") as file:
             script = file.read()
@@ -144,8 +146,11 @@ def _directive_words(text: str) -> list[str]:
     return re.findall(r"(?:[^\s\"']|\"[^\"]*\"|'[^']*')+", text)
 
 
-def variables(text: str, environment: dict[str, str] | os._Environ[str]) -> dict[str, str]:
-    """``-v``: names with values, and names alone that copy from qsub's own environment."""
+def variables(text: str, environment: dict[str, str] | os._Environ[str], strict: bool = False) -> dict[str, str]:
+    """``-v``: names with values, and names alone that copy from qsub's own environment.
+
+    strict: refuse a name that is not there.
+    """
     found: dict[str, str] = {}
     item, quote, at = "", "", 0
     text += ","
@@ -160,6 +165,8 @@ def variables(text: str, environment: dict[str, str] | os._Environ[str]) -> dict
             quote = char
         elif char == ",":
             name, given, value = item.partition("=")
+            if name and not given and strict and name not in environment:
+                raise Refused(1, "qsub: cannot send environment with the job")
             if name:
                 found[name] = value if given else environment.get(name, "")
             item = ""
@@ -210,6 +217,14 @@ def seconds(text: str) -> float:
     for part in text.split(":"):
         total = total * 60 + float(part)
     return total
+
+
+def amount(text: str) -> float:
+    """A number, a size or a time, as something to compare and to add."""
+    if ":" in text:
+        return seconds(text)
+    match = re.fullmatch(r"(\d+)([kmgtp]?)[bw]?", text.lower())
+    return float(match[1]) * 1024.0 ** " kmgtp".index(match[2] or " ") if match else 0.0
 
 
 def clock(total: float) -> str:

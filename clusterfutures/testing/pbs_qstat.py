@@ -69,7 +69,7 @@ def chosen(call: Call, state: State, options: dict[str, str], ids: list[str]) ->
             if grouped and refusal.code == 35:
                 call.err(refusal.text, refusal.code)
                 return {}
-            if not (grouped and refusal.code in (153, 156)):
+            if len(ids) == 1 or not (grouped and refusal.code in (153, 156)):
                 call.err(refusal.text, refusal.code)
         if options.get("F") == "json" and not grouped and call.config["several_ids_bug"]:
             break
@@ -194,12 +194,20 @@ def _server(call: Call, options: dict[str, str]) -> None:
     config = call.config
     if "Q" in options:
         for queue in config["queues"]:
-            call.out(f"Queue: {queue}\n    queue_type = Execution\n    enabled = True\n    started = True\n")
+            call.out("\n".join([f"Queue: {queue}", *queue_attributes(call, queue), ""]))
         return
     call.out(f"Server: {config['server']}")
     for name, value in server_attributes(call).items():
         call.out(f"    {name} = {value}")
     call.out("")
+
+
+def queue_attributes(call: Call, queue: str) -> list[str]:
+    """The attributes of a queue that qmgr and ``qstat -Qf`` tell, a line each."""
+    config = call.config
+    limits = [f"    resources_max.{name} = {value}" for name, value in config["queue_limits"].items()]
+    enabled, started = queue not in config["disabled_queues"], queue not in config["stopped_queues"]
+    return ["    queue_type = Execution", *limits, f"    enabled = {enabled}", f"    started = {started}"]
 
 
 def server_attributes(call: Call) -> dict[str, str]:

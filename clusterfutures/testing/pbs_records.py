@@ -79,10 +79,12 @@ def parent(store: Store, state: State, job: Job) -> Record:
     letter = state_letter(state, job)
     record = _common(store, state, job)
     record["job_state"] = letter
+    if letter not in "HW" and not job.ended:
+        record["etime"] = stamp(job.submitted)
     run = job.runs.get(PLAIN)
     record["substate"] = {"Q": 10, "H": 22 if _waits(state, job) else 20, "W": 30, "B": 10}.get(letter, 10)
     if job.array:
-        _add_array(record, state, job)
+        _add_array(record, store, state, job)
     elif run is not None:
         _add_run(record, store, job, run)
     elif letter == "Q" and _comment(store, state, job):
@@ -121,11 +123,13 @@ def _common(store: Store, state: State, job: Job) -> Record:
         "job_state": "Q",
         "queue": x["queue"],
         "server": store.config["server"],
+        "Checkpoint": "u",
         "ctime": stamp(job.submitted),
         "Error_Path": f"{host}:{_path(store, job, 'e')}",
         "Hold_Types": "u" if job.hold else "s" if _waits(state, job) else "n",
         "Join_Path": x["join"],
         "Keep_Files": x["keep"],
+        "Mail_Points": x["mail"],
         "mtime": stamp(job.ended or job.submitted),
         "Output_Path": f"{host}:{_path(store, job, 'o')}",
         "Priority": x["priority"],
@@ -134,7 +138,6 @@ def _common(store: Store, state: State, job: Job) -> Record:
         "Resource_List": x["resources"],
         "substate": 10,
         "Variable_List": store.kept(job.id, "env"),
-        "etime": stamp(job.submitted),
         "Submit_arguments": x["submit_arguments"],
         "project": x["project"],
         "Submit_Host": host,
@@ -172,6 +175,8 @@ def _depend(store: Store, state: State, job: Job) -> str:
 
 def _comment(store: Store, state: State, job: Job) -> str:
     """Why a job waits."""
+    if job.x["queue"] in store.config["stopped_queues"]:
+        return "Not Running: Queue not started."
     total = store.config["cpus"]
     free = total - scheduling.used_cpus(state)
     if job.cpus > total:
@@ -181,7 +186,7 @@ def _comment(store: Store, state: State, job: Job) -> str:
     return ""  # the scheduler has not looked yet
 
 
-def _add_array(record: Record, state: State, job: Job) -> None:
+def _add_array(record: Record, store: Store, state: State, job: Job) -> None:
     runs = job.runs.values()
     queued = [*job.waiting, *(run.index for run in runs if run.phase == PENDING)]
     counts = {
@@ -200,10 +205,16 @@ def _add_array(record: Record, state: State, job: Job) -> None:
     if first:
         record["stime"] = stamp(first)
         record["comment"] = time.strftime("Job Array Began at %a %b %d at %H:%M", time.localtime(first))
-    if any(run.phase == DONE and exit_status(job, run) is not None for run in runs):
-        record["Exit_status"] = int(any(run.failed for run in runs))
+    elif not job.ended and (waits := _comment(store, state, job)):
+        record["comment"] = waits
+    # That of the element that ended last, whatever the others did.
+    if job.last_ended.phase == DONE and exit_status(job, job.last_ended) is not None:
+        record["Exit_status"] = int(job.last_ended.failed)
     if job.ended:
         record["substate"] = 91 if job.x.get("deleted") else 93 if record.get("Exit_status") else 92
+        record["array_state_count"] = "Queued:0 Running:0 Exiting:0 Expired:0"
+        if first:
+            record["comment"] += {91: " and terminated", 93: " and failed", 92: " and finished"}[record["substate"]]
         record["obittime"], record["history_timestamp"] = stamp(job.ended), int(job.ended)
 
 
@@ -223,9 +234,20 @@ def _add_run(record: Record, store: Store, job: Job, run: Run) -> None:
             exec_vnode=vnode,
             stime=stamp(run.started),
             run_count=run.attempts,
-            session_id=run.session,
-            substate=51 if run.phase == ENDING else 42 if run.cause or run.pid else 41,
+            substate=51
+            if run.phase == ENDING
+            else 41
+            if time.time() < run.started + store.config["young_seconds"]
+            else 42,
+            etime=stamp(job.submitted),
+            jobdir=record["Variable_List"]["PBS_O_HOME"],
         )
+        if run.session:
+            record["session_id"] = run.session
+        if run.held and run.phase != DONE:
+            comment = f"Job held by {job.x['user']} on {stamp(run.held)}"
+        if run.phase != DONE and run.cause in _ENDS:
+            comment += _ENDS[run.cause][2].format(owner=owner(store, job))
         if run.attempts > 1:
             record["obittime"] = stamp(run.started)  # of the run before: stale
     if run.phase == DONE:
@@ -263,7 +285,6 @@ def _add_end(record: Record, job: Job, run: Run, status: int | None) -> None:
         }
         record["obittime"] = stamp(run.ended)
     record["history_timestamp"] = int(run.ended)
-    record["jobdir"] = record["Variable_List"]["PBS_O_HOME"]
 
 
 def rows(store: Store, state: State, job: Job, indices: list[int] | None, expand: bool) -> dict[str, Record]:

@@ -12,18 +12,21 @@ import time
 from . import pbs_options as po
 from . import runner
 from .dialect import Call, Refused
-from .state import PLAIN, Job, State, now
+from .state import DONE, PENDING, PLAIN, Job, State, now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 LETTERS = "a:A:c:C:e:fGhIj:J:k:l:m:M:N:o:p:P:q:r:R:S:u:v:VW:Xxz"
-_NAME = re.compile(r"[A-Za-z0-9_\-+.]+")
+NAME = re.compile(r"[A-Za-z0-9_\-+.]+")
 _RANGE = re.compile(r"(\d+)-(\d+)(?::(\d+))?(?:%(\d+))?")
-_W_NAMES = (
+W_NAMES = (
     "depend", "umask", "block", "group_list", "stagein", "stageout", "sandbox", "run_count", "pwd",
     "max_run_subjobs", "release_nodes_on_stageout", "tolerate_node_failures", "create_resv_from_job", "cred",
+)  # fmt: skip
+_PLACES = (
+    "free", "pack", "scatter", "vscatter", "excl", "exclhost", "shared",
 )  # fmt: skip
 _DEPEND = ("after", "afterok", "afternotok", "afterany")
 
@@ -76,6 +79,10 @@ def build(call: Call, options: po.Options) -> tuple[Job, dict[str, str]]:
     for letter in ("o", "e"):
         if letter in values and (not values[letter] or not values[letter].isascii()):
             raise po.illegal(letter)
+    if not re.fullmatch(r"n|[abejs]+", values.get("m", "a")):
+        raise po.illegal("m")
+    if not re.fullmatch(r"[+-]?\d+", priority := values.get("p") or "0") or not -1024 <= int(priority) <= 1023:
+        raise po.illegal("p")
     if values.get("j", "n") not in ("oe", "eo", "n") or values.get("r", "y") not in ("y", "n"):
         raise po.illegal("j" if "r" not in values or values["r"] in "yn" else "r")
     if not re.fullmatch(r"n|[oed]+", values.get("k", "n")) or not re.fullmatch(r"[oe]+", values.get("R", "oe")):
@@ -97,7 +104,9 @@ def build(call: Call, options: po.Options) -> tuple[Job, dict[str, str]]:
         queue=values.get("q", "").partition("@")[0] or call.config["queues"][0],
         project=values.get("P", "_pbs_project_default"),
         account=values.get("A", ""),
-        priority=int(values.get("p", "0") or 0),
+        priority=int(priority),
+        mail=values.get("m", "a"),
+        judged_by_last=job.array,
         submit_arguments=" ".join(call.argv),
         resources=options.resources,
     )
@@ -107,10 +116,10 @@ def build(call: Call, options: po.Options) -> tuple[Job, dict[str, str]]:
 def _name(options: po.Options) -> str:
     name = options.values.get("N")
     if name is None:
-        name = os.path.basename(options.script) if options.script else "STDIN"
+        name = os.path.basename(options.script) if options.script not in (None, "-") else "STDIN"
     if len(name) > 230:
-        raise Refused(2, f"qsub: Job name is too long\n{po.USAGE}")
-    if not _NAME.fullmatch(name):
+        raise Refused(2, "qsub: Job name is too long ")
+    if not NAME.fullmatch(name):
         raise po.illegal("N")
     return name
 
@@ -125,7 +134,7 @@ def _set_array(job: Job, values: dict[str, str]) -> None:
     if first >= last or match[3] == "0" or match[4] == "0":
         raise po.illegal("J")
     if values.get("r") == "n":
-        raise Refused(1, "qsub: cannot submit non-rerunable Array Job")
+        raise Refused(2, f"qsub: cannot submit non-rerunable Array Job\n{po.USAGE}")
     job.array, job.limit = True, limit
     job.indices = list(range(first, last + 1, step or 1))
     job.waiting = list(job.indices)
@@ -134,12 +143,9 @@ def _set_array(job: Job, values: dict[str, str]) -> None:
 
 def _set_attributes(job: Job, options: po.Options) -> None:
     attributes = options.attributes
-    for name in attributes:
-        if name not in _W_NAMES:
-            raise po.illegal("W")
-    if not re.fullmatch(r"[0-7]{1,4}", attributes.get("umask", "077")):
-        raise po.illegal("W")
-    job.x["umask"] = int(attributes.get("umask", "077"), 8)
+    text = attributes.get("umask", "077")
+    # 999 is taken as well, for the 666 of its lowest bits
+    job.x["umask"] = sum((int(digit) & 7) << 3 * at for at, digit in enumerate(reversed(text[-3:])) if digit.isdigit())
     job.limit = int(attributes.get("max_run_subjobs", job.limit))
     job.x["depend"] = []
     for clause in filter(None, attributes.get("depend", "").split(",")):
@@ -170,7 +176,8 @@ def environment(call: Call, values: dict[str, str], directory: str) -> dict[str,
         "PBS_O_HOST": call.config["submit_host"],
     }
     passed = {k: v for k, v in mine.items() if not k.startswith("CLUSTERFUTURES_STANDIN")} if "V" in values else {}
-    return {**own, **passed, **po.variables(values.get("v", ""), mine)}
+    strict = call.config["kind"] == "pbs"
+    return {**own, **passed, **po.variables(values.get("v", ""), mine, strict)}
 
 
 def _output_path(call: Call, path: str | None, directory: str) -> str:
@@ -183,6 +190,14 @@ def begin(text: str) -> float:
     if not re.fullmatch(r"(\d\d){2,6}", digits) or not re.fullmatch(r"\d{0,2}", second):
         raise po.illegal("a")
     today = time.localtime()
+    months, days, hours, minutes = (int(digits.zfill(12)[at : at + 2]) for at in (4, 6, 8, 10))
+    if (
+        hours > 23
+        or minutes > 59
+        or (len(digits) > 4 and not 1 <= days <= 31)
+        or (len(digits) > 6 and not 0 < months < 13)
+    ):
+        raise po.illegal("a")
     parts = [today.tm_year, today.tm_mon, today.tm_mday]
     *date, hour, minute = [digits[at : at + 2] for at in range(0, len(digits), 2)]
     if len(date) == 4:
@@ -201,6 +216,12 @@ def server_refuses(call: Call, state: State, job: Job, options: po.Options) -> R
         return Refused(160, f"Unknown Host.\nqsub: cannot connect to server {server_name(call)} (errno=15008)")
     if queue and queue not in call.config["queues"]:
         return Refused(170, "qsub: Unknown queue")
+    if job.x["queue"] in call.config["closed_queues"]:
+        return Refused(159, "qsub: Unauthorized Request ")
+    if job.x["queue"] in call.config["disabled_queues"]:
+        return Refused(173, "qsub: Queue is not enabled")
+    if any(name not in W_NAMES for name in options.attributes):
+        return Refused(154, "qsub: Error (15002) submitting job")
     if options.attributes.get("group_list", "") not in ("", *_groups()):
         return Refused(197, "qsub: Bad GID for job execution")
     try:
@@ -211,10 +232,32 @@ def server_refuses(call: Call, state: State, job: Job, options: po.Options) -> R
     job.walltime = po.seconds(job.x["resources"].get("walltime", "0"))
     if len(job.indices) > call.config["max_array_size"]:
         return Refused(3, "qsub: Array job exceeds server or queue size limit")
-    limit = call.config["submit_limit"]
-    if limit is not None and state.live() + len(job.indices) > limit:
-        return Refused(38, f"qsub: would exceed queue {job.x['queue']}'s per-user limit of jobs in 'Q' state")
+    if over := _over_limits(call.config, state, job):
+        return over
     job.depend = [parent(state, kind, text) for kind, text in job.x["depend"]]
+    return None
+
+
+def _over_limits(config: dict[str, Any], state: State, job: Job) -> Refused | None:
+    """The limits of a queue: for one job, for all jobs of a user, for those of them that wait."""
+    asked, queue = job.x["resources"], job.x["queue"]
+    for name, largest in config["queue_limits"].items():
+        if name in asked and po.amount(str(asked[name])) > po.amount(str(largest)):
+            return Refused(188, "qsub: Job violates queue and/or server resource limits")
+    limit, more = config["submit_limit"], len(job.indices)
+    if limit is not None and state.live() + more > limit:
+        return Refused(38, f"qsub: would exceed queue {queue}'s per-user limit")
+    limit = config["queued_threshold"]
+    waiting = sum(len(one.waiting) + sum(run.phase == PENDING for run in one.runs.values())
+                  for one in state.jobs.values() if not one.ended)  # fmt: skip
+    if limit is not None and waiting + more > limit:
+        return Refused(38, f"qsub: would exceed queue {queue}'s per-user limit of jobs in 'Q' state")
+    for name, largest in config["max_queued_res"].items():
+        live = [(one.x["resources"], len(one.waiting) + sum(run.phase != DONE for run in one.runs.values()))
+                for one in state.jobs.values() if not one.ended]  # fmt: skip
+        total = sum(count * po.amount(str(their.get(name, 0))) for their, count in [*live, (asked, more)])
+        if total > po.amount(str(largest)):
+            return Refused(39, f"qsub: would exceed per-user limit on resource {name} in queue {queue}")
     return None
 
 
@@ -252,14 +295,22 @@ def resources(wanted: dict[str, str], extra: list[str]) -> dict[str, Any]:
         if name in po.RESOURCES:
             po.check_value(name, value, f"Resource_List.{name}")
     wanted = dict(wanted)
-    if "nodes" in wanted:
+    if "place" in wanted and not {"select", "nodes"} & wanted.keys():
+        raise Refused(7, 'qsub: Cannot have "place" without "select"')
+    if not all(word in _PLACES or word.startswith("group=") for word in wanted.get("place", "pack").split(":")):
+        raise Refused(166, "qsub: Illegal attribute or resource value Resource_List.place")
+    if "select" in wanted and "nodes" in wanted:
+        raise Refused(6, "qsub: Cannot be used with select or place: nodes")
+    by_nodes = "nodes" in wanted
+    if by_nodes:
         count, *rest = wanted.pop("nodes").split(":")
         ppn = next((part[4:] for part in rest if part.startswith("ppn=")), "1")
-        wanted["select"] = f"{count}:ncpus={ppn}:mpiprocs={ppn}"
+        memory = f":mem={wanted['mem']}" if "mem" in wanted else ""
+        wanted["select"] = f"{count}:ncpus={ppn}:mpiprocs={ppn}{memory}"
     if "select" not in wanted:
         memory = f":mem={wanted['mem']}" if "mem" in wanted else ""
         wanted["select"] = f"1:ncpus={wanted.get('ncpus', '1')}{memory}"
-    else:
+    elif not by_nodes:
         for name in ("ncpus", "mem", "vmem", "mpiprocs"):
             if name in wanted:
                 raise Refused(5, f'qsub: "-lresource=" cannot be used with "select" or "place", resource is: {name}')
@@ -280,6 +331,8 @@ def select(text: str, extra: list[str]) -> tuple[int, int, str]:
     for chunk in text.split("+"):
         first, *rest = chunk.split(":")
         count = int(first) if first.isdigit() else 1
+        if not count:
+            raise Refused(166, "qsub: Illegal attribute or resource value Resource_List.select")
         rest = rest if first.isdigit() else [first, *rest]
         ncpus = 1
         for part in rest:

@@ -68,7 +68,8 @@ def _settle(dialect: Dialect, state: State) -> None:
 
 
 def _next_due(store: Store, dialect: Dialect, state: State) -> tuple[Job, Run] | None:
-    due = scheduling.next_due(state, store.config["cpus"], now(), dialect.unknown)
+    stopped = store.config.get("stopped_queues", ())
+    due = scheduling.next_due(state, store.config["cpus"], now(), dialect.unknown, stopped)
     if due is None:
         return None
     job, index = due
@@ -304,6 +305,8 @@ def _note_end(store: Store, dialect: Dialect, watch: _Watch, code: int, number: 
             if (kept := _find(state, job, run)) is not None:
                 kept.phase = ENDING
         select.select((), (), (), dialect.ending_seconds(store))
+    while watch.cause and now() < dialect.shown_until(store, run) and os.path.isdir(store.directory):
+        select.select((), (), (), 0.05)
     stageout = dialect.finish(store, job, run, watch.launch)
     with store.locked() as state:
         kept = _find(state, job, run)

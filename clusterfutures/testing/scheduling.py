@@ -12,6 +12,10 @@ from __future__ import annotations
 
 from .state import DONE, PENDING, PLAIN, RUNNING, Job, Run, State
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 GO, WAIT, NEVER = "go", "wait", "never"
 
 
@@ -39,6 +43,8 @@ def _one_verdict(parent: Job | None, kind: str, index: int, unknown: str) -> str
     if kind == "after":
         return GO if runs and all(run.started or run.phase == DONE for run in runs) else WAIT
     failed = any(run.failed for run in runs)
+    if index == PLAIN and parent.x.get("judged_by_last"):
+        failed = over and parent.failed  # nobody knows before which element will be the last
     if kind == "afterok":
         return NEVER if failed else GO if over else WAIT
     if not over:
@@ -57,13 +63,15 @@ def used_cpus(state: State) -> int:
     )
 
 
-def next_due(state: State, cpus: int, now: float, unknown: str) -> tuple[Job, int] | None:
+def next_due(
+    state: State, cpus: int, now: float, unknown: str, stopped_queues: Sequence[str] = ()
+) -> tuple[Job, int] | None:
     """The element to start now, if there is one and a slot for it."""
     if state.stopped or state.down:
         return None
     free = cpus - used_cpus(state)
     for job in sorted(state.jobs.values(), key=lambda job: job.id):
-        if job.ended or job.cpus > cpus or blocked(job):
+        if job.ended or job.cpus > cpus or blocked(job, stopped_queues):
             continue
         index = _startable(job, now)
         if index is None or verdict(state, job, unknown) != GO:
@@ -72,9 +80,9 @@ def next_due(state: State, cpus: int, now: float, unknown: str) -> tuple[Job, in
     return None
 
 
-def blocked(job: Job) -> bool:
+def blocked(job: Job, stopped_queues: Sequence[str] = ()) -> bool:
     """True when the job waits for something that only a person changes."""
-    return bool(job.hold or job.x.get("blocked"))
+    return bool(job.hold or job.x.get("blocked") or job.x.get("queue") in stopped_queues)
 
 
 def _startable(job: Job, now: float) -> int | None:

@@ -210,6 +210,8 @@ class StandIn:
         fresh = self.directory / "config.tmp"
         fresh.write_text(json.dumps(self.config), encoding="utf-8")
         fresh.replace(self.directory / "config.json")
+        if "stopped_queues" in options and self._started:
+            self._control("state")  # starts what may start now
 
     def submit_limit(self, n: int | None) -> None:
         """Refuse submissions that would make more than ``n`` jobs and elements."""
@@ -313,10 +315,16 @@ class FakePBS(StandIn):
     """PBS Pro / OpenPBS, as observed on 23.06.06.
 
     max_array_size: most elements of an array.
-    history: whether ended jobs are remembered (``qstat -x``), for history_seconds.
+    history: whether ended jobs are remembered (``qstat -x``), for history_seconds.  A new OpenPBS remembers none.
+    young_seconds: a job that is ended (qdel, a limit) is shown as running until it is so old; 10 on a real one.
+    first_number: of the first job.
     several_ids_bug: ``qstat -F json`` with several ids prints only the first.
     stageout_seconds: how long output is tried to be delivered into a missing directory.
     queues, resources: known queues (the first is the default) and extra resources.
+    stopped_queues, disabled_queues, closed_queues: queues that start no jobs, take none, take none of yours.
+    queue_limits: the most that a job may ask for, ``{"ncpus": 4, "mem": "4gb", "walltime": "1:00:00"}``.
+    max_queued_res: the most that your jobs may ask for together, ``{"ncpus": 8}``.
+    queued_threshold: how many elements may be queued, None for no limit.
     """
 
     kind = "pbs"
@@ -328,6 +336,14 @@ class FakePBS(StandIn):
         "history": True,
         "history_seconds": 1209600.0,
         "several_ids_bug": True,
+        "young_seconds": 1.0,
+        "first_number": 0,
+        "stopped_queues": [],
+        "disabled_queues": [],
+        "closed_queues": [],
+        "queue_limits": {},
+        "max_queued_res": {},
+        "queued_threshold": None,
         "stageout_seconds": 0.5,
         "queues": ["workq"],
         "resources": [],

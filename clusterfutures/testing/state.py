@@ -62,6 +62,7 @@ class Run:
     attempts = 0  # how many times it was started
     stageout = True  # PBS: the output arrived where it was wanted
     synthetic = False  # PBS: shown as a copy of its array
+    held = 0.0  # PBS: when somebody tried to hold it although it ran
 
     def __init__(self, **fields: Any) -> None:
         self.__dict__.update(fields)
@@ -106,8 +107,16 @@ class Job:
 
     @property
     def failed(self) -> bool:
-        """True when an element has failed."""
+        """True when an element has failed; where ``x`` says so, when the one that ended last has."""
+        if self.x.get("judged_by_last"):
+            return self.last_ended.failed
         return any(run.failed for run in self.runs.values())
+
+    @property
+    def last_ended(self) -> Run:
+        """The element that ended last, of those that had started if there are any."""
+        over = [run for run in self.runs.values() if run.phase == DONE]
+        return max(over, key=lambda run: (bool(run.started), run.ended), default=Run())
 
     def run(self, index: int) -> Run:
         """The record of an element, made now if nothing has happened to it yet."""
@@ -131,8 +140,8 @@ class Job:
 class State:
     """All jobs, and the counters that outlive them."""
 
-    def __init__(self, data: dict[str, Any]) -> None:
-        self.next: int = data.get("next", 1)
+    def __init__(self, data: dict[str, Any], first: int = 1) -> None:
+        self.next: int = data.get("next", first)
         self.stopped: bool = data.get("stopped", False)
         self.down: bool = data.get("down", False)
         self.wake: float = data.get("wake", 0.0)  # a process sleeps until then
@@ -194,7 +203,7 @@ class Store:
             with open(self.path("state.json"), encoding="utf-8") as file:
                 return State(json.load(file))
         except FileNotFoundError:
-            return State({})
+            return State({}, self.config.get("first_number", 1))
 
     def read_settled(self) -> State:
         """The state after whoever is changing it now: for a runner that was just woken, by a
