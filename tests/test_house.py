@@ -1,4 +1,4 @@
-"""The rules of the house, as the README's architecture states them: who may import whom,
+"""The rules of the house, as docs/explanation/architecture.md states them: who may import whom,
 how large a module may get, what a node may load.
 
 A table here that has to grow is a question to the reviewer.

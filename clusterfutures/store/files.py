@@ -6,7 +6,7 @@
     take      rename a file to a name of one's own: the only arbiter there is
     discard   remove, without minding that it has gone already
 
-Rules (README, "The shared directory"): a published file never changes; discovery is
+Rules (docs/explanation/architecture.md, "The shared directory"): a published file never changes; discovery is
 by listing; a rename that reports an error may have happened all the same.  Nothing is
 ``fsync``ed: closing before the rename is what NFS needs, and a node that crashes loses
 its job anyway.  Tests replace ``Files`` by one that lies: late listings, torn frames,

@@ -1,7 +1,7 @@
 """What python-cluster's documentation promises: its examples, and each of its keywords.
 
-Names are ours where the README's table says so.  Real Slurm and this machine run them; what is
-asked of both kinds of PBS is compared with what their commands have understood.
+Names are ours where the table of docs/coming-from/python-cluster.md says so.  Real Slurm and this machine run
+them; what is asked of both kinds of PBS is compared with what their commands have understood.
 """
 
 from __future__ import annotations

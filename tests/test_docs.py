@@ -1,10 +1,11 @@
-"""Every block of code in README.md is run, and its tables are compared with the code.
+"""Every block of code in README.md and docs/ is run, and their tables are compared with the code.
 
     ```python            a script of its own, in an empty directory and home; SlurmExecutor
                          means a real Slurm, PBSExecutor the stand-in for PBS Pro
     ```sh                run by sh
     ```text              after <!-- output -->: what the block before it must print;
-                         else a picture, which is not run
+                         else a picture or what is typed by hand, which is not run
+    ```{...}             a directive of Sphinx, which its build checks
 
 A comment before a block changes that:
 
@@ -13,6 +14,7 @@ A comment before a block changes that:
     <!-- test: config -->    a configuration file without a mistake
     <!-- table: options -->  comes before the table of resources
     <!-- table: cluf -->     before that of the options of cluf
+    <!-- example -->         what is printed, shortened
 """
 
 from __future__ import annotations
@@ -37,13 +39,18 @@ from clusterfutures.testing import FakePBS
 from clusterfutures.testing.real_slurm import RealSlurm
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text()
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text()
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    if "_build" not in path.parts
+}
 SECONDS = 150
 
 
 class Block(NamedTuple):
-    """A fenced block: its language, its text, the mark before it, what it must print."""
+    """A fenced block: where it is, its language, its text, the mark before it, what it must print."""
 
+    page: str
     line: int
     language: str
     text: str
@@ -53,14 +60,15 @@ class Block(NamedTuple):
 
 def _blocks() -> list[Block]:
     found: list[Block] = []
-    pattern = re.compile(r"(?:^<!-- ([^\n]+) -->\n)?^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-    for match in pattern.finditer(README):
-        mark, language, text = match.groups()
-        if mark == "output":
-            found[-1] = found[-1]._replace(output=text)
-            continue
-        line = README.count("\n", 0, match.start()) + 1
-        found.append(Block(line, language, text, (mark or "").removeprefix("test: "), None))
+    pattern = re.compile(r"(?:^<!-- ([^\n]+) -->\n)?^```([\w{}-]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    for page, content in PAGES.items():
+        for match in pattern.finditer(content):
+            mark, language, text = match.groups()
+            if mark == "output":
+                found[-1] = found[-1]._replace(output=text)
+                continue
+            line = content.count("\n", 0, match.start()) + 1
+            found.append(Block(page, line, language, text, (mark or "").removeprefix("test: "), None))
     return found
 
 
@@ -70,7 +78,7 @@ BLOCKS = _blocks()
 def of(language: str, *marks: str) -> pytest.MarkDecorator:
     chosen = [block for block in BLOCKS if block.language == language and block.mark in marks]
     assert chosen, f"no {language} blocks are marked {marks}"
-    return pytest.mark.parametrize("block", chosen, ids=[f"line {block.line}" for block in chosen])
+    return pytest.mark.parametrize("block", chosen, ids=[f"{block.page}:{block.line}" for block in chosen])
 
 
 @pytest.fixture
@@ -170,10 +178,11 @@ def test_configuration(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_no_block_is_left_out() -> None:
     known = {("python", ""), ("python", "pytest"), ("sh", ""), ("sh", "ci"), ("toml", "config"), ("text", "")}
-    assert [block for block in BLOCKS if (block.language, block.mark) not in known] == []
-    pictures = [block for block in BLOCKS if block.language == "text"]
-    assert len(pictures) == 1, "a ```text block needs <!-- output --> before it"
-    assert README.count("```") == 2 * (len(BLOCKS) + sum(block.output is not None for block in BLOCKS))
+    directives = [block for block in BLOCKS if block.language.startswith("{")]
+    left = [block for block in BLOCKS if (block.language, block.mark) not in known and block not in directives]
+    assert [block for block in left if (block.language, block.mark) != ("text", "example")] == []
+    fences = sum(content.count("```") for content in PAGES.values())
+    assert fences == 2 * (len(BLOCKS) + sum(block.output is not None for block in BLOCKS))
 
 
 def test_table_of_options() -> None:
@@ -181,7 +190,7 @@ def test_table_of_options() -> None:
     for row in OPTIONS:
         also = ", ".join(f"`{name}`" for name in row.synonyms)
         rows.append(f"| `{row.name}` | {also} | {row.text} | `{row.example}` |")
-    assert "<!-- table: options -->\n" + "\n".join(rows) + "\n\n" in README
+    assert "<!-- table: options -->\n" + "\n".join(rows) + "\n\n" in PAGES["docs/how-to/resources.md"]
 
 
 def test_table_of_cluf() -> None:
@@ -189,28 +198,47 @@ def test_table_of_cluf() -> None:
     for row in cluf_table.ROWS:
         name = row.key if row.where == "file" else f"--{row.name}" + (f"={row.value}" if row.value else "")
         rows.append(f"| `{name}` | {f'`-{row.short}`' if row.short else ''} | {row.text} |")
-    assert "<!-- table: cluf -->\n" + "\n".join(rows) + "\n\n" in README
+    assert "<!-- table: cluf -->\n" + "\n".join(rows) + "\n\n" in PAGES["docs/how-to/cluf.md"]
 
 
-def test_links_lead_somewhere() -> None:
-    headings = {
-        re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-")
-        for heading in re.findall(r"^#+ (.+)$", README, re.MULTILINE)
-    }
-    assert set(re.findall(r"\]\(#(.+?)\)", README)) <= headings
+def _anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    wrong = []
+    for target in re.findall(r"\]\((?!https?:)(.+?)\)", PAGES[page]):
+        name, _, anchor = target.partition("#")
+        file = (ROOT / page).parent / name if name else ROOT / page
+        if not file.exists() or (anchor and anchor not in _anchors(file)):
+            wrong.append(target)
+    assert not wrong
+
+
+def test_readme_is_short() -> None:
+    assert PAGES["README.md"].count("\n") <= 200
+
+
+def test_every_page_is_in_the_contents() -> None:
+    """Sphinx warns of a page that no table of contents names; this tells it without Sphinx."""
+    index = PAGES["docs/index.md"]
+    pages = {name.removeprefix("docs/").removesuffix(".md") for name in PAGES if name.startswith("docs/")}
+    assert {name for name in pages if f"\n{name}\n" not in index} == {"index"}
 
 
 def test_main_options_are_the_executors() -> None:
     from clusterfutures.executors import _SETTINGS
 
-    table = README.partition("The main options of an executor")[2].partition("\n## ")[0]
+    table = PAGES["docs/tutorials/first-steps.md"].partition("The main options of an executor")[2]
     assert set(_SETTINGS) <= set(re.findall(r"`(\w+)`", table))
 
 
 def test_errors_are_those_that_exist() -> None:
     import clusterfutures
 
-    table = README.partition("## When something fails")[2].partition("\n## ")[0]
+    table = PAGES["docs/reference/failures.md"]
     named = set(re.findall(r"`([A-Z]\w+(?:Error|Failed|Died|Unavailable))`", table)) - {"BrokenExecutor"}
     assert named <= set(clusterfutures.__all__)
     assert named >= {name for name in clusterfutures.__all__ if name.endswith(("Error", "Failed", "Died"))}
