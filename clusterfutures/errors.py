@@ -233,6 +233,9 @@ class SchedulerUnavailable(ClusterError):
 class StoreError(ClusterError):
     """A file of the run directory is damaged, unsafe, missing or cannot be written."""
 
+    #: the file has fewer bytes than its frames say: they may be on their way
+    short = False
+
     def __init__(self, *, message: str, path: str = "") -> None:
         super().__init__(message=message, path=path)
 

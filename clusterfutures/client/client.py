@@ -285,6 +285,7 @@ class Client:
             except BaseException:
                 self._leave_run()
                 raise
+            opened.run.drop_spare()
             try:
                 exits.begun(self)
                 self._clerk.thread.start()
@@ -319,8 +320,8 @@ class Client:
         """What workers are told: who is attached to a run tells them what its last program did."""
         if self._attached:
             try:
-                return opened.run.read_context(names.pool_name(opened.program - 1, 0))
-            except FileNotFoundError:
+                return opened.run.read_context(names.pool_name(opened.program - 1, 0), 0.0)
+            except StoreError:
                 logger.info("clusterfutures: the run's last program was killed before it had begun")
         return surroundings.context(self.settings, self._pickler)
 

@@ -10,6 +10,7 @@ from clusterfutures.errors import JobFailed, StoreError
 from clusterfutures.retries import FREE, KILLED, Failure
 from clusterfutures.schedulers.base import EXIT_NO_LOG, NO_LOG, JobState, JobStatus
 from clusterfutures.store import records
+from clusterfutures.store.faults import advice
 from clusterfutures.store.launch import EXIT_NO_CHECK_IN, EXIT_NO_SPACE
 from clusterfutures.store.records import Record
 
@@ -112,7 +113,8 @@ def last_lines(content: bytes) -> str:
 
 def unreadable(call: str, error: Exception) -> StoreError:
     """A defect of ours met a result."""
-    failed = StoreError(message=f"the result of {call} could not be read: {type(error).__name__}: {error}")
+    text = f"the result of {call} could not be read: {type(error).__name__}: {error}"
+    failed = StoreError(message=f"{text}; {advice(error)}" if isinstance(error, OSError) else text)
     failed.__cause__ = error
     return failed
 
@@ -146,7 +148,7 @@ def executor_failed(cause: BaseException | None, path: str) -> StoreError:
     if isinstance(cause, FileNotFoundError):
         return gone(cause, path)
     if isinstance(cause, OSError):
-        what = f"the run directory {path} cannot be used any more: {cause.strerror}"
+        what = f"the run directory {path} cannot be used any more: {cause}; {advice(cause)}"
     else:
         what = f"the thread that collects results failed: {cause!r}"
     error = StoreError(message=f"{what}; this call has no result, and the executor takes no others", path=path)

@@ -17,12 +17,16 @@ from clusterfutures.client.past import Past
 from clusterfutures.client.settings import Settings
 from clusterfutures.errors import StoreError
 from clusterfutures.schedulers.base import Scheduler
+from clusterfutures.store.faults import advice
 from clusterfutures.store.history import History
 from clusterfutures.store.lasting import furnish, lasting_run
 from clusterfutures.store.owner import Ownership
 from clusterfutures.store.run import RunDirectory
 
 __all__ = ["Opened", "open_run"]
+
+#: how long the opening of a run repeats what fails with an error that may pass: somebody waits for the first call
+START_SECONDS = 5.0
 
 
 class Opened(NamedTuple):
@@ -39,17 +43,32 @@ def open_run(settings: Settings, scheduler: Scheduler) -> Opened:
 
     Raises StoreError when that cannot be done: because another program owns it, say.
     """
-    if settings.run:
-        return _lasting(settings, scheduler)
-    run = RunDirectory.create(os.path.join(settings.directory, _new_name(settings.name)))
+    patience = min(settings.visibility_timeout, START_SECONDS)
+    try:
+        opened = (_lasting if settings.run else _new)(settings, scheduler, patience)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        path = os.path.join(settings.directory, settings.run)
+        raise StoreError(message=f"no run can be opened in {path}: {error}; {advice(error)}", path=path) from error
+    opened.run.be_patient(settings.visibility_timeout)
+    return opened
+
+
+def _new(settings: Settings, scheduler: Scheduler, patience: float) -> Opened:
+    run = RunDirectory.create(os.path.join(settings.directory, _new_name(settings.name)), patience=patience)
     ownership = Ownership(run)
-    ownership.acquire_new()
-    run.write_run_file(surroundings.run_fields(settings, scheduler.name, 1))
+    try:
+        ownership.acquire_new()
+        run.write_run_file(surroundings.run_fields(settings, scheduler.name, 1))
+    except BaseException:
+        ownership.remove_run()
+        raise
     return Opened(run, ownership, 1, Past())
 
 
-def _lasting(settings: Settings, scheduler: Scheduler) -> Opened:
-    run = lasting_run(os.path.join(settings.directory, settings.run))
+def _lasting(settings: Settings, scheduler: Scheduler, patience: float) -> Opened:
+    run = lasting_run(os.path.join(settings.directory, settings.run), patience)
     ownership = Ownership(run)
     ownership.acquire()
     try:

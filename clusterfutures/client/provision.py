@@ -27,6 +27,7 @@ from clusterfutures.client.surroundings import environment_text
 from clusterfutures.errors import StoreError
 from clusterfutures.schedulers.base import JobSpec, Scheduler
 from clusterfutures.store import launch, names
+from clusterfutures.store.faults import explained
 from clusterfutures.store.history import History, Submission
 from clusterfutures.store.run import RunDirectory
 
@@ -100,7 +101,7 @@ class Provision:
         except FileNotFoundError:
             raise  # the run directory is gone
         except OSError as error:
-            text = f"a queue could not be made in {self._run.path}: {error.strerror}"
+            text = f"a queue could not be made in {self._run.path}: {explained(error)}"
             raise StoreError(message=text, path=self._run.path) from error
 
     def _likeness(self, resources: Mapping[str, Any]) -> bytes:

@@ -39,7 +39,7 @@ _SHARE = 1 / 100
 _SHARE_OF_SQUARE = 1 / 150
 #: calls that end sooner are not waited for: results of others come all the time
 _LONG_CALL_SECONDS = 0.05
-#: how long a segment may be unreadable before it counts as damaged: it may be late
+#: how long a segment may be unreadable before it counts as damaged; one that is not whole yet is late for longer
 _LATE_SECONDS = 1.0
 
 
@@ -113,7 +113,8 @@ class Reader:
         except FileNotFoundError:
             return False  # listed and not there yet: the next look has it
         except StoreError as error:
-            if self._unread.setdefault(name, now) + _LATE_SECONDS >= now:
+            wait = self._roster.visibility_timeout if error.short else _LATE_SECONDS
+            if self._unread.setdefault(name, now) + wait >= now:
                 return False
             self._damaged(name, worker_name, error)  # it stays as it is: not late, but damaged
             return True

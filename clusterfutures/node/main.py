@@ -25,6 +25,7 @@ from clusterfutures.node.outbox import Outbox
 from clusterfutures.node.patience import FULL_SECONDS, may_pass, say
 from clusterfutures.node.supervisor import Supervisor
 from clusterfutures.store import names, records
+from clusterfutures.store.faults import TRANSIENT, advice, explained
 from clusterfutures.store.launch import EXIT_NO_SPACE
 from clusterfutures.store.run import RunDirectory
 
@@ -43,6 +44,7 @@ def main() -> None:
     try:
         run = RunDirectory.open(path)
         context = run.read_context(pool)
+        run.be_patient(context["visibility_timeout"])
         _enter(context)
         _compare_versions(context)
     except Exception as error:
@@ -51,13 +53,14 @@ def main() -> None:
         ending = _supervise(run, worker, pool, context, started)
         status = _EXIT_FAULT if ending in (Ending.FAULT, Ending.INITIALIZER) else 0
     except OSError as error:
-        if not may_pass(error):
-            raise
         ending, status = Ending.FAULT, EXIT_NO_SPACE
-        say(
-            f"this worker ends: nothing could be written to {run.path} for {FULL_SECONDS:.0f} s: {error.strerror}; "
-            "free some space there, or choose another directory="
-        )
+        if may_pass(error):
+            what = f"nothing could be written to {run.path} for {FULL_SECONDS:.0f} s: {explained(error)}"
+        elif error.errno in TRANSIENT:
+            what, status = f"{run.path} could not be used for {run.wait:g} s: {error}; {advice(error)}", _EXIT_FAULT
+        else:
+            raise
+        say(f"this worker ends: {what}")
     finally:
         kin.end_orphans()
     if ending is Ending.SIGNAL:  # for the scheduler, a job that was told to end died of it

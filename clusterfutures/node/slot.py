@@ -107,9 +107,7 @@ class Slot:
         self._commands = self.replies = -1
         self._unsent = bytearray()
         self._received = bytearray()
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        self.log = os.open(run.log_path(self.log_name), flags, 0o600)
-        os.fchmod(self.log, 0o600)  # under any umask
+        self.log = run.open_log(self.log_name)
 
     def start(self, context: dict[str, Any], close: Callable[[], None]) -> None:
         """Fork a new process.  ``close``: drops in the child what is the supervisor's."""

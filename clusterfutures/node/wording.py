@@ -14,6 +14,7 @@ from typing import Any
 
 import clusterfutures
 from clusterfutures.node.late import late_imports
+from clusterfutures.store.faults import advice
 
 __all__ = ["cannot_pickle", "cannot_unpickle", "cannot_write", "dumped", "packed_error"]
 
@@ -86,7 +87,7 @@ def cannot_pickle(what: str, value: Any, error: BaseException) -> clusterfutures
 def cannot_write(value: Any, error: OSError) -> clusterfutures.TransferError:
     return _transfer_error(
         f"the result of this call (a {type(value).__qualname__}) could not be written: {error.strerror}: "
-        f"{error.filename}; free some space there, or choose another directory="
+        f"{error.filename}; {advice(error)}"
     )
 
 

@@ -9,29 +9,35 @@
 Rules (docs/explanation/architecture.md, "The shared directory"): a published file never changes; discovery is
 by listing; a rename that reports an error may have happened all the same.  Nothing is
 ``fsync``ed: closing before the rename is what NFS needs, and a node that crashes loses
-its job anyway.  Tests replace ``Files`` by one that lies: late listings, torn frames,
-renames that fail but happen.
+its job anyway.  An error that passes by itself (``faults.py``) costs a repetition, for as long as ``patience``.
+Tests replace ``Files`` by one that lies: late listings, torn frames, renames that fail but happen.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import os
 import stat
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
+from clusterfutures.store.faults import TRANSIENT, again
 from clusterfutures.store.frames import Bytes
 from clusterfutures.store.late import store_error
 from clusterfutures.store.names import TEMPORARY
 
 __all__ = ["Files"]
 
+T = TypeVar("T")
+
 _DIRECTORY_MODE = 0o700
 _FILE_MODE = 0o600
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a named pipe in its place is not waited for
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_LOG_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -50,7 +56,20 @@ os.register_at_fork(after_in_child=_forget_locks)
 
 
 class Files:
-    """The verbs.  Stateless: two threads may use one instance at the same time."""
+    """The verbs.  Two threads may use one instance at the same time.
+
+    patience: seconds for which a verb is repeated that fails with an error that may pass.
+    """
+
+    patience = 60.0
+
+    def _again(self, attempt: Callable[..., T], *arguments: object) -> T:
+        try:
+            return attempt(*arguments)
+        except OSError as error:
+            if error.errno not in TRANSIENT:
+                raise
+            return again(error, self.patience, attempt, arguments)
 
     def publish(self, directory: str, name: str, pieces: Sequence[Bytes]) -> None:
         """Make ``directory/name`` with ``pieces`` as content, all of it or nothing.
@@ -60,21 +79,35 @@ class Files:
         """
         temporary = f"{directory}/{TEMPORARY}{name}"
         try:
-            self.write(temporary, pieces)
-            try:
-                os.rename(temporary, f"{directory}/{name}")
-            except FileNotFoundError:  # when NFS repeats the request; if it has not happened, the file is still there
-                if f"{TEMPORARY}{name}" in os.listdir(directory):
-                    raise
+            self._again(self._write, temporary, pieces)
+            self._again(self._put_in_place, directory, name)
         except OSError as error:
             try:
-                self.discard(temporary)
+                _unlink(temporary)
             except OSError as second:  # the first error is the one to tell
                 error.add_note(f"{temporary} could not be removed: {second.strerror}")
             raise
 
+    def _put_in_place(self, directory: str, name: str) -> None:
+        """Rename what was written.
+
+        An error may hide a rename that happened (a repeated NFS request, a server that was restarted). The
+        temporary file tells: it is still there, or the new name is, and may have been taken already.
+        """
+        temporary = f"{TEMPORARY}{name}"
+        try:
+            os.rename(f"{directory}/{temporary}", f"{directory}/{name}")
+        except OSError as error:
+            if error.errno != errno.ENOENT and error.errno not in TRANSIENT:
+                raise
+            if temporary in self._again(os.listdir, directory):
+                raise
+
     def write(self, path: str, pieces: Sequence[Bytes]) -> None:
         """Write a file of mode 0600 under any umask, without making it known."""
+        self._again(self._write, path, pieces)
+
+    def _write(self, path: str, pieces: Sequence[Bytes]) -> None:
         descriptor = os.open(path, _WRITE_FLAGS, _FILE_MODE)
         try:
             if stat.S_IMODE(os.fstat(descriptor).st_mode) != _FILE_MODE:  # to change it is to write
@@ -86,7 +119,7 @@ class Files:
 
     def listing(self, directory: str) -> list[str]:
         """The names in ``directory``, sorted, signs included; files that are being written are left out."""
-        return sorted(name for name in os.listdir(directory) if name[0] != TEMPORARY)
+        return sorted(name for name in self._again(os.listdir, directory) if name[0] != TEMPORARY)
 
     def read(self, path: str) -> bytes:
         """The content of a file of ours.
@@ -94,6 +127,9 @@ class Files:
         Raises FileNotFoundError when it is not there (late, or gone), StoreError when it
         is not ours, or others may write it, or it is no plain file.
         """
+        return self._again(self._read, path)
+
+    def _read(self, path: str) -> bytes:
         descriptor = self._open_ours(path)
         try:
             size = os.fstat(descriptor).st_size
@@ -112,6 +148,9 @@ class Files:
 
         Raises as ``read`` does.
         """
+        return self._again(self._map, path)
+
+    def _map(self, path: str) -> memoryview:
         descriptor = self._open_ours(path)
         try:
             if os.fstat(descriptor).st_size == 0:
@@ -127,22 +166,53 @@ class Files:
         happened (a repeated NFS request), so the target directory is listed before the
         answer is "no".
         """
+        return self._again(self._take, source, target)
+
+    def _take(self, source: str, target: str) -> bool:
         try:
             os.rename(source, target)
         except OSError as error:
-            directory, name = os.path.split(target)
-            if name in self.listing(directory):
+            if self._is_there(target):
                 return True
-            if error.errno in (errno.ENOENT, errno.ESTALE):
+            if error.errno == errno.ENOENT:
                 return False
+            if error.errno in TRANSIENT and not self._is_there(source):
+                return self._is_there(target)  # it has gone: to us, a moment ago, or to somebody else
             raise
         return True
+
+    def _is_there(self, path: str) -> bool:
+        directory, name = os.path.split(path)
+        return name in self._again(os.listdir, directory)
+
+    def reserve(self, spare: list[int], count: int) -> None:
+        """Keep ``count`` descriptors in ``spare``, until ``release``."""
+        try:
+            while len(spare) < count:
+                spare.append(self._again(os.open, "/", os.O_PATH | os.O_CLOEXEC))
+        except OSError:
+            self.release(spare)
+            raise
+
+    def release(self, spare: list[int]) -> None:
+        """Close the descriptors in ``spare``."""
+        while spare:
+            os.close(spare.pop())
+
+    def open_log(self, path: str) -> int:
+        """A descriptor for a log of mode 0600 under any umask, made when it is missing; what is written is appended."""
+        descriptor = self._again(os.open, path, _LOG_FLAGS, _FILE_MODE)
+        os.fchmod(descriptor, _FILE_MODE)
+        return descriptor
 
     def lock(self, path: str) -> int | None:
         """Lock a file, made when it is missing; None when a program holds its lock.
 
         What is returned is for ``unlock``; when the process ends, the lock goes as well.
         """
+        return self._again(self._lock, path)
+
+    def _lock(self, path: str) -> int | None:
         import fcntl  # late: a node has no use for it
 
         descriptor = os.open(path, _LOCK_FLAGS, _FILE_MODE)
@@ -173,7 +243,7 @@ class Files:
         import fcntl  # late: a node has no use for it
 
         try:
-            descriptor = self._open_ours(path)
+            descriptor = self._again(self._open_ours, path)
         except FileNotFoundError:
             return None
         try:
@@ -188,18 +258,24 @@ class Files:
 
     def discard(self, path: str) -> None:
         """Remove a file; one that has gone already is no error."""
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            return
+        self._again(_unlink, path)
 
-    def make_directory(self, path: str) -> bool:
-        """Make a directory of mode 0700; False when it was there already."""
+    def make_directory(self, path: str, alone: bool = False) -> bool:
+        """Make a directory of mode 0700; False when it was there already.
+
+        alone: nobody else makes this one, so one that is there after an error is ours.
+        """
         try:
             os.mkdir(path, _DIRECTORY_MODE)
         except FileExistsError:
             return False
-        os.chmod(path, _DIRECTORY_MODE)
+        except OSError as error:
+            if error.errno not in TRANSIENT:
+                raise
+            made = again(error, self.patience, _mkdir, (path,))
+            if not made:
+                return alone
+        self._again(os.chmod, path, _DIRECTORY_MODE)
         return True
 
     def make_parents(self, path: str) -> None:
@@ -214,6 +290,9 @@ class Files:
 
         Raises FileNotFoundError when it is not there, StoreError when it is refused.
         """
+        self._again(self._check_directory, path)
+
+    def _check_directory(self, path: str) -> None:
         try:
             descriptor = os.open(path, _DIRECTORY_FLAGS)
         except NotADirectoryError:  # a symbolic link, too: the system looks at the kind first
@@ -237,6 +316,19 @@ class Files:
             os.close(descriptor)
             raise
         return descriptor
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _mkdir(path: str) -> bool:
+    try:
+        os.mkdir(path, _DIRECTORY_MODE)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _check(found: os.stat_result, path: str, is_kind: Callable[[int], bool], kind: str) -> None:

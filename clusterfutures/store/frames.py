@@ -2,6 +2,7 @@
 
 Pure functions of bytes.  A file is a row of frames; reading checks each one, so that a
 torn, truncated or damaged file is an error that names the file, never a wrong result.
+A file that is shorter than its frames say may be on its way: its error is marked ``short``.
 
     frame = magic (2 bytes) | frames that follow (2) | checksum (4) | length (8) | payload
 """
@@ -41,7 +42,7 @@ def unframed(content: Bytes, path: str, check: bool = True) -> list[memoryview]:
     """The payloads of ``content``, as views into it; ``path`` is for the error's text.
 
     check: compare the checksums (not needed for a file that has been checked before).
-    Raises StoreError when a frame is torn or its checksum is wrong.
+    Raises StoreError when a frame is torn or its checksum is wrong; ``short`` says that bytes are missing.
     """
     view = memoryview(content)
     payloads: list[memoryview] = []
@@ -49,23 +50,26 @@ def unframed(content: Bytes, path: str, check: bool = True) -> list[memoryview]:
     at = 0
     while at < len(view):
         if at + _HEADER.size > len(view):
-            raise _damaged(path, f"ends inside a frame header at byte {len(view)}")
+            raise _damaged(path, f"ends inside a frame header at byte {len(view)}", short=True)
         magic, follow, checksum, length = _HEADER.unpack_from(view, at)
         at += _HEADER.size
         if magic != _MAGIC:
             raise _damaged(path, f"has no frame at byte {at - _HEADER.size}")
         payload = view[at : at + length]
         if len(payload) < length:
-            raise _damaged(path, f"is truncated: {len(payload)} of {length} bytes at byte {at}")
+            raise _damaged(path, f"is truncated: {len(payload)} of {length} bytes at byte {at}", short=True)
         if check and crc32(payload) != checksum:
             raise _damaged(path, f"has a wrong checksum at byte {at}")
         payloads.append(payload)
         following.append(follow)
         at += length
     if following != [min(left, _MOST) for left in range(len(payloads) - 1, -1, -1)] or not payloads:
-        raise _damaged(path, f"ends after {len(payloads)} frames, which are not all that were written")
+        short = not following or following[-1] > 0
+        raise _damaged(path, f"ends after {len(payloads)} frames, which are not all that were written", short)
     return payloads
 
 
-def _damaged(path: str, what: str) -> StoreError:
-    return store_error(f"{path} {what}: the file is damaged (disk full, or the file system lost data)", path)
+def _damaged(path: str, what: str, short: bool = False) -> StoreError:
+    error = store_error(f"{path} {what}: the file is damaged (disk full, or the file system lost data)", path)
+    error.short = short
+    return error

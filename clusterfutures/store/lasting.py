@@ -15,13 +15,14 @@ from clusterfutures.store.run import DIRECTORIES, RunDirectory
 __all__ = ["furnish", "lasting_run"]
 
 
-def lasting_run(path: str) -> RunDirectory:
+def lasting_run(path: str, patience: float) -> RunDirectory:
     """The run directory at ``path``, made if there is none; ``furnish`` it once it is owned.
 
     Raises StoreError when it cannot be made, is not safe, or is something else.
     """
     run = RunDirectory(path)
     run.lasting = True
+    run.be_patient(patience)
     try:
         run.files.make_parents(path)
         if not run.files.make_directory(path):

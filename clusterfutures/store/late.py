@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from clusterfutures.store.faults import TRANSIENT, advice
+
 if TYPE_CHECKING:
     from clusterfutures.errors import StoreError
 
 __all__ = ["cannot_make", "store_error"]
+
+_DIRECTORY = "give directory= or set CLUSTERFUTURES_DIR to a directory that this machine and the nodes share"
 
 
 def store_error(message: str, path: str) -> StoreError:
@@ -23,8 +27,8 @@ def store_error(message: str, path: str) -> StoreError:
 
 def cannot_make(path: str, error: OSError) -> StoreError:
     """What is raised when there can be no run directory at ``path``."""
+    what = advice(error) if error.errno in TRANSIENT else _DIRECTORY
     return store_error(
-        f"cannot make the run directory {path}: {error.strerror}; "
-        "give directory= or set CLUSTERFUTURES_DIR to a directory that this machine and the nodes share",
+        f"cannot make the run directory {path}: {error.strerror}; {what}",
         path,
     )

@@ -38,6 +38,7 @@ from typing import Any, TypeVar
 
 from clusterfutures.store import names
 from clusterfutures.store.bins import Bin, pack_bin, unpack_bin
+from clusterfutures.store.faults import TRANSIENT, again, explained
 from clusterfutures.store.files import Files
 from clusterfutures.store.frames import Bytes, framed, unframed
 from clusterfutures.store.late import cannot_make, store_error
@@ -50,6 +51,10 @@ T = TypeVar("T")
 LARGE_BYTES = 1 << 20
 #: how long a file that is still open somewhere may keep a run directory from being removed
 REMOVAL_SECONDS = 5.0
+#: how many descriptors the removal of a run directory takes
+SPARE_DESCRIPTORS = 4
+#: how long a log is tried again that cannot be read: an error is told without it
+LOG_SECONDS = 5.0
 
 DIRECTORIES = (
     names.OBJECTS, names.QUEUE, names.CLAIMED, names.RESULTS, names.READ, names.LARGE, names.LOGS, names.SCRIPTS,
@@ -58,25 +63,42 @@ DIRECTORIES = (
 
 
 class RunDirectory:
-    """One run's directory.  Holds nothing but paths; safe to use from several threads."""
+    """One run's directory.  Holds nothing but paths; safe to use from several threads.
+
+    wait: seconds that a file may be late: not there yet, or shorter than its frames say.
+    """
 
     def __init__(self, path: str, files: Files | None = None) -> None:
         self.path = path
         self.files = files or Files()
+        self.wait = self.files.patience
+        self._spare: list[int] = []
         self.lasting = False  # another program may come back to it: large results stay when they have been read
 
     # -- both sides -------------------------------------------------------------
 
-    @classmethod
-    def create(cls, path: str, files: Files | None = None) -> RunDirectory:
-        """Make a new run directory and its parents.
+    def be_patient(self, seconds: float) -> None:
+        """Wait so long for what is late, and repeat so long what fails with an error that may pass."""
+        self.wait = self.files.patience = seconds
 
+    def drop_spare(self) -> None:
+        """Close the descriptors that were kept for the removal."""
+        self.files.release(self._spare)
+
+    @classmethod
+    def create(cls, path: str, files: Files | None = None, patience: float | None = None) -> RunDirectory:
+        """Make a new run directory and its parents.  patience: see ``be_patient``.
+
+        It keeps the descriptors that its removal takes, until ``drop_spare``: what has none begins nothing.
         Raises StoreError when it exists already, or cannot be made.
         """
         run = cls(path, files)
+        if patience is not None:
+            run.be_patient(patience)
         try:
+            run.files.reserve(run._spare, SPARE_DESCRIPTORS)
             run.files.make_parents(path)
-            if not run.files.make_directory(path):
+            if not run.files.make_directory(path, alone=True):
                 raise store_error(f"the run directory {path} exists already: choose another name", path)
             for name in DIRECTORIES:
                 run.files.make_directory(f"{path}/{name}")
@@ -104,9 +126,10 @@ class RunDirectory:
     def below(base: str) -> list[str]:
         """The paths of what may be run directories in ``base``; none when it is not there."""
         try:
-            return sorted(entry.path for entry in os.scandir(base) if entry.is_dir())
+            found = Files().listing(base)
         except FileNotFoundError:
             return []
+        return [path for name in found if os.path.isdir(path := os.path.join(base, name))]
 
     @staticmethod
     def exists(path: str) -> bool:
@@ -236,7 +259,7 @@ class RunDirectory:
         return self.files.listing(f"{self.path}/{names.RESULTS}")
 
     def read_segment(self, name: str) -> memoryview:
-        """The records of a segment as bytes.  Raises StoreError when it is damaged."""
+        """The records of a segment as bytes.  Raises StoreError when it is damaged, or not whole yet (``short``)."""
         path = f"{self.path}/{names.RESULTS}/{name}"
         (body,) = unframed(self.files.read(path), path)
         return body
@@ -256,8 +279,7 @@ class RunDirectory:
         """
         directory = f"{self.path}/{names.LARGE}"
         path = f"{directory}/{name}"
-        content = self._late(lambda: self.files.read(path), directory, name, wait)
-        parts = unframed(bytearray(content), path)
+        parts = self._late(lambda: unframed(bytearray(self.files.read(path)), path), directory, name, wait)
         if not self.lasting:
             self._removed(path)
         return parts
@@ -265,16 +287,26 @@ class RunDirectory:
     def read_log(self, name: str, start: int, stop: int | None = None) -> bytes:
         """Bytes ``start`` up to ``stop`` of a log; what there is, when it is shorter."""
         try:
-            with open(self.log_path(name), "rb") as log:
-                log.seek(start)
-                return log.read() if stop is None else log.read(stop - start)
-        except OSError:
+            return self._log_part(name, start, stop)
+        except FileNotFoundError:
             return b""
+        except OSError as error:
+            try:
+                return again(error, min(self.wait, LOG_SECONDS), self._log_part, (name, start, stop))
+            except OSError as last:
+                _log("the log %s cannot be read: %s", self.log_path(name), last)
+                return b""
+
+    def _log_part(self, name: str, start: int, stop: int | None) -> bytes:
+        with open(self.log_path(name), "rb") as log:
+            log.seek(start)
+            return log.read() if stop is None else log.read(stop - start)
 
     def empty(self) -> None:
         """Remove what is in the directories of the run; what cannot be goes with ``remove``, or keeps it."""
         import shutil  # late, as json above
 
+        self.drop_spare()
         for name in DIRECTORIES:
             shutil.rmtree(f"{self.path}/{name}", ignore_errors=True)
 
@@ -284,10 +316,11 @@ class RunDirectory:
         A file that is open somewhere, such as the log of a job that is just ending, stays on a network
         file system under another name until it is closed: then its directory is tried again.
         """
+        self.drop_spare()
         deadline = time.monotonic() + REMOVAL_SECONDS
         pause = 0.01
         while in_the_way := self._remove_what_can_be():
-            held = any(error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY) for error in in_the_way)
+            held = any(error.errno in (*TRANSIENT, errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY) for error in in_the_way)
             if not held or time.monotonic() > deadline:
                 _log("the run directory %s could not be removed: %s", self.path, in_the_way[0])
                 return
@@ -304,10 +337,14 @@ class RunDirectory:
 
     # -- the worker's side ------------------------------------------------------
 
-    def read_context(self, pool: str = "0") -> dict[str, Any]:
-        """What the client wrote for every worker of the program that ``pool`` is of."""
-        path = f"{self.path}/{names.context_name(pool)}"
-        (body,) = unframed(self.files.read(path), path)
+    def read_context(self, pool: str = "0", wait: float | None = None) -> dict[str, Any]:
+        """What the client wrote for every worker of the program that ``pool`` is of.
+
+        wait: seconds that it may be late.  Raises StoreError.
+        """
+        name = names.context_name(pool)
+        path = f"{self.path}/{name}"
+        (body,) = self._late(lambda: unframed(self.files.read(path), path), self.path, name, wait)
         context: dict[str, Any] = pickle.loads(body)
         return context
 
@@ -315,17 +352,21 @@ class RunDirectory:
         """The names in a pool's queue, oldest bin first, signs last."""
         return self.files.listing(self._queue(pool))
 
-    def claim(self, pool: str, name: str, worker: str, wait: float = 5.0) -> Bin | None:
-        """Claim a bin; None when somebody else was first.  wait: seconds that its new name may be late."""
+    def claim(self, pool: str, name: str, worker: str) -> Bin | None:
+        """Claim a bin; None when somebody else was first."""
         directory = f"{self.path}/{names.CLAIMED}/{worker}"
         path = f"{directory}/{name}"
         if not self.files.take(f"{self._queue(pool)}/{name}", path):
             return None
-        return unpack_bin(self._late(lambda: self.files.read(path), directory, name, wait), path)
+        return self._late(lambda: unpack_bin(self.files.read(path), path), directory, name)
 
     def finish(self, worker: str, name: str) -> None:
         """Forget a claimed bin whose results are all published."""
         self.files.discard(f"{self.path}/{names.CLAIMED}/{worker}/{name}")
+
+    def open_log(self, name: str) -> int:
+        """A descriptor to append to the log ``name``."""
+        return self.files.open_log(self.log_path(name))
 
     def asked_to_kill(self, worker: str) -> list[tuple[int, int]]:
         """(bin, call) of the calls that ``worker`` is asked to end; they are told once."""
@@ -357,8 +398,7 @@ class RunDirectory:
         """
         directory = f"{self.path}/{names.OBJECTS}"
         path = f"{directory}/{key}"
-        view = self._late(lambda: self.files.map(path), directory, key, wait)
-        return unframed(view, path, check=not checked)
+        return self._late(lambda: unframed(self.files.map(path), path, check=not checked), directory, key, wait)
 
     # -- no space, late names -------------------------------------------------------------
 
@@ -370,11 +410,7 @@ class RunDirectory:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise store_error(
-                f"{what} could not be written to {self.path}: {error.strerror}; "
-                "free some space there, or choose another directory=",
-                self.path,
-            ) from error
+            raise store_error(f"{what} could not be written to {self.path}: {explained(error)}", self.path) from error
 
     def _removed(self, path: str) -> None:
         """Remove a file that nobody needs any more; where that cannot be done, it goes with the run."""
@@ -386,19 +422,24 @@ class RunDirectory:
     def _queue(self, pool: str) -> str:
         return f"{self.path}/{names.QUEUE}/{pool}"
 
-    def _late(self, read: Callable[[], T], directory: str, name: str, wait: float) -> T:
-        """``read()`` until the file is there, its directory listed each time; StoreError after ``wait`` seconds."""
-        deadline = time.monotonic() + wait
+    def _late(self, read: Callable[[], T], directory: str, name: str, wait: float | None = None) -> T:
+        """``read()`` until the file is there and whole, its directory listed each time; StoreError after ``wait``
+        seconds."""
+        seconds = self.wait if wait is None else wait
+        deadline = time.monotonic() + seconds
         pause = 0.002
         while True:
             try:
                 return read()
             except FileNotFoundError as error:
                 if time.monotonic() > deadline:
-                    why = f"did not appear within {wait:g} s: was it removed, or is another directory seen here?"
-                    if not wait:  # it is not new
+                    why = f"did not appear within {seconds:g} s: was it removed, or is another directory seen here?"
+                    if not seconds:  # it is not new
                         why = "was removed when its program had read it: large results stay in runs with a name, run="
                     raise store_error(f"{directory}/{name} {why}", f"{directory}/{name}") from error
+            except Exception as error:
+                if not getattr(error, "short", False) or time.monotonic() > deadline:
+                    raise
             time.sleep(pause)
             pause = min(pause * 2, 1.0)
             self.files.listing(directory)  # revalidates what the client of a network file system remembers

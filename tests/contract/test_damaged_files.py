@@ -28,6 +28,12 @@ def _damage(path: Path) -> str:
     return path.name
 
 
+def _impatient(ex: ClusterExecutor) -> ClusterExecutor:
+    """A file that is shorter than it says is late for a second; before the first call."""
+    object.__setattr__(ex._client.settings, "visibility_timeout", 1.0)
+    return ex
+
+
 @contextmanager
 def _held(ex: ClusterExecutor, path: Path) -> Iterator[None]:
     """The only process is busy meanwhile."""
@@ -54,7 +60,8 @@ def _new_file(run: Path, pattern: str, known: set[Path]) -> Path:
 @pytest.mark.on("local", "slurm")
 def test_what_the_node_reads(ground: Ground, tmp_path: Path) -> None:
     """A bin, a chunk, the function, a large argument."""
-    with ground.executor(max_workers=1) as ex:
+    with ground.executor(max_workers=1) as made:
+        ex = _impatient(made)
         assert ex.submit(len, "known").result(30) == 5
         run = ground.run_directory()
         broken: list[tuple[str, Callable[[], object]]] = []
@@ -106,7 +113,8 @@ def test_segments_that_told_all_of_a_call(ground: Ground, tmp_path: Path, monkey
     monkeypatch.setattr(reader, "_LATE_SECONDS", 0.2)
     monkeypatch.setattr(vanished, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(vanished, "BLAMED_SECONDS", 0.2)
-    with ground.executor(max_workers=1, idle_timeout=30) as ex:
+    with ground.executor(max_workers=1, idle_timeout=30) as made:
+        ex = _impatient(made)
         assert ex.submit(tasks.double, 0).result(30) == 0
         run = ground.run_directory()
         future = ex.submit(tasks.block, tmp_path / "started", tmp_path / "release")
@@ -131,7 +139,8 @@ def test_segments_that_told_all_of_a_call(ground: Ground, tmp_path: Path, monkey
 @pytest.mark.on("local")
 def test_what_the_client_reads(ground: Ground, tmp_path: Path) -> None:
     """A large result, and a segment: what only it told is lost, and the calls that have not been heard of are done."""
-    with ground.executor(max_workers=1, keep=True) as ex:
+    with ground.executor(max_workers=1, keep=True) as made:
+        ex = _impatient(made)
         assert ex.submit(tasks.double, 0).result(30) == 0
         run = ground.run_directory()
         values = ex.map(bytes, [2 << 20])

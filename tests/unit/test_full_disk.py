@@ -103,6 +103,7 @@ def test_the_exit_status_tells_it_when_the_log_cannot(tmp_path: Path) -> None:
     """The log of the job is on the disk that is full."""
     run = RunDirectory.create(str(tmp_path / "run"))
     context = {"python": sys.version_info[:2], "cloudpickle": cloudpickle.__version__, "cwd": str(tmp_path)}
+    context["visibility_timeout"] = 1.0
     run.write_context({**context, "sys_path": sys.path, "prefixes": [sys.prefix, sys.base_prefix]})
     for log, said in (("/dev/full", ""), (str(tmp_path / "log"), "for 60 s: No space left on device; free some")):
         with open(log, "ab") as stderr:

@@ -121,6 +121,7 @@ def _write_context(run: RunDirectory) -> tuple[str, Callable[[], object]]:
 def test_a_damaged_file_is_an_error_that_names_it(
     run: RunDirectory, write: Callable[[RunDirectory], tuple[str, Callable[[], object]]]
 ) -> None:
+    run.be_patient(0.05)  # one that is too short is late for so long
     path, _ = write(run)
     name = os.path.basename(path)
     for damaged in _damages(Path(run.path, path).read_bytes()):
@@ -338,12 +339,22 @@ def test_a_claimed_bin_that_is_late_is_waited_for(run: RunDirectory, monkeypatch
     assert claimed.bin_id == 7
 
 
-@pytest.mark.parametrize("number", [errno.ENOENT, errno.ESTALE])
-def test_a_rename_that_did_not_happen(run: RunDirectory, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+def test_a_rename_that_did_not_happen(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     name = run.publish_bin("0", a_bin())
     with monkeypatch.context() as patch:
-        _refuse(patch, "rename", number)
+        _refuse(patch, "rename", errno.ENOENT)
         assert run.claim("0", name, WORKER) is None
+        assert not run.take_back("0", name)
+    assert run.queued("0") == [name]
+
+
+def test_a_rename_that_fails_for_long_is_said(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = run.publish_bin("0", a_bin())
+    run.be_patient(0.05)
+    with monkeypatch.context() as patch:
+        _refuse(patch, "rename", errno.ESTALE)
+        with pytest.raises(OSError, match="Stale"):
+            run.claim("0", name, WORKER)
         assert not run.take_back("0", name)
     assert run.queued("0") == [name]
 
