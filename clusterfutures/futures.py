@@ -76,6 +76,10 @@ class _Condition(threading.Condition):
     def release(self) -> None:
         self._lock.release()
 
+    def locked(self) -> bool:
+        """As documented, from Python 3.14 on; before, neither this nor the standard library's has it."""
+        return self._lock.locked()  # type: ignore[attr-defined, no-any-return]
+
     def _release_save(self) -> Any:
         return self._lock._release_save()  # type: ignore[attr-defined]
 
@@ -128,6 +132,20 @@ class ClusterFuture(Future[T], Generic[T]):
         """As documented; see ``result``."""
         self._await_outcome(timeout)
         return super().exception(0)
+
+    def _get_snapshot(self) -> tuple[bool, bool, Any, BaseException | None]:
+        """(done, cancelled, result, exception): what asyncio of Python 3.15 takes over, in place of ``result()``."""
+        if self._state != "FINISHED":
+            cancelled = self.cancelled()
+            return cancelled, cancelled, None, None
+        self._await_outcome(None)
+        return True, False, self._result, self._exception
+
+    def __repr__(self) -> str:
+        """As documented, but an outcome that nobody has asked for is not unpickled for this."""
+        if self._undecoded is None:
+            return super().__repr__()
+        return f"<{type(self).__name__} at {id(self):#x} state=finished, not unpickled yet>"
 
     def _await_outcome(self, timeout: float | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout

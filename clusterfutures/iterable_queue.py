@@ -27,8 +27,7 @@ from multiprocessing.context import get_spawning_popen
 from queue import Empty, Full
 from typing import Any, ClassVar
 
-import cloudpickle
-
+from clusterfutures import by_value
 from clusterfutures.queue_database import (
     ConsumerQueueClosedException,
     Database,
@@ -143,7 +142,7 @@ class ProducerQueue(_Endpoint):
         try:
             value = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)
         except Exception:
-            value = cloudpickle.dumps(item)
+            value = by_value.dumps(item)
         for _ in self._looks(block, timeout):
             if self._shared.put(value):
                 return

@@ -100,13 +100,16 @@ class Ground:
         self._executors.append(made)
         return made
 
-    def script(self, text: str, *arguments: str, wait: bool = True, stdin: bool = False) -> subprocess.Popen[str]:
+    def script(
+        self, text: str, *arguments: str, wait: bool = True, stdin: bool = False, future: str = ""
+    ) -> subprocess.Popen[str]:
         """Run ``text`` as a program of its own, in which ``executor()`` makes an executor.
 
         wait: until it has ended, and well.  stdin: the program comes from there.
+        future: a line that must be the first.
         """
         path = self.work / f"program_{uuid.uuid4().hex[:8]}.py"
-        path.write_text(_PREAMBLE + text)
+        path.write_text(future + _PREAMBLE + text)
         root = str(Path(clusterfutures.__file__).resolve().parents[1])
         environment = {
             **os.environ,

@@ -42,7 +42,8 @@ MAY_IMPORT = {
         "schedulers",
     },
     "arguments": set[str](),
-    "iterable_queue": {"queue_database"},
+    "by_value": set[str](),
+    "iterable_queue": {"by_value", "queue_database"},
     "queue_database": set[str](),
     "cluf": {
         "cluf",
@@ -51,6 +52,7 @@ MAY_IMPORT = {
         "cli.guard",
         "arguments",
         "binning",
+        "by_value",
         "config",
         "errors",
         "schedulers",
@@ -60,7 +62,8 @@ MAY_IMPORT = {
     "binning": set[str](),
     "futures": set[str](),
     "store": {"store", "errors"},
-    "node": {"node", "store", "errors", "__init__"},  # __init__ for names that are imported when they are used
+    # __init__ for names that are imported when they are used
+    "node": {"node", "store", "errors", "by_value", "__init__"},
     "schedulers": {"schedulers", "errors"},
     "client": {
         "client",
@@ -68,6 +71,7 @@ MAY_IMPORT = {
         "schedulers.base",
         "schedulers.rhythm",
         "binning",
+        "by_value",
         "futures",
         "errors",
         "retries",
@@ -78,7 +82,7 @@ MAY_IMPORT = {
     "config_file": {"errors"},
     "keywords": {"schedulers", "errors", "retries"},
     "config": {"config_file", "keywords", "schedulers", "errors"},
-    "jobs": {"jobs", "config", "keywords", "schedulers", "errors"},
+    "jobs": {"jobs", "by_value", "config", "keywords", "schedulers", "errors"},
     "cli": {"__init__", "cli", "jobs", "config", "keywords", "schedulers", "errors"},
     "__main__": {"cli"},
     "executors": {"client", "config", "keywords", "schedulers", "futures", "errors"},
@@ -96,7 +100,7 @@ MAY_TOUCH_FILES = {"store/files.py", "store/run.py"}
 NOT_ON_A_NODE = [
     "asyncio", "concurrent.futures.process", "concurrent.futures.thread", "dataclasses", "filelock", "http", "inspect",
     "json", "multiprocessing", "numpy", "rich", "shutil", "socket", "sqlite3", "ssl", "subprocess",
-    "tempfile", "typing_extensions", "urllib", "uuid",
+    "tempfile", "traceback", "typing_extensions", "urllib", "uuid",
     "clusterfutures.client", "clusterfutures.executors", "clusterfutures.schedulers", "clusterfutures.testing",
 ]  # fmt: skip
 

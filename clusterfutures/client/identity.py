@@ -20,8 +20,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any
 
-import cloudpickle
-
+from clusterfutures import by_value
 from clusterfutures.client.snapshot import is_importable
 
 __all__ = ["SIZE", "Identities", "digest_of"]
@@ -35,6 +34,7 @@ _GLOBAL_NAMES = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_G
 #: of a class: what differs between programs, or says nothing of what it does
 _NOT_COMPARED = frozenset(
     {"__dict__", "__weakref__", "__module__", "__firstlineno__", "__static_attributes__", "__annotations__", "__doc__"}
+    | {"__annotate_func__", "__annotations_cache__"}  # since 3.14
 )
 
 
@@ -163,11 +163,11 @@ class _Digest:
         kind = type(value)
         if isinstance(value, types.BuiltinFunctionType | types.GetSetDescriptorType | types.MemberDescriptorType):
             return _digest(b"builtin", _name(value))
-        reducer = cloudpickle.Pickler.dispatch_table.get(kind) or copyreg.dispatch_table.get(kind)
+        reducer = by_value.Pickler.dispatch_table.get(kind) or copyreg.dispatch_table.get(kind)
         try:
             reduced = reducer(value) if reducer is not None else value.__reduce_ex__(5)
         except Exception:  # user objects: what they raise is theirs, and the pickle itself serves
-            return _digest(b"pickled", cloudpickle.dumps(value))
+            return _digest(b"pickled", by_value.dumps(value))
         if isinstance(reduced, str):
             return _digest(b"named", (getattr(value, "__module__", None) or "").encode(), reduced.encode())
         make, arguments, *rest = reduced

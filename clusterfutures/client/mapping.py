@@ -134,6 +134,7 @@ class Mapping:
         self._in_flight = 0
         self._largest = 0
         self._exhausted = False
+        self._broken: Exception | None = None
         try:
             self.fill()
         except BaseException:  # one chunk cannot be pickled: nobody will ask for the others
@@ -243,7 +244,8 @@ class Mapping:
         try:
             for number, arrived in arrivals:
                 yield from self._decoded(arrived, self._out[number].name)
-                self._yielded(arrived.count)
+                if self._broken is not None:
+                    raise self._broken
         finally:
             self.abandon()
             with self._lock:  # nobody will ask for what is left
@@ -253,23 +255,39 @@ class Mapping:
     def _decoded(self, arrived: Arrived, call: str) -> Iterator[Any]:
         record, parts = self._taken(arrived)
         if arrived.future is not None:
+            self._make_room()
             yield arrived.future.result()
         elif record is None or arrived.place is None:
             raise CancelledError() if arrived.error is None else arrived.error
         elif record.kind == records.VALUES:
-            yield from outcomes.decode_values(record, call)
+            values = outcomes.decode_values(record, call)
+            yield from values if self._buffersize is None else self._buffered(values)
         else:
             box = [outcomes.decode(record, self._run, arrived.place, call, self._wait, parts)]
             del parts
             if (error := box[0].error) is not None:
                 raise outcomes.tried(error, arrived.tried)
+            self._make_room()
             yield box.pop().value  # popped: the consumer's reference is the only one
 
-    def _yielded(self, count: int) -> None:
-        """Calls have been yielded: the buffer has room for others."""
-        if self._buffersize is not None:
-            self._in_flight -= count
-            self.fill()
+    def _buffered(self, values: Iterator[Any]) -> Iterator[Any]:
+        for value in values:
+            box = [value]
+            del value
+            self._make_room()
+            yield box.pop()  # popped: the consumer's reference is the only one
+
+    def _make_room(self) -> None:
+        """A value is handed out next: first send what the buffer has room for, which runs while the value is used.
+
+        What the user's iterable raises is raised when the next value is asked for: this one is there.
+        """
+        if self._buffersize is not None and self._broken is None:
+            self._in_flight -= 1
+            try:
+                self.fill()
+            except Exception as error:
+                self._broken = error
 
     def _in_order(self, deadline: float | None) -> Iterator[tuple[int, Arrived]]:
         number = 0

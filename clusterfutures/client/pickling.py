@@ -22,8 +22,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
-import cloudpickle
-
+from clusterfutures import by_value
 from clusterfutures.client import failures
 from clusterfutures.client.repeated import Repeated
 from clusterfutures.client.snapshot import Snapshot
@@ -50,7 +49,7 @@ class Pickled(NamedTuple):
     futures: tuple[Future[Any], ...]
 
 
-class _ArgumentPickler(cloudpickle.Pickler):  # type: ignore[misc]
+class _ArgumentPickler(by_value.Pickler):
     """cloudpickle, which in addition writes a reference in the place of a future."""
 
     def __init__(self, file: io.BytesIO, keep: Callable[[pickle.PickleBuffer], bool]) -> None:
@@ -106,7 +105,7 @@ class Pickler:
         """Pickle the result that another call waits for: its pickle and its buffers."""
         buffers: list[pickle.PickleBuffer] = []
         file = io.BytesIO()
-        _dump(cloudpickle.Pickler(file, 5, buffer_callback=_keeper(buffers)), value, "an argument of ", function)
+        _dump(by_value.Pickler(file, 5, buffer_callback=_keeper(buffers)), value, "an argument of ", function)
         return file.getvalue(), self._store_buffers(buffers)
 
     def initializer(
@@ -118,7 +117,7 @@ class Pickler:
     def _stored(self, value: Any, what: str, function: Callable[..., Any]) -> str:
         buffers: list[pickle.PickleBuffer] = []
         file = io.BytesIO()
-        _dump(cloudpickle.Pickler(file, 5, buffer_callback=_keeper(buffers)), value, what, function)
+        _dump(by_value.Pickler(file, 5, buffer_callback=_keeper(buffers)), value, what, function)
         keys = self._store_buffers(buffers)
         return self._store([file.getvalue(), pickle.dumps((keys, self._new_path), 5)])
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
-import cloudpickle
-
+from clusterfutures import by_value
 from clusterfutures.arguments import Arguments
 
 __all__ = ["Copy", "copied", "pickled"]
@@ -64,4 +63,4 @@ def pickled(value: Any) -> bytes:
     try:
         return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
     except Exception:
-        return cloudpickle.dumps(value)  # type: ignore[no-any-return]
+        return by_value.dumps(value)

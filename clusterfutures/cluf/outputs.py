@@ -21,8 +21,7 @@ import re
 from collections.abc import Iterator
 from typing import IO, Any
 
-import cloudpickle
-
+from clusterfutures import by_value
 from clusterfutures.errors import OptionError
 
 __all__ = ["FIELDS", "HEADER", "copy_records", "kept", "open_output", "records", "render", "settled"]
@@ -37,7 +36,7 @@ def render(record: dict[str, Any], kind: str) -> bytes:
         try:
             return pickle.dumps(record, pickle.HIGHEST_PROTOCOL)
         except Exception:
-            return cloudpickle.dumps(record)  # type: ignore[no-any-return]
+            return by_value.dumps(record)
     if kind == ".jsonl":
         try:
             text = json.dumps(record, default=repr)

@@ -13,8 +13,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-import cloudpickle
-
+from clusterfutures import by_value
 from clusterfutures.errors import RemoteTraceback, TransferError
 from clusterfutures.jobs.files import JobFiles
 
@@ -25,7 +24,7 @@ def packed(
     function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], imports: Sequence[str] = (), paths: Sequence[str] = ()
 ) -> bytes:
     """The content of ``call``."""
-    return pickle.dumps((list(paths), sys.path, list(imports), cloudpickle.dumps((function, args, kwargs))))
+    return pickle.dumps((list(paths), sys.path, list(imports), by_value.dumps((function, args, kwargs))))
 
 
 def _outcome(content: bytes) -> tuple[bool, Any, str]:
@@ -56,7 +55,7 @@ def main() -> int:
     worked, value, text = _outcome(files.read("call") or b"")
     what = _described(worked, value)
     try:
-        content = cloudpickle.dumps(value)
+        content = by_value.dumps(value)
     except Exception as error:
         worked, text = False, text or traceback.format_exc()
         failed = TransferError(message=f"the function {what}, which cannot be pickled: {type(error).__name__}: {error}")

@@ -43,4 +43,5 @@ def load_for_others() -> None:
     with contextlib.suppress(ImportError):  # told by those who need it
         import cloudpickle  # noqa: F401
 
+        import clusterfutures.by_value
         import clusterfutures.errors  # noqa: F401

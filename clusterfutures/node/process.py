@@ -31,7 +31,6 @@ import pickle
 import resource
 import struct
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -49,7 +48,7 @@ from clusterfutures.node.late import keep_path
 from clusterfutures.node.loading import Loader
 from clusterfutures.node.output import Capture
 from clusterfutures.node.patience import patiently
-from clusterfutures.node.wording import cannot_pickle, cannot_unpickle, cannot_write, dumped, packed_error
+from clusterfutures.node.wording import cannot_pickle, cannot_unpickle, cannot_write, dumped, packed_error, traceback_of
 from clusterfutures.store import records
 from clusterfutures.store.bins import CallHead
 from clusterfutures.store.records import PLAIN_FORMAT
@@ -160,7 +159,7 @@ class Process:
         try:
             self._loader.prepare(context["initializer"], context["on_timeout"])
         except BaseException as error:
-            broken = "".join(traceback.format_exception(error))
+            broken = traceback_of(error, error.__traceback__)
         self._end_if_forked()
         self._capture.settle()
         if broken:

@@ -17,8 +17,8 @@ import os
 import pickle
 import resource
 import signal
+import sys
 import time
-import traceback
 from collections.abc import Callable, Container, Iterator
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ from clusterfutures.node.notice import NOTICE
 from clusterfutures.node.output import MOST_BYTES, shorten
 from clusterfutures.node.process import LENGTH, REPLY, Process
 from clusterfutures.node.share import take_share
+from clusterfutures.node.wording import traceback_of
 from clusterfutures.store.run import RunDirectory
 
 __all__ = ["Death", "Reply", "Slot", "SlotState"]
@@ -150,7 +151,7 @@ class Slot:
             if isinstance(error, OSError) and error.errno == errno.EBADF:
                 self._arena.words[CUT_OFF] = 1  # and stderr may be a file of the user's by now
             else:
-                _tell()
+                _tell(error)
         finally:
             os._exit(status)
 
@@ -310,9 +311,9 @@ class Slot:
             return  # nobody left, or not a group yet
 
 
-def _tell() -> None:
+def _tell(error: BaseException) -> None:
     """Say what ends this process, to the output of its call."""
     try:
-        traceback.print_exc()
+        print(traceback_of(error, error.__traceback__), end="", file=sys.stderr or sys.__stderr__)
     except MemoryError:
         os.write(2, _NO_MEMORY)

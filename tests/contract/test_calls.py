@@ -191,6 +191,21 @@ def test_with_asyncio(ground: Ground) -> None:
     assert asyncio.run(main()) == [2 * n for n in range(10)]
 
 
+def test_with_asyncio_an_outcome_that_is_unpickled_late(ground: Ground) -> None:
+    """asyncio of Python 3.15 reads a future past ``result()`` and ``exception()``."""
+
+    async def main(ex: Any) -> list[Any]:
+        by_executor = asyncio.get_running_loop().run_in_executor(ex, tasks.keywords, 1, [2])
+        wrapped = asyncio.wrap_future(ex.submit(tasks.fail, ValueError("seven", 7)))
+        return await asyncio.gather(by_executor, wrapped, return_exceptions=True)
+
+    with ground.executor() as ex:
+        value, error = asyncio.run(main(ex))
+    assert value == ((1, [2]), {})
+    assert isinstance(error, ValueError)
+    assert error.args == ("seven", 7)
+
+
 def test_one_executor_for_several_threads(ground: Ground) -> None:
     results: dict[int, list[int]] = {}
 
