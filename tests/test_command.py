@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import pickle
@@ -9,12 +10,13 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from clusterfutures.errors import SchedulerUnavailable
 from clusterfutures.schedulers import command
-from clusterfutures.schedulers.command import inside_a_job, run, scrubbed_environment
+from clusterfutures.schedulers.command import CannotStart, Result, inside_a_job, run, scrubbed_environment
 
 SH = "/bin/sh"
 
@@ -70,6 +72,62 @@ def test_program_that_cannot_be_started(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("not executable")
     with pytest.raises(SchedulerUnavailable, match="cannot be started"):
         run([str(tmp_path / "x")])
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_DFL, signal.SIG_IGN, lambda *_: None])
+def test_exit_status_whatever_the_program_does_with_sigchld(handler: Any, request: pytest.FixtureRequest) -> None:
+    before = signal.signal(signal.SIGCHLD, handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGCHLD, before))
+    assert [run([SH, "-c", f"exit {code}"]).returncode for code in (0, 3, 153)] == [0, 3, 153]
+    killed = run([SH, "-c", "kill -9 $$"])
+    assert (killed.returncode, killed.killed_by) == (-9, "SIGKILL")
+    ask = "import signal; print(signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL)"
+    assert run([sys.executable, "-c", ask]).stdout == "True\n"
+    with pytest.raises(CannotStart, match="no program"):
+        run(["sbatch-not-here"])
+    with pytest.raises(SchedulerUnavailable, match="did not answer"):
+        run([SH, "-c", "sleep 60"], timeout=0.2)
+
+
+def test_only_what_hands_its_environment_on_needs_all_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    large = {"PATH": os.environ["PATH"], "SMALL": "1", "LARGE": "x" * 200_000}
+    many = {"PATH": os.environ["PATH"], "SMALL": "1"} | {f"V{number}": "y" * 100_000 for number in range(80)}
+    for env in (large, many):
+        with caplog.at_level(logging.INFO, "clusterfutures"):
+            assert run([SH, "-c", "echo $SMALL-$LARGE"], env=env).stdout == "1-\n"
+        assert "Argument list too long" in caplog.text
+        caplog.clear()
+        with pytest.raises(CannotStart, match=r"Argument list too long.*in (LARGE|V10)") as caught:
+            run([SH, "-c", "true"], env=env, hands_on=True)
+        assert caught.value.is_final
+
+
+@pytest.mark.parametrize(
+    ("number", "is_final"), [(errno.ENOMEM, False), (errno.EAGAIN, False), (errno.EMFILE, False), (errno.ENOEXEC, True)]
+)
+def test_which_errors_of_a_start_pass(monkeypatch: pytest.MonkeyPatch, number: int, is_final: bool) -> None:
+    def fail(*_args: object, **_options: object) -> None:
+        raise OSError(number, os.strerror(number), "sbatch")
+
+    monkeypatch.setattr(command, "Process", fail)
+    with pytest.raises(CannotStart, match=os.strerror(number)) as caught:
+        run(["sbatch"])
+    assert caught.value.is_final is is_final
+
+
+def test_a_command_that_ends_in_a_wrapper_was_killed_too() -> None:
+    def ended(code: int, words: str = "") -> Result:
+        return Result(("sbatch",), code, "", words)
+
+    assert [ended(code).killed_by for code in (-15, 137, 143, 1, 0, 153)] == [
+        "SIGTERM",
+        "SIGKILL",
+        "SIGTERM",
+        "",
+        "",
+        "",
+    ]
+    assert ended(137, "sbatch: error: refused").killed_by == ""
 
 
 def alive(pid: int) -> bool:

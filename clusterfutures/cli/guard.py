@@ -21,6 +21,8 @@ class Terminated(KeyboardInterrupt):
 def guarded(program: str, body: Callable[[], int]) -> int:
     """The exit status of ``body``; what a user can do wrong is one line on stderr."""
     before = signal.signal(signal.SIGTERM, _terminated)
+    if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:  # inherited: exit codes would be lost
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _prepare_streams()
     try:
         status = body()

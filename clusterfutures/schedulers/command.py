@@ -17,6 +17,7 @@ would reach into the jobs it submits.
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import os
@@ -27,11 +28,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from clusterfutures.errors import SchedulerUnavailable
 
-__all__ = ["Result", "cluster_key", "inside_a_job", "run", "scrubbed_environment"]
+__all__ = [
+    "CannotStart", "Process", "Result", "cluster_key", "inside_a_job", "run", "scrubbed_environment", "why_not_started",
+]  # fmt: skip
 
 log = logging.getLogger("clusterfutures")
 
@@ -40,6 +43,38 @@ _REAP_SECONDS = 5.0
 _FIRST_PAUSE = 0.5
 #: how often somebody who waits for a command looks whether to go on waiting, in seconds
 _GLANCE_SECONDS = 0.25
+
+
+#: errors of a start that do not pass by themselves
+_FINAL_ERRNOS = frozenset(
+    {
+        errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.E2BIG, errno.ENOTDIR, errno.ELOOP,
+        errno.ENAMETOOLONG, errno.EINVAL, errno.ELIBBAD,
+    }
+)  # fmt: skip
+#: what an environment may have for a command that only asks: far below every system's limit
+_SMALL_ENVIRONMENT = 64 * 1024
+#: what a shell makes of the signal that killed its command: exit codes that no scheduler's command has
+_SHELL_SIGNALS = frozenset(128 + number for number in (1, 2, 3, 6, 7, 9, 11, 13, 14, 15, 24))
+#: runs a command whose exit status this program cannot have, and tells it: $1 is where.  A signal to both is the
+#: command's, and the shell waits for its end.  (bash leaves SIGCHLD ignored in the command, env does not.)
+_TELL_STATUS = """\
+trap : HUP INT TERM QUIT USR1 USR2
+told=$1; shift
+if env --default-signal=CHLD true 2>/dev/null; then set -- env --default-signal=CHLD "$@"; fi
+"$@"
+echo $? >"$told"
+"""
+
+
+class CannotStart(SchedulerUnavailable):
+    """The command did not run at all.  number: the error's.  is_final: trying again does not help."""
+
+    number = 0
+
+    @property
+    def is_final(self) -> bool:
+        return self.number in _FINAL_ERRNOS
 
 
 def _never() -> float:
@@ -64,12 +99,77 @@ class Result(NamedTuple):
         """Everything it printed, errors first."""
         return "\n".join(part.strip("\n") for part in (self.stderr, self.stdout) if part.strip())
 
+    @property
+    def killed_by(self) -> str:
+        """The signal that ended the command, itself or within a site's wrapper script; "" when none did."""
+        number = -self.returncode if self.returncode < 0 else self.returncode - 128
+        in_wrapper = self.returncode in _SHELL_SIGNALS and f"{os.path.basename(self.argv[0])}: " not in self.said
+        if self.returncode >= 0 and not in_wrapper:
+            return ""
+        return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+
+
+class Process(subprocess.Popen[bytes]):
+    """A process whose exit status is known also where this program ignores SIGCHLD, or handles it.
+
+    The kernel, or a handler that waits for every child, then takes the status away, and ``Popen`` says 0.
+    There a shell runs the command and writes the status into a pipe.
+    """
+
+    def __init__(self, argv: Sequence[str], **options: Any) -> None:
+        self._status = -1
+        if signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL:
+            super().__init__(list(argv), **options)
+            return
+        path = (options.get("env") or os.environ).get("PATH")
+        if shutil.which(argv[0], path=path) is None:  # the shell would say it in its own words
+            code = errno.EACCES if os.path.isfile(argv[0]) else errno.ENOENT
+            raise OSError(code, os.strerror(code), argv[0])
+        self._status, told = os.pipe()
+        try:
+            words = ["/bin/sh", "-c", _TELL_STATUS, argv[0], f"/proc/self/fd/{told}", *argv]
+            super().__init__(words, pass_fds=(told,), **options)
+        except BaseException:
+            os.close(self._status)
+            self._status = -1
+            raise
+        finally:
+            os.close(told)
+
+    def poll(self) -> int | None:
+        return self._told(super().poll())
+
+    def wait(self, timeout: float | None = None) -> int:
+        code = self._told(super().wait(timeout))
+        assert code is not None
+        return code
+
+    def _told(self, code: int | None) -> int | None:
+        """The status that the shell wrote before its end; when it wrote none it was killed."""
+        if code is not None and self._status >= 0:
+            os.set_blocking(self._status, False)
+            try:
+                text = os.read(self._status, 20)
+            except BlockingIOError:  # something that it left behind holds the pipe
+                text = b""
+            os.close(self._status)
+            self._status = -1
+            status = int(text) if text else -signal.SIGKILL
+            self.returncode = 128 - status if status in _SHELL_SIGNALS else status
+        return self.returncode if code is not None else None
+
+    def __del__(self) -> None:
+        if getattr(self, "_status", -1) >= 0:
+            os.close(self._status)
+        super().__del__()
+
 
 def run(
     argv: Sequence[str],
     *,
     timeout: float = 30.0,
     env: Mapping[str, str] | None = None,
+    hands_on: bool = False,
     cwd: str | None = None,
     attempts: int = 1,
     transient: str | None = None,
@@ -80,6 +180,8 @@ def run(
 
     timeout: seconds after which the command and its children are killed.
     env: the environment, ``scrubbed_environment()`` unless given.
+    hands_on: the command gives its environment to a job.  One that only asks gets what of it there is room
+        for, when it is too large to start any program.
     attempts: how often to try in all; more than 1 only for what may be done twice.
     transient: pattern of what a failure that may pass says; only such a one is tried again.
     within: seconds after which no further attempt is begun.
@@ -98,6 +200,13 @@ def run(
         left -= 1
         try:
             result = _once(argv, timeout, environment, cwd, give_up_at)
+        except CannotStart as error:
+            smaller = _small(environment)
+            if hands_on or error.number != errno.E2BIG or len(smaller) == len(environment):
+                raise
+            log.info("%s", error)
+            environment, left = smaller, left + 1
+            continue
         except subprocess.TimeoutExpired as late:
             if not may_retry():
                 raise _no_answer(argv, late) from None
@@ -130,14 +239,14 @@ def _once(
     try:
         # A process group of its own: a Ctrl-C at the terminal must not cut a submission in
         # two, and a time-out must reach the children of a site's wrapper script as well.
-        process = subprocess.Popen(
+        process = Process(
             list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env=dict(env), cwd=cwd, start_new_session=True,
         )  # fmt: skip
-    except FileNotFoundError as error:
-        raise SchedulerUnavailable(message=_missing(argv[0], env, cwd, error), command=shlex.join(argv)) from None
     except OSError as error:
-        raise SchedulerUnavailable(message=f"{argv[0]} cannot be started: {error}", command=shlex.join(argv)) from None
+        failed = CannotStart(message=why_not_started(argv[0], error, env, cwd), command=shlex.join(argv))
+        failed.number = error.errno or 0
+        raise failed from None
     try:
         out, err = _await(process, lambda: min(began + timeout, give_up_at()))
     except subprocess.TimeoutExpired:
@@ -164,15 +273,42 @@ def _await(process: subprocess.Popen[bytes], until: Callable[[], float]) -> tupl
                 raise
 
 
-def _missing(program: str, env: Mapping[str, str], cwd: str | None, error: FileNotFoundError) -> str:
+def why_not_started(program: str, error: OSError, env: Mapping[str, str], cwd: str | None = None) -> str:
+    """Why a program could not be started, and what to do."""
+    failed = f"{program} cannot be started: "
+    if error.errno == errno.E2BIG:
+        sizes = {name: len(os.fsencode(f"{name}={value}")) + 1 for name, value in env.items()}
+        largest = max(sizes, key=lambda name: sizes[name], default="")
+        return (
+            f"{failed}{error.strerror}. The environment of this program has {sum(sizes.values()):,} bytes in "
+            f"{len(sizes)} variables, {sizes.get(largest, 0):,} of them in {largest}; a system takes 131,072 in one "
+            "variable, and in all a quarter of its limit of the stack (ulimit -s). Delete large variables before the "
+            "first submission, and pass what they hold as an argument"
+        )
+    if error.errno != errno.ENOENT:
+        return f"{failed}{error.strerror or error}"
     if cwd is not None and not os.path.isdir(cwd):
-        return f"{program} cannot be started: no directory {cwd}"
+        return f"{failed}no directory {cwd}"
+    found = shutil.which(program, path=env.get("PATH"))
+    if found is not None:
+        return f"{failed}{found} names an interpreter in its first line that is not on this machine"
     if os.path.dirname(program):
-        return f"{program} cannot be started: {error.strerror}"
+        return f"{failed}{error.strerror}"
     return (
         f"there is no program {program!r} on this machine (PATH={env.get('PATH', '')}): "
         "are you on a node from which jobs may be submitted, with the scheduler's module loaded?"
     )
+
+
+def _small(env: Mapping[str, str]) -> dict[str, str]:
+    """The smallest variables, which are those that a command reads."""
+    kept: dict[str, str] = {}
+    room = _SMALL_ENVIRONMENT
+    for name, value in sorted(env.items(), key=lambda item: len(item[1])):
+        room -= len(name) + len(value) + 2
+        if room >= 0 or name == "PATH":
+            kept[name] = value
+    return kept
 
 
 def _kill(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:

@@ -14,6 +14,7 @@ other, are those of ``local_queue``.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import signal
@@ -26,7 +27,7 @@ from clusterfutures.errors import SubmitError
 from clusterfutures.schedulers import local_jobs
 from clusterfutures.schedulers import script as scripts
 from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, QueuedJob, Scheduler
-from clusterfutures.schedulers.command import scrubbed_environment
+from clusterfutures.schedulers.command import Process, scrubbed_environment, why_not_started
 
 __all__ = ["PROLOGUE", "LocalScheduler", "cores_here", "user_here"]
 
@@ -85,7 +86,7 @@ class _Job:
             "CLUSTERFUTURES_JOB_END": "" if limit is None else str(time.time() + limit),
         }
         with open(self.spec.log_of(self.index), "ab", opener=_private) as log:
-            self.process = subprocess.Popen(
+            self.process = Process(
                 [scripts.interpreter(self.spec), self.path],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -244,7 +245,9 @@ class LocalScheduler(Scheduler):
                 try:
                     job.start()
                 except OSError as error:  # no place for its log any more, no process left ...
-                    job.refusal = f"it could not be started: {error}"
+                    too_large = error.errno == errno.E2BIG
+                    why = why_not_started("sh", error, os.environ) if too_large else str(error)
+                    job.refusal = f"it could not be started: {why}"
                     continue
                 free -= job.cores
 

@@ -30,12 +30,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from clusterfutures.errors import SchedulerUnavailable, SubmitError
+from clusterfutures.errors import ClusterError, SchedulerUnavailable, SubmitError
 from clusterfutures.schedulers import pbs_parse as parse
 from clusterfutures.schedulers import pbs_queue
 from clusterfutures.schedulers import script as scripts
 from clusterfutures.schedulers.base import EXIT_NO_LOG, JobSpec, JobState, JobStatus, QueuedJob, Scheduler
-from clusterfutures.schedulers.command import Result, cluster_key, run, scrubbed_environment
+from clusterfutures.schedulers.command import CannotStart, Result, cluster_key, run, scrubbed_environment
 from clusterfutures.schedulers.pbs_dialects import Dialect, dialect_of, extra_has, in_directive
 
 __all__ = ["PBSScheduler"]
@@ -76,7 +76,10 @@ class PBSScheduler(Scheduler):
         if self._dialect is None:
             said = []
             for program in ("qstat", "qsub"):
-                result = self._ask([program, "--version"])
+                try:
+                    result = self._ask([program, "--version"])
+                except CannotStart as error:
+                    raise _refusal(error) from None
                 self._dialect = dialect_of(result.said, os.environ)
                 if self._dialect is not None:
                     return self._dialect
@@ -145,14 +148,18 @@ class PBSScheduler(Scheduler):
         arguments = [word for words in self._directives(spec, count) for word in words]
         argv = ["qsub", *arguments, path]
         try:
-            result = run(argv, timeout=_SUBMIT_SECONDS, env=scrubbed_environment(), give_up_at=lambda: self.gives_up_at)
-        except SchedulerUnavailable as error:
-            if shutil.which("qsub") is None:
-                raise SubmitError(message=error.message, command=shlex.join(argv)) from None
-            raise
-        if result.returncode != 0:
-            raise parse.classify_refusal(result.said, count, result.command)
+            result = run(
+                argv, timeout=_SUBMIT_SECONDS, env=scrubbed_environment(), hands_on=True,
+                give_up_at=lambda: self.gives_up_at,
+            )  # fmt: skip
+        except CannotStart as error:
+            raise _refusal(error) from None
         number = parse.parse_submitted(result.stdout)
+        if result.killed_by and number is None:  # it may have been accepted: look for it
+            message = f"qsub was ended by {result.killed_by}, and told no job id: {result.said!r}"
+            raise SchedulerUnavailable(message=message, command=result.command)
+        if result.returncode != 0 and not result.killed_by:
+            raise parse.classify_refusal(result.said, count, result.command)
         if number is None:
             raise SchedulerUnavailable(message=f"qsub told no job id: {result.said!r}", command=result.command)
         if result.stderr.strip():
@@ -280,6 +287,11 @@ class PBSScheduler(Scheduler):
             argv, timeout=_ASK_SECONDS, env=scrubbed_environment(), attempts=self.attempts, transient=parse.TRANSIENT,
             give_up_at=lambda: self.gives_up_at,
         )  # fmt: skip
+
+
+def _refusal(error: CannotStart) -> ClusterError:
+    """What is said of a command that does not run: nothing to try again, where that does not help."""
+    return SubmitError(message=error.message, command=error.command) if error.is_final else error
 
 
 def _ids(number: str, count: int) -> list[str]:

@@ -32,7 +32,7 @@ from clusterfutures.schedulers import options, slurm_queue
 from clusterfutures.schedulers import script as scripts
 from clusterfutures.schedulers import slurm_parse as parse
 from clusterfutures.schedulers.base import Dependency, JobSpec, JobState, JobStatus, QueuedJob, Scheduler
-from clusterfutures.schedulers.command import Result, cluster_key, run, scrubbed_environment
+from clusterfutures.schedulers.command import CannotStart, Result, cluster_key, run, scrubbed_environment
 
 __all__ = ["SlurmScheduler"]
 
@@ -87,16 +87,22 @@ class SlurmScheduler(Scheduler):
         arguments = [word for words in _directives(spec, count) for word in words]
         argv = ["sbatch", "--parsable", *arguments, path]
         try:
-            result = run(argv, timeout=_SUBMIT_SECONDS, env=scrubbed_environment(), give_up_at=lambda: self.gives_up_at)
+            result = run(
+                argv, timeout=_SUBMIT_SECONDS, env=scrubbed_environment(), hands_on=True,
+                give_up_at=lambda: self.gives_up_at,
+            )  # fmt: skip
         except SchedulerUnavailable as error:
-            if shutil.which("sbatch") is None:
+            if isinstance(error, CannotStart) and error.is_final:
                 raise SubmitError(message=error.message, command=shlex.join(argv)) from None
             if "temporarily unable to accept" in error.message:
                 return self._after_waiting(spec, count, error)
             raise
-        if result.returncode != 0:
-            raise parse.classify_refusal(result.said, count, result.command)
         submitted = parse.parse_submitted(result.stdout)
+        if result.killed_by and submitted is None:  # it may have been accepted: look for it
+            message = f"sbatch was ended by {result.killed_by}, and told no job id: {result.said!r}"
+            raise SchedulerUnavailable(message=message, command=result.command)
+        if result.returncode != 0 and not result.killed_by:
+            raise parse.classify_refusal(result.said, count, result.command)
         if submitted is None:
             raise SchedulerUnavailable(message=f"sbatch told no job id: {result.said!r}", command=result.command)
         base, self._cluster = submitted

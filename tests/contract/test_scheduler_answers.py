@@ -8,9 +8,11 @@ has the fault too.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import contract_tasks as tasks
@@ -58,6 +60,11 @@ touch "$notes/hung"
 sleep 60
 """
 HANGING_BEFORE = HANGING_AFTER.replace('"$real" "$@" >/dev/null\n', "")
+
+#: a submission that is killed once it has been carried out, or before; and one killed within a site's wrapper
+KILLED_AFTER = HANGING_AFTER.replace("sleep 60", "kill -KILL $$")
+KILLED_BEFORE = KILLED_AFTER.replace('"$real" "$@" >/dev/null\n', "")
+KILLED_IN_WRAPPER = KILLED_AFTER.replace("kill -KILL $$", "exit 137")
 
 FULL = {
     "slurm": "sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed: Job violates "
@@ -154,6 +161,90 @@ def test_a_submission_that_hangs(
         assert [future.result(30) for future in futures] == list(range(6))
     assert (notes / "submissions").read_text().count(".") == (1 if when == "after" else 2)
     assert sum("no answer to the submission of" in record.getMessage() for record in caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("script", "count"), [(KILLED_AFTER, 1), (KILLED_IN_WRAPPER, 1), (KILLED_BEFORE, 2)], ids=["after", "in", "before"]
+)
+def test_a_submission_that_is_killed(
+    ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, count: int
+) -> None:
+    """It may have been accepted: it is looked for by its name before anything is submitted again."""
+    monkeypatch.setattr(slurm, "_SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr(clerk, "FIRST_RETRY_SECONDS", 0.1)
+    notes = _put_in_front(ground, script, monkeypatch)
+    with ground.executor(max_workers=1) as ex:
+        assert ex.submit(tasks.double, 4).result(30) == 8
+    assert (notes / "submissions").read_text().count(".") == count
+
+
+@pytest.mark.parametrize("fault", ["not a program", "not executable", "no interpreter", "environment"])
+def test_a_command_that_cannot_be_started_is_a_refusal(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """Trying again does not help, so the call fails at once; what it was is in the error."""
+    words = {
+        "environment": "of them in LARGE_ONE",
+        "not a program": "Exec format",
+        "no interpreter": "first line",
+    }
+    with monkeypatch.context() as broken:
+        if fault == "environment":
+            broken.setenv("LARGE_ONE", "x" * 200_000)
+        else:
+            for name in COMMANDS:
+                path = ground.work / name
+                path.write_text("#!/no/such/sh\n" if fault == "no interpreter" else "")
+                path.chmod(0o644 if fault == "not executable" else 0o755)
+            broken.setenv("PATH", str(ground.work))
+        try:
+            with ground.executor(max_workers=1) as ex:
+                error = ex.submit(tasks.double, 5).exception(20)
+        except SubmitError as refusal:  # PBS is asked for its dialect when the executor is made
+            error = refusal
+    assert isinstance(error, SubmitError), repr(error)
+    assert words.get(fault, "") in str(error)
+
+
+def test_questions_and_cancellations_work_in_a_large_environment(
+    ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as large, ground.executor(max_workers=1) as ex:
+        future = ex.submit(tasks.block, tmp_path / "started", tmp_path / "release")
+        tasks.await_file(tmp_path / "started")
+        large.setenv("LARGE_ONE", "x" * 200_000)
+        ex.terminate_workers()
+        assert isinstance(future.exception(30), JobFailed)
+
+
+@pytest.mark.on("local", "slurm", "pbs", "torque")
+@pytest.mark.parametrize("handler", ["ignored", "reaping"])
+def test_a_program_that_lets_nobody_have_exit_codes(
+    ground: Ground, tmp_path: Path, handler: str, request: pytest.FixtureRequest
+) -> None:
+    """Whatever has ignored SIGCHLD, or waits for every child: jobs are refused, fail and end as they do elsewhere."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN if handler == "ignored" else _wait_for_every_child)
+    request.addfinalizer(lambda: signal.signal(signal.SIGCHLD, before))
+    with ground.executor(max_workers=1) as ex:
+        assert ex.submit(tasks.double, 4).result(30) == 8
+        future = ex.submit(tasks.block, tmp_path / "started", tmp_path / "release")
+        tasks.await_file(tmp_path / "started")
+        ex.terminate_workers()
+        assert isinstance(future.exception(30), JobFailed)
+    with ground.executor(python="/no/such/python") as ex:
+        failed = ex.submit(tasks.double, 1).exception(30)
+    assert isinstance(failed, JobFailed)
+    assert failed.exit_code == 127
+    if ground.name != "local":
+        with ground.executor(partition="nosuch") as ex:
+            refused = ex.submit(tasks.double, 1).exception(20)
+        assert isinstance(refused, SubmitError), repr(refused)
+
+
+def _wait_for_every_child(_number: int, _frame: object) -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def test_a_submit_limit_that_lets_nothing_in_for_now(

@@ -348,8 +348,9 @@ def main() -> int:
     """Keep the jobs of the directory named, unless another does."""
     directory = sys.argv[1]
     logging.basicConfig(format="%(asctime)s %(process)d %(message)s", level=logging.WARNING)
-    for number in (signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_DFL)  # a shell ignores them for what it starts in the background
+    # a shell ignores the first two for what it starts in the background; the program may have ignored the last
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
     if os.fstat(2).st_size > _LOG_BYTES:
         os.truncate(2, 0)
     failing_since: float | None = None
