@@ -1,4 +1,6 @@
-"""cloudpickle, with what child processes of multiprocessing and Python 3.14 need.
+"""cloudpickle, with what tracebacks, child processes of multiprocessing and Python 3.14 need.
+
+Code keeps the name and the lines of its file (``store/code_objects.py``).
 
 Since 3.14 an annotation is evaluated when somebody asks for it.  Three things follow, which
 cloudpickle (3.1.3) does not handle:
@@ -23,9 +25,11 @@ import sys
 import types
 from collections import ChainMap
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import cloudpickle
+
+from clusterfutures.store import code_objects
 
 __all__ = ["Pickler", "dumps"]
 
@@ -35,6 +39,10 @@ _LAZY = ("__annotate_func__", "__annotate__", "__annotations_cache__")
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """cloudpickle's pickler, which has another ``dispatch_table`` here."""
+
+    dispatch_table: ClassVar[ChainMap[Any, Any]] = ChainMap(
+        {types.CodeType: code_objects.reduced}, cloudpickle.Pickler.dispatch_table
+    )
 
     def __init__(
         self,
@@ -50,7 +58,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     if sys.version_info >= (3, 14):
         from annotationlib import ForwardRef as _ForwardRef
 
-        dispatch_table = ChainMap({_ForwardRef: lambda ref: _reduced(ref)}, cloudpickle.Pickler.dispatch_table)
+        dispatch_table = dispatch_table.new_child({_ForwardRef: lambda ref: _reduced(ref)})
 
         def reducer_override(self, obj: Any) -> Any:
             """As documented for pickle: how to pickle a function or class, or NotImplemented."""

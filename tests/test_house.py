@@ -42,7 +42,7 @@ MAY_IMPORT = {
         "schedulers",
     },
     "arguments": set[str](),
-    "by_value": set[str](),
+    "by_value": {"store.code_objects"},
     "iterable_queue": {"by_value", "queue_database"},
     "queue_database": set[str](),
     "cluf": {
