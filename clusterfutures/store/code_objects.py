@@ -47,7 +47,8 @@ def restored(fields: tuple[Any, ...], by_file: str = "", by_code: str = "") -> t
     code = types.CodeType(*fields)
     name = code.co_filename
     if by_file:
-        # In place of what has the same name here: Python 3.13.0 keeps the text of a node's own ``-c`` so.  And without a time of change, so that linecache.checkcache() does not look for a file and drop the text
+        # Replaces an entry of that name: Python 3.13.0 keeps the text of a node's own ``-c`` so.  Has no time of
+        # change: linecache.checkcache() would look for the file and drop the text.
         linecache.cache[name] = (len(by_file), None, by_file.splitlines(True), name)
     register = getattr(linecache, "_register_code", None)
     if by_code and register is not None:
