@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from clusterfutures.errors import (
 )
 from clusterfutures.schedulers import slurm
 from clusterfutures.schedulers import slurm_parse as parse
-from clusterfutures.schedulers.base import JobSpec, JobState
+from clusterfutures.schedulers.base import Dependency, JobSpec, JobState
 from clusterfutures.schedulers.options import normalise
 from clusterfutures.schedulers.slurm import SlurmScheduler
 
@@ -180,6 +181,74 @@ def test_questions_go_to_the_cluster_that_took_the_job(spec: JobSpec, programs: 
     assert "SLURM_CLUSTERS=obsb" in programs.environment("squeue")
 
 
+IN_ITS_OWN = """
+case "$*" in
+    "-M north "*%F*) echo '7|N/A|7|RUNNING|c1|x|x|0:00|None' ;;
+    "-M south "*%F*) echo '7|0|7|PENDING||x|x|0:00|Priority' ;;
+    "-M dark "*) echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1 ;;
+    *) echo '7|N/A|7|SUSPENDED||x|x|0:00|None' ;;
+esac
+"""
+
+
+def test_each_job_is_asked_for_and_cancelled_in_its_own_cluster(spec: JobSpec, programs: Programs) -> None:
+    """Numbers are those of a cluster, so an id says which one it is."""
+    scheduler = SlurmScheduler()
+    spec = replace(spec, resources=normalise({"extra": ["-M", "north,south"]}))
+    programs.answer("sbatch", "7;north\n")
+    assert scheduler.submit(spec, "/d/x.sh", 1) == ["7@north"]
+    programs.answer("sbatch", "7;south\n")
+    assert scheduler.submit(spec, "/d/x.sh", 2) == ["7_0@south", "7_1@south"]
+    programs.answer("squeue", first=IN_ITS_OWN)
+    other = SlurmScheduler()  # of another program
+    found = other.states(["7", "7@north", "7_0@south", "7@dark", "9@north"])
+    assert {job_id: status.state.name for job_id, status in found.items()} == {
+        "7": "SUSPENDED", "7@north": "RUNNING", "7_0@south": "PENDING", "9@north": "GONE",
+    }  # fmt: skip
+    assert all(status.job_id == job_id for job_id, status in found.items())
+    with pytest.raises(SchedulerUnavailable, match="Unable to contact"):
+        other.states(["7@dark"])
+    programs.answer("scancel")
+    other.cancel(["7", "7@north", "7_0@south", "7_1@south"])
+    assert programs.calls("scancel") == [["7"], ["-M", "north", "7"], ["-M", "south", "7_[0-1]"]]
+    assert other.cancel_command(["7@north", "8_1@south"]) == "scancel -M north 7; scancel -M south '8_[1]'"
+    programs.answer("scontrol", stderr="slurm_load_jobs error: Invalid job id specified\n", code=1)
+    programs.answer("sacct", "7|FAILED|3:0|c1\n")
+    explained = other.explain("7@north")
+    assert explained is not None
+    assert (explained.job_id, explained.exit_code) == ("7@north", 3)
+    assert programs.calls("scontrol") == [["-M", "north", "-o", "show", "job", "7"]]
+    assert programs.calls("sacct")[0][:2] == ["-M", "north"]
+
+
+@pytest.mark.parametrize("words", [["-M", "north,south"], ["-Mnorth,south"], ["--clusters=north,south"], ["environ"]])
+def test_a_submission_is_looked_for_in_each_of_its_clusters(
+    spec: JobSpec, programs: Programs, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.setattr(slurm, "_SETTLE_SECONDS", 0.0)
+    if words == ["environ"]:
+        monkeypatch.setenv("SBATCH_CLUSTERS", "north,south")
+        words = []
+    programs.answer("sbatch", code=1, stderr=said("Batch job submission failed: Socket timed out"))
+    programs.answer("squeue", first='case "$*" in "-M south "*) echo "5|N/A|5|PENDING|run-1" ;; esac')
+    scheduler = SlurmScheduler()
+    with pytest.raises(SchedulerUnavailable):
+        scheduler.submit(replace(spec, resources=normalise({"extra": words})), "/d/x.sh", 1)
+    assert scheduler.find("run-1", 1) == ["5@south"]
+    assert scheduler.find("run-2", 1) is None
+
+
+def test_a_job_goes_where_those_are_that_it_waits_for(spec: JobSpec, programs: Programs) -> None:
+    programs.answer("sbatch", "8;north\n")
+    after = replace(spec, dependencies=[Dependency("7_0@north"), Dependency("7_1@north")])
+    SlurmScheduler().submit(after, "/d/x.sh", 1)
+    words = programs.calls("sbatch")[0]
+    assert {"--dependency=afterok:7_0:7_1", "--clusters=north"} <= set(words)
+    both = replace(spec, dependencies=[Dependency("7@north"), Dependency("7@south")])
+    with pytest.raises(OptionError, match=r"several clusters \(north, south\)"):
+        SlurmScheduler().submit(both, "/d/x.sh", 1)
+
+
 def test_no_id_means_that_nobody_knows(spec: JobSpec, programs: Programs) -> None:
     programs.answer("sbatch", "hello\n")
     with pytest.raises(SchedulerUnavailable, match="no job id"):
@@ -321,7 +390,7 @@ def test_find(programs: Programs) -> None:
     assert scheduler.find("run-3", 1) is None  # names are compared whole
     assert scheduler.find("run-4", 1) is None  # a newline in somebody's name
     assert scheduler.find("a|run-3", 1) == ["16"]
-    assert programs.calls("squeue")[0] == ["-h", "-r", "-t", "all", "-u", str(ME), "-o", "%F|%K|%A|%T|%j"]
+    assert programs.calls("squeue")[0] == ["-h", "-a", "-r", "-t", "all", "-u", str(ME), "-o", "%F|%K|%A|%T|%j"]
 
 
 def test_find_looks_twice(programs: Programs) -> None:
@@ -370,7 +439,7 @@ def test_one_question_for_all(programs: Programs) -> None:
     programs.answer("squeue", QUEUE)
     SlurmScheduler().states([f"499_{index}" for index in range(1000)])
     (argv,) = programs.calls("squeue")
-    assert argv == ["-h", "-r", "-t", "all", "-u", str(ME), "-o", "%F|%K|%A|%T|%N|%S|%e|%L|%r"]
+    assert argv == ["-h", "-a", "-r", "-t", "all", "-u", str(ME), "-o", "%F|%K|%A|%T|%N|%S|%e|%L|%r"]
     assert "SLURM_BITSTR_LEN=0" in programs.environment("squeue")
 
 

@@ -12,6 +12,7 @@ from clusterfutures.errors import OptionError, StoreError
 from clusterfutures.jobs.job import Job
 from clusterfutures.jobs.request import DIRECTORY
 from clusterfutures.schedulers import find_scheduler
+from clusterfutures.schedulers.base import split_id
 
 __all__ = ["find", "job_directories", "jobs_directory", "jobs_in", "plain_id", "scheduler_name", "with_id"]
 
@@ -52,7 +53,8 @@ def jobs_in(directory: str) -> Iterator[Job]:
 
 def plain_id(text: str) -> str:
     """An id as we have it, of one as qsub (``25[].server``) or sbatch (``25;cluster``) prints it."""
-    return re.sub(r"^(\d+(?:\[\d*\])?)[.;].*", r"\1", text)
+    with_cluster = re.sub(r"^(\d+(?:_\d+)?);(.+)", r"\1@\2", text)
+    return re.sub(r"^(\d+(?:\[\d*\])?)\..*", r"\1", with_cluster)
 
 
 def find(words: Iterable[str], directory: str, scheduler: str) -> list[Job | str]:
@@ -73,14 +75,14 @@ def find(words: Iterable[str], directory: str, scheduler: str) -> list[Job | str
             continue
         if known is None:
             known = _by_id(directory, scheduler)
-        found += known.get(plain_id(word)) or [plain_id(word)]
+        found += known.get(word) or known.get(plain_id(word)) or [plain_id(word)]
     return found
 
 
 def with_id(job_id: str, directory: str | None = None) -> Job:
     """The job with this id; of several schedulers' the one submitted last.  Raises StoreError when there is none."""
     where = jobs_directory(directory)
-    found = [job for job in jobs_in(where) if job.id == plain_id(job_id)]
+    found = [job for job in jobs_in(where) if job.id in (job_id, plain_id(job_id))]
     if not found:
         raise StoreError(
             message=f"there is no job {job_id} of yours in {where}: was it made in another directory=, or cleaned up?",
@@ -93,8 +95,13 @@ def _by_id(directory: str, scheduler: str) -> dict[str, list[Job]]:
     known: dict[str, dict[str, list[Job]]] = {}
     for job in jobs_in(directory):
         if job.id and job.scheduler == scheduler:
-            base = job.id.partition("_")[0].partition("[")[0]
-            of_array = {base, f"{base}[]"} if job.array_size else set()
-            for key, group in [(job.id, job.path), *((key, os.path.dirname(job.path)) for key in of_array)]:
+            plain, _ = split_id(job.id)
+            base = plain.partition("_")[0].partition("[")[0]
+            of_array = {base, f"{base}[]", job.id.replace(plain, base)} if job.array_size else set()
+            own = {job.id, plain}
+            for key, group in [
+                *((key, job.path) for key in own),
+                *((key, os.path.dirname(job.path)) for key in of_array),
+            ]:
                 known.setdefault(key, {}).setdefault(group, []).append(job)
     return {key: max(groups.values(), key=lambda jobs: jobs[0].submitted or 0.0) for key, groups in known.items()}

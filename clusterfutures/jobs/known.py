@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from clusterfutures.jobs.files import ID_FIELD, JobFiles
+from clusterfutures.schedulers.base import split_id
 
 __all__ = ["Known"]
 
@@ -71,7 +72,7 @@ class Known:
     def _output(self, name: str) -> str:
         """The file that it prints to, or writes its stderr to."""
         told = str(self.record.get(f"{name}file") or "")
-        return told.replace(ID_FIELD, self.id) if told else self._files.file(name)
+        return told.replace(ID_FIELD, split_id(self.id)[0]) if told else self._files.file(name)
 
     @property
     def out(self) -> Any:

@@ -25,7 +25,7 @@ from clusterfutures.jobs.job import Job
 from clusterfutures.jobs.submission import PATIENCE_SECONDS
 from clusterfutures.jobs.watch import ONE_AT_A_TIME, adapter, oldest, pauses, submitted_since
 from clusterfutures.schedulers import find_scheduler
-from clusterfutures.schedulers.base import JobState, QueuedJob, Scheduler
+from clusterfutures.schedulers.base import JobState, QueuedJob, Scheduler, split_id
 from clusterfutures.schedulers.local import user_here
 
 __all__ = ["Queue"]
@@ -257,5 +257,7 @@ def _id(job: Any) -> str:
 
 def _names_of(job_id: str) -> set[str]:
     """All by which a listed job may be meant: its id, and the ids of the array that it is an element of."""
-    base = re.split(r"[_\[]", job_id, maxsplit=1)[0]
-    return {job_id} if base == job_id else {job_id, base, f"{base}[]"}
+    plain, place = split_id(job_id)
+    base = re.split(r"[_\[]", plain, maxsplit=1)[0]
+    names = {job_id} if base == plain else {job_id, base, f"{base}[]"}
+    return names | {job_id.replace(plain, base, 1)} if place else names

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import enum
 import math
+import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +39,8 @@ __all__ = [
     "JobStatus",
     "QueuedJob",
     "Scheduler",
+    "by_place",
+    "split_id",
 ]
 
 
@@ -103,6 +106,25 @@ class Answer(NamedTuple):
 NO_LOG = "the log file could not be opened"
 #: and with what such a job ends, where its script opens the log
 EXIT_NO_LOG = 73
+
+
+def split_id(job_id: str) -> tuple[str, str]:
+    """An id as its scheduler counts, and the cluster or server that the job was sent to, "" for the usual one.
+
+    123_4@north (Slurm, -M) -> 123_4, north        25[3].other.site (PBS, -q queue@server) -> 25[3], other.site
+    """
+    found = re.fullmatch(r"(\d+(?:_\d+|\[\d*\])?)[@.](.+)", job_id, re.DOTALL)
+    return (found[1], found[2]) if found else (job_id, "")
+
+
+def by_place(job_ids: Iterable[str]) -> dict[str, dict[str, str]]:
+    """For each cluster or server: its own ids of these jobs -> the ids as they were given."""
+    places: dict[str, dict[str, str]] = {}
+    for job_id in job_ids:
+        plain, place = split_id(job_id)
+        places.setdefault(place, {})[plain] = job_id
+    return places
+
 
 #: the kinds of dependencies: what the other job must have come to before a job starts
 AFTER = ("ok", "any", "notok")

@@ -12,7 +12,8 @@ everything used here.
 
 Options go on sbatch's command line, because SBATCH_* variables of the user's win over
 #SBATCH lines; they stand in the script as well, so that it can be read, and run by hand.
-sacct is asked about single jobs only, and no more once it said that accounting is off.
+A job that was sent to a cluster by name (-M) has that in its id, ``123_4@north``, and is asked for and
+cancelled there.  sacct is asked about single jobs only, and no more once it said that accounting is off.
 """
 
 from __future__ import annotations
@@ -25,13 +26,23 @@ import shlex
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from clusterfutures.errors import OptionError, SchedulerUnavailable, SubmitError, SubmitLimitReached
 from clusterfutures.schedulers import options, slurm_queue
 from clusterfutures.schedulers import script as scripts
 from clusterfutures.schedulers import slurm_parse as parse
-from clusterfutures.schedulers.base import Dependency, JobSpec, JobState, JobStatus, QueuedJob, Scheduler
+from clusterfutures.schedulers.base import (
+    Dependency,
+    JobSpec,
+    JobState,
+    JobStatus,
+    QueuedJob,
+    Scheduler,
+    by_place,
+    split_id,
+)  # fmt: skip
 from clusterfutures.schedulers.command import CannotStart, Result, cluster_key, run, scrubbed_environment
 
 __all__ = ["SlurmScheduler"]
@@ -61,7 +72,9 @@ class SlurmScheduler(Scheduler):
     def __init__(self) -> None:
         self._has_accounting = True
         self._array_limit: int | None = None
-        self._cluster = ""
+        self._clusters: list[str] = []  # that the last submission could go to; none: the usual one
+        self._seen: set[str] = set()  # that jobs of this program were sent to by name
+        self._cluster_of: dict[str, str] = {}  # of jobs that this program submitted, by the number of the job
 
     @classmethod
     def is_here(cls) -> bool:
@@ -85,6 +98,7 @@ class SlurmScheduler(Scheduler):
 
     def submit(self, spec: JobSpec, path: str, count: int) -> list[str]:
         arguments = [word for words in _directives(spec, count) for word in words]
+        self._clusters = _clusters(arguments)
         argv = ["sbatch", "--parsable", *arguments, path]
         try:
             result = run(
@@ -105,10 +119,12 @@ class SlurmScheduler(Scheduler):
             raise parse.classify_refusal(result.said, count, result.command)
         if submitted is None:
             raise SchedulerUnavailable(message=f"sbatch told no job id: {result.said!r}", command=result.command)
-        base, self._cluster = submitted
+        base, cluster = submitted
+        self._seen |= {cluster} - {""}
+        self._cluster_of[base] = cluster
         if result.stderr.strip():
             log.info("sbatch said about job %s: %s", base, result.stderr.strip())
-        return _ids(base, count)
+        return _ids(base, count, cluster)
 
     def _after_waiting(self, spec: JobSpec, count: int, error: SchedulerUnavailable) -> list[str]:
         """sbatch was waiting for room under MaxJobCount when we ended it.  It may have got
@@ -123,46 +139,75 @@ class SlurmScheduler(Scheduler):
         ) from None
 
     def find(self, name: str, count: int) -> list[str] | None:
-        found = parse.parse_names(self._squeue(parse.NAMES_FORMAT).stdout, name)
+        found = self._found(name, count)
         if found is None:
             # A controller that was stuck and wakes up may answer this question before it
             # carries out the submission that waited longer (seen with 22.05.8): look twice.
             time.sleep(_SETTLE_SECONDS)
-            found = parse.parse_names(self._squeue(parse.NAMES_FORMAT).stdout, name)
-        if found is None:
-            return None
-        base, indexes = found
-        return _ids(base, max(count, max(indexes) + 1)) if indexes else [base]
+            found = self._found(name, count)
+        return found
+
+    def _found(self, name: str, count: int) -> list[str] | None:
+        for cluster in self._clusters or [""]:
+            found = parse.parse_names(self._squeue(parse.NAMES_FORMAT, cluster).stdout, name)
+            if found is not None:
+                base, indexes = found
+                return _ids(base, max(count, max(indexes) + 1) if indexes else 1, cluster)
+        return None
 
     # ------------------------------------------------------------------------ asking
 
     def states(self, job_ids: Iterable[str]) -> dict[str, JobStatus]:
-        wanted = list(job_ids)
-        if not wanted:
-            return {}
-        jobs = parse.parse_queue(self._squeue(parse.QUEUE_FORMAT).stdout)
-        return {job_id: jobs.get(job_id) or JobStatus(job_id, JobState.GONE) for job_id in wanted}
+        """Each cluster is asked about its own jobs; those of one that does not answer are left out."""
+        found: dict[str, JobStatus] = {}
+        silence: SchedulerUnavailable | None = None
+        places = self._by_cluster(job_ids)
+        self._seen |= places.keys() - {""}
+        for cluster, wanted in places.items():
+            try:
+                jobs = parse.parse_queue(self._squeue(parse.QUEUE_FORMAT, cluster).stdout)
+            except SchedulerUnavailable as error:
+                log.info("the jobs of cluster %s are not known now: %s", cluster or "here", error)
+                silence = error
+                continue
+            for plain, job_id in wanted.items():
+                found[job_id] = replace(jobs.get(plain) or JobStatus(plain, JobState.GONE), job_id=job_id)
+        if silence is not None and not found:
+            raise silence
+        return found
 
     def question_key(self) -> str:
-        return cluster_key("squeue", self._cluster or os.environ.get("SBATCH_CLUSTERS", ""))
+        return cluster_key("squeue", os.environ.get("SBATCH_CLUSTERS", ""))
 
     def queue(self) -> list[QueuedJob]:
-        jobs = slurm_queue.parse_jobs(self._squeue(slurm_queue.FORMAT, everybody=True).stdout)
+        jobs = self._listed("")
+        for cluster in sorted(self._seen):
+            elsewhere = self._listed(cluster)
+            known = {(split_id(job.id)[0], job.name, job.submitted) for job in elsewhere}
+            jobs = [job for job in jobs if (job.id, job.name, job.submitted) not in known] + elsewhere
+        return jobs
+
+    def _listed(self, cluster: str) -> list[QueuedJob]:
+        jobs = slurm_queue.parse_jobs(self._squeue(slurm_queue.FORMAT, cluster, everybody=True).stdout)
         exits: dict[str, tuple[int, int]] = {}
         if any(job.nodes and job.state.is_final and job.state is not JobState.COMPLETED for job in jobs):
-            answer = self._ask(["squeue", "-h", "-r", *slurm_queue.EXITS])  # where it cannot answer, there are none
+            # where it cannot answer, there are none
+            answer = self._ask(["squeue", "-h", "-a", "-r", *slurm_queue.EXITS], cluster)
             exits = slurm_queue.parse_exits(answer.stdout)
-        return slurm_queue.with_exits(jobs, exits)
+        jobs = slurm_queue.with_exits(jobs, exits)
+        if not cluster:
+            return jobs
+        return [replace(job, status=replace(job.status, job_id=f"{job.id}@{cluster}")) for job in jobs]
 
-    def _squeue(self, fields: str, *, everybody: bool = False) -> Result:
+    def _squeue(self, fields: str, cluster: str = "", *, everybody: bool = False) -> Result:
         """All my jobs, ended ones included, one line per element.
 
         Asked by user, not by id: the controller sends no more for it, one unknown id is
         an error in squeue, and the question is the same for all of a user's programs.
+        -a: jobs of partitions that the site hides are among them.
         """
         whose = [] if everybody else ["-u", str(os.getuid())]
-        argv = ["squeue", "-h", "-r", "-t", "all", *whose, "-o", fields]
-        result = self._ask(argv)
+        result = self._ask(["squeue", "-h", "-a", "-r", "-t", "all", *whose, "-o", fields], cluster)
         if result.returncode != 0 or re.search(_SQUEUE_ERROR, result.stderr):
             # An "error:" with status 0 (an unknown user) comes with an empty list, and an
             # empty list would mean that every job is gone.
@@ -170,20 +215,23 @@ class SlurmScheduler(Scheduler):
         return result
 
     def explain(self, job_id: str) -> JobStatus | None:
-        result = self._ask(["scontrol", "-o", "show", "job", job_id])
-        known = parse.parse_job(result.stdout, job_id)
+        ((cluster, ids),) = self._by_cluster([job_id]).items()
+        (plain,) = ids
+        result = self._ask(["scontrol", "-o", "show", "job", plain], cluster)
+        known = parse.parse_job(result.stdout, plain)
         if known is None and re.search(parse.TRANSIENT, result.said):
             raise SchedulerUnavailable(message=result.said, command=result.command)
-        if known is not None and known.state is not JobState.FAILED:
-            return known
-        return parse.combine(known, self._accounting(job_id))
+        if known is None or known.state is JobState.FAILED:
+            known = parse.combine(known, self._accounting(plain, cluster))
+        return None if known is None else replace(known, job_id=job_id)
 
-    def _accounting(self, job_id: str) -> JobStatus | None:
+    def _accounting(self, plain: str, cluster: str) -> JobStatus | None:
         if not self._has_accounting:
             return None
-        argv = ["sacct", "-n", "-P", "-j", job_id, "-o", "JobID,State,ExitCode,NodeList"]
+        argv = ["sacct", *_where(cluster), "-n", "-P", "-j", plain, "-o", "JobID,State,ExitCode,NodeList"]
         try:
-            result = run(argv, timeout=_ASK_SECONDS, env=self._environment(), give_up_at=lambda: self.gives_up_at)
+            environment = self._environment(cluster)
+            result = run(argv, timeout=_ASK_SECONDS, env=environment, give_up_at=lambda: self.gives_up_at)
         except SchedulerUnavailable as error:
             log.info("sacct is of no use: %s", error)
             self._has_accounting = shutil.which("sacct") is not None
@@ -192,7 +240,7 @@ class SlurmScheduler(Scheduler):
             log.info("sacct failed: %s", result.said)
             self._has_accounting = not parse.accounting_is_off(result.said)
             return None
-        return parse.parse_accounting(result.stdout, job_id)
+        return parse.parse_accounting(result.stdout, plain)
 
     def array_limit(self) -> int:
         if self._array_limit is None:
@@ -216,38 +264,57 @@ class SlurmScheduler(Scheduler):
         self.cancel(job_ids)
 
     def cancel_command(self, job_ids: Sequence[str]) -> str:
-        return shlex.join(["scancel", *self._where(), *parse.compress(job_ids)])
+        return "; ".join(
+            shlex.join(["scancel", *_where(cluster), *parse.compress(ids)])
+            for cluster, ids in self._by_cluster(job_ids).items()
+        )
 
     def cancel_by_name_command(self, name: str) -> str:
-        return shlex.join(["scancel", *self._where(), f"--name={name}"])
+        return shlex.join(["scancel", *_where(",".join(self._clusters)), f"--name={name}"])
 
-    def _where(self) -> list[str]:
-        return ["-M", self._cluster] if self._cluster else []
+    def _by_cluster(self, job_ids: Iterable[str]) -> dict[str, dict[str, str]]:
+        """As ``by_place``; an id without a cluster is one of the usual cluster, unless this program knows better."""
+        places: dict[str, dict[str, str]] = {}
+        for place, ids in by_place(job_ids).items():
+            for plain, job_id in ids.items():
+                cluster = place or self._cluster_of.get(plain.partition("_")[0], "")
+                places.setdefault(cluster, {})[plain] = job_id
+        return places
 
     def _scancel(self, command: Sequence[str], job_ids: Sequence[str]) -> None:
-        words = parse.compress(job_ids)
-        for start in range(0, len(words), _IDS_PER_COMMAND):
-            # scancel says nothing, with status 0, about jobs that are unknown or over
-            result = self._ask([*command, *words[start : start + _IDS_PER_COMMAND]])
-            if result.returncode != 0 and not _all_over(result.stderr):
-                raise SchedulerUnavailable(message=result.said or "scancel failed", command=result.command)
+        silence: SchedulerUnavailable | None = None
+        for cluster, ids in self._by_cluster(job_ids).items():
+            words = parse.compress(ids)
+            for start in range(0, len(words), _IDS_PER_COMMAND):
+                # scancel says nothing, with status 0, about jobs that are unknown or over
+                try:
+                    result = self._ask([*command, *words[start : start + _IDS_PER_COMMAND]], cluster)
+                except SchedulerUnavailable as error:
+                    silence = error
+                    break
+                if result.returncode != 0 and not _all_over(result.stderr):
+                    silence = SchedulerUnavailable(message=result.said or "scancel failed", command=result.command)
+        if silence is not None:  # once the other clusters have been told
+            raise silence
 
     # -------------------------------------------------------------------------- common
 
-    def _ask(self, argv: Sequence[str]) -> Result:
-        """Run a command that may be run twice."""
+    def _ask(self, argv: Sequence[str], cluster: str = "") -> Result:
+        """Run a command that may be run twice.  cluster: where, "" for the usual one."""
+        argv = [argv[0], *_where(cluster), *argv[1:]]
         return run(
-            argv, timeout=_ASK_SECONDS, env=self._environment(), attempts=self.attempts, transient=parse.TRANSIENT,
-            give_up_at=lambda: self.gives_up_at,
+            argv, timeout=_ASK_SECONDS, env=self._environment(cluster), attempts=self.attempts,
+            transient=parse.TRANSIENT, give_up_at=lambda: self.gives_up_at,
         )  # fmt: skip
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, cluster: str = "") -> dict[str, str]:
         """For questions; a submission hands its environment on to the job."""
         env = scrubbed_environment()
         env["SLURM_BITSTR_LEN"] = "0"  # or long lists of indexes are cut
-        cluster = self._cluster or env.get("SBATCH_CLUSTERS", "")
-        if cluster:  # sbatch went there (-M, SBATCH_CLUSTERS), so must the questions
-            env.setdefault("SLURM_CLUSTERS", cluster)
+        if cluster:
+            env["SLURM_CLUSTERS"] = cluster
+        elif "SBATCH_CLUSTERS" in env:  # sbatch went there, so must the questions
+            env.setdefault("SLURM_CLUSTERS", env["SBATCH_CLUSTERS"])
         return env
 
 
@@ -258,8 +325,25 @@ def _all_over(stderr: str) -> bool:
     return bool(lines) and all(line.endswith(harmless) for line in lines)
 
 
-def _ids(base: str, count: int) -> list[str]:
-    return [base] if count == 1 else [f"{base}_{index}" for index in range(count)]
+def _ids(base: str, count: int, cluster: str = "") -> list[str]:
+    ids = [base] if count == 1 else [f"{base}_{index}" for index in range(count)]
+    return [f"{one}@{cluster}" for one in ids] if cluster else ids
+
+
+def _where(cluster: str) -> list[str]:
+    return ["-M", cluster] if cluster else []
+
+
+def _clusters(arguments: Sequence[str]) -> list[str]:
+    """The clusters that sbatch is told to choose from."""
+    found = os.environ.get("SBATCH_CLUSTERS") or os.environ.get("SLURM_CLUSTERS") or ""
+    for at, word in enumerate(arguments):
+        if match := re.match(r"--clusters?=(.*)|-M(.+)", word, re.DOTALL):
+            found = match[1] or match[2] or ""
+        elif word in ("-M", "--clusters", "--cluster"):
+            found = next(iter(arguments[at + 1 :]), "")
+    names = [name for name in found.split(",") if name]
+    return [] if "all" in names else names
 
 
 def _directives(spec: JobSpec, count: int) -> list[list[str]]:
@@ -275,7 +359,7 @@ def _directives(spec: JobSpec, count: int) -> list[list[str]]:
         [f"--ntasks={nodes}"],
         *([text] for _, text in options.spell(spec.resources, "slurm")),
     ]
-    return [*words, *_extra(spec.resources)]
+    return [*words, *_extra(spec.resources), *_same_cluster(spec.dependencies)]
 
 
 def _dependency(dependencies: Sequence[Dependency]) -> list[list[str]]:
@@ -284,9 +368,18 @@ def _dependency(dependencies: Sequence[Dependency]) -> list[list[str]]:
         return []
     clauses = []
     for kind, group in itertools.groupby(sorted(dependencies, key=lambda one: one.kind), lambda one: one.kind):
-        ids = ":".join(_safe("id of a dependency", one.job_id) for one in group)
+        ids = ":".join(_safe("id of a dependency", split_id(one.job_id)[0]) for one in group)
         clauses.append(f"after{kind}:{ids}")
     return [[f"--dependency={','.join(clauses)}"], ["--kill-on-invalid-dep=yes"]]
+
+
+def _same_cluster(dependencies: Sequence[Dependency]) -> list[list[str]]:
+    """A job has to be where those are that it waits for: Slurm knows ids of one cluster only."""
+    clusters = sorted(by_place(one.job_id for one in dependencies))
+    if len(clusters) > 1:
+        named = ", ".join(cluster or "the usual one" for cluster in clusters)
+        raise OptionError(f"dependencies: these jobs are on several clusters ({named}), and a job waits on one only")
+    return [[f"--clusters={_safe('name of a cluster', clusters[0])}"]] if clusters and clusters[0] else []
 
 
 def _extra(resources: Mapping[str, Any]) -> list[list[str]]:

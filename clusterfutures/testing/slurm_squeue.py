@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _LONG = {
     "jobs": "j", "job": "j", "user": "u", "users": "u", "me": "me", "states": "t", "state": "t", "array": "r",
     "noheader": "h", "name": "n", "format": "o", "partition": "p", "clusters": "M", "sort": "S", "version": "V",
-    "long": "l", "account": "A", "qos": "q", "nodelist": "w", "Format": "O",
+    "long": "l", "all": "a", "account": "A", "qos": "q", "nodelist": "w", "Format": "O",
 }  # fmt: skip
 _TAKES = "jutnopMSAqwO"
 _DEFAULT = "%.18i %.9P %.8j %.8u %.2t %.10M %.6D %R"
