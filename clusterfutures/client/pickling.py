@@ -37,6 +37,8 @@ __all__ = ["Pickled", "Pickler"]
 
 
 _MOST_KNOWN = 1000
+#: objects in a directory: what comes after that many goes into another
+_MOST_IN_DIRECTORY = 2000
 #: what every pickler writes in the same way, and that refers to nothing
 _PLAIN = frozenset({int, float, complex, bool, type(None), str, bytes})
 
@@ -69,7 +71,7 @@ class Pickler:
     def __init__(self, run: RunDirectory) -> None:
         self._run = run
         self._lock = threading.Lock()
-        self._written: set[str] = set()
+        self._written: dict[str, str] = {}  # digest -> key
         self._repeated = Repeated(run)
         self._path = list(sys.path)
         self._new_path: list[str] = []
@@ -163,14 +165,17 @@ class Pickler:
         digest = hashlib.blake2b(digest_size=16)
         for piece in pieces:
             digest.update(piece)
-        key = digest.hexdigest()
+        name = digest.hexdigest()
         with self._lock:
-            if key not in self._written:
+            key = self._written.get(name)
+            if key is None:
+                part = len(self._written) // _MOST_IN_DIRECTORY
+                key = f"{part}/{name}" if part else name
                 try:
                     self._run.write_object(key, pieces)
                 except FileNotFoundError as error:
                     raise failures.gone(error, self._run.path) from error
-                self._written.add(key)
+                self._written[name] = key
         return key
 
 

@@ -2,7 +2,7 @@
 
     results/<segment> --listed--> read --records--> Ledger
                                    |---last words--> Roster
-                                   +--renamed--> read/<segment>
+                                   +--gathered--> read/gathered...   a large one: --renamed--> read/<segment>
 
 How often it looks: every ``LOOK_SECONDS`` (or ten times what a look costs) while things
 happen or are expected to happen, ever more rarely when nothing does, up to a second; not at
@@ -24,6 +24,7 @@ from clusterfutures.client.state import Worker
 from clusterfutures.client.vanished import Vanished
 from clusterfutures.errors import StoreError
 from clusterfutures.store import names, records
+from clusterfutures.store.gathered import LARGEST_ENTRY, Gathered
 from clusterfutures.store.records import Record
 from clusterfutures.store.run import RunDirectory
 
@@ -58,6 +59,7 @@ class Reader:
         self._vanished = Vanished(run, ledger, roster.visibility_timeout)
         self._unread: dict[str, float] = {}
         self._read_in_place: set[str] = set()
+        self._gathered = Gathered(run)
 
     @property
     def due(self) -> float:
@@ -75,7 +77,8 @@ class Reader:
     def look(self, now: float) -> None:
         """Read what is new."""
         self._since = max(self._looked, now - LONGEST_LOOK_SECONDS)
-        found = [name for name in self._run.new_segments() if name not in self._read_in_place]
+        in_place, held = self._read_in_place, self._gathered.held
+        found = [name for name in self._run.new_segments() if name not in held and name not in in_place]
         late: set[str] = set()  # workers of whom a segment has to wait: what they told after that waits as well
         for name in found:
             parsed = names.parse_segment(name)
@@ -83,6 +86,8 @@ class Reader:
                 late.add(parsed.worker)
         if not late:
             self._vanished.look(now)
+        if self._gathered.is_due(now):
+            self._gather()
         self._looked = time.monotonic()
         cost = (self._looked - now) if not found else LOOK_SECONDS / 10
         if found:
@@ -122,8 +127,23 @@ class Reader:
         if worker is not None:
             for record in records.records(body):
                 self._feed(worker, record)
-        self._set_aside(name)
+        if body.nbytes > LARGEST_ENTRY:
+            self._set_aside(name)
+        else:
+            self._gathered.add(name, bytes(body), now)
         return True
+
+    def _gather(self) -> None:
+        """Small segments that were read become one file; where it cannot be written, they are remembered instead."""
+        held = set(self._gathered.held)
+        try:
+            self._gathered.write()
+        except FileNotFoundError:
+            raise  # the run directory is gone
+        except OSError as error:
+            logger.warning("clusterfutures: %s cannot be moved out of results/: %s", ", ".join(sorted(held)), error)
+            self._read_in_place |= held
+            self._gathered.held.clear()
 
     def _set_aside(self, name: str) -> None:
         """A segment is read once; where it cannot be moved away, it is remembered instead."""
@@ -146,6 +166,7 @@ class Reader:
             case records.PACE:
                 self._ledger.limits.pace.learn(*records.unpack_pace(record), record.calls)
             case records.RETURNED:
+                self._gathered.expect_bins()
                 self._ledger.returned(worker, record)
             case records.RETIRING:
                 worker.retiring = True
@@ -154,6 +175,8 @@ class Reader:
             case records.ENDED:
                 self._ended(worker, pickle.loads(record.body))
             case _:
+                if record.kind in records.FAILURES:
+                    self._gathered.expect_bins()
                 self._ledger.outcome(worker, record)
 
     def _ended(self, worker: Worker, words: dict[str, Any]) -> None:

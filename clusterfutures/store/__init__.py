@@ -7,7 +7,9 @@
     references.py  what stands for another call's result
     launch.py      what a job's script says to become a worker
     files.py       publish, list, read, take, discard: the file system's five verbs
+    faults.py      which of its errors pass, and what to do about the others
     run.py         the run directory, in the words of the design
+    gathered.py    what has been read, in few files
     history.py     what earlier programs left in it
     lasting.py     one with a name, made or found again
     late.py        errors, made when they are needed

@@ -4,7 +4,7 @@
                    --queue/--> calls that nobody has       --+
     workers     --claimed/--> calls that they work on        +--> all calls there were,
                 --read/<bin>, BIN records--> calls before   --+    and what became of them
-                --results/, read/<segment>--> their outcomes
+                --results/, read/<segment>, read/gathered...--> their outcomes
 
 They are read in this order, in which a bin travels: what moves meanwhile is seen at least once.
 """
@@ -20,6 +20,7 @@ from clusterfutures.errors import StoreError
 from clusterfutures.store import names
 from clusterfutures.store.bins import Bin, unpack_bin
 from clusterfutures.store.frames import framed, unframed
+from clusterfutures.store.gathered import entries_of
 from clusterfutures.store.run import RunDirectory
 
 __all__ = ["Found", "History", "Submission"]
@@ -81,7 +82,7 @@ class History:
         found = {}
         for name in self._noted(_POOL):
             path = f"{self._notes}/{name}"
-            (body,) = unframed(self._run.files.read(path), path)
+            (body,) = self._run.whole(lambda path=path: unframed(self._run.files.read(path), path))  # type: ignore[misc]
             found[name.removeprefix(_POOL)] = pickle.loads(body)
         return found
 
@@ -120,6 +121,9 @@ class History:
         """The bins that were finished otherwise than with results alone."""
         for name, content in self._bins_in(f"{self._run.path}/{names.READ}"):
             yield Found("", "", name, content)
+        for name, body in self._gathered():
+            if names.parse_bin(name) is not None:
+                yield Found("", "", name, unpack_bin(body, name))
 
     def _bins_in(self, directory: str) -> Iterator[tuple[str, Bin]]:
         for name in self._run.files.listing(directory):
@@ -127,7 +131,7 @@ class History:
                 continue
             path = f"{directory}/{name}"
             try:
-                yield name, unpack_bin(self._run.files.read(path), path)
+                yield name, self._run.whole(lambda path=path: unpack_bin(self._run.files.read(path), path))  # type: ignore[misc]
             except FileNotFoundError:
                 continue  # it has moved on just now
             except StoreError as error:
@@ -139,22 +143,44 @@ class History:
         What no client had read is set aside, as if one had.
         """
         # results/ first: one that a client sets aside meanwhile is listed twice, not missed
-        places = [(name, place) for place in (names.RESULTS, names.READ) for name in self._listed(place)]
-        for name, place in sorted(set(places)):
+        files = [(name, place) for place in (names.RESULTS, names.READ) for name in self._listed(place)]
+        gathered = dict(self._gathered())
+        places = dict.fromkeys(gathered, names.READ) | dict(reversed(files))
+        for name, place in sorted(places.items()):
             parsed = names.parse_segment(name)
             if parsed is None:
                 continue
-            path = f"{self._run.path}/{place}/{name}"
-            try:
-                (body,) = unframed(self._run.files.read(path), path)
-            except FileNotFoundError:
+            body = gathered.get(name)
+            if body is None:
+                body = self._segment(place, name)
+            if body is not None:
+                yield parsed.worker, body
+            if place == names.RESULTS and body is not None:
+                self._run.set_aside(name)
+
+    def _segment(self, place: str, name: str) -> memoryview | None:
+        path = f"{self._run.path}/{place}/{name}"
+        try:
+            (body,) = self._run.whole(lambda: unframed(self._run.files.read(path), path))
+        except FileNotFoundError:
+            return None
+        except StoreError as error:
+            logger.warning("clusterfutures: results cannot be read: %s", error)
+            return None
+        return body
+
+    def _gathered(self) -> Iterator[tuple[str, memoryview]]:
+        """The names and contents of what earlier programs have gathered."""
+        for name in self._listed(names.READ):
+            if not names.is_gathered(name):
                 continue
+            path = f"{self._run.path}/{names.READ}/{name}"
+            try:
+                yield from entries_of(self._run.files.read(path), path)
+            except FileNotFoundError:
+                continue  # it was merged with others just now
             except StoreError as error:
                 logger.warning("clusterfutures: results cannot be read: %s", error)
-                continue
-            yield parsed.worker, body
-            if place == names.RESULTS:
-                self._run.set_aside(name)
 
     def _listed(self, place: str) -> list[str]:
         return self._run.files.listing(f"{self._run.path}/{place}")

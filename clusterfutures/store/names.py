@@ -6,7 +6,8 @@ and hold only characters that every file system and every shell leaves alone.
     worker    <batch>-<index>-<attempt>      0003-0-0: third submission, element 0, first try
     bin       <bin id>.<first>-<stop>        000000012.0-31: calls 0..30 of bin 12
     segment   <worker>~<number>              0003-0-0~00000007: the worker's eighth
-    object    <blake2b of the content>
+    object    <blake2b of the content>       7/<the same>: of the eighth of its directories
+    gathered  gathered.<random>              segments and bins that were read
 
 A name that starts with a dot is a file being written; one that starts with ``~`` is a
 sign from the client to the workers:
@@ -26,6 +27,8 @@ __all__ = [
     "SegmentName",
     "bin_name",
     "context_name",
+    "gathered_name",
+    "is_gathered",
     "kill_sign",
     "parse_bin",
     "parse_kill_sign",
@@ -53,6 +56,7 @@ NOTES = "notes"
 CLOSED = "~closed"
 HUNGRY = "~hungry"
 KILL = "~kill"
+GATHERED = "gathered."
 TEMPORARY = "."
 SIGN = "~"
 
@@ -136,6 +140,16 @@ def parse_segment(name: str) -> SegmentName | None:
     if worker and _is_number(number):
         return SegmentName(worker, int(number))
     return None
+
+
+def gathered_name(unique: str) -> str:
+    """Name of a file in read/ that holds several that were read."""
+    return GATHERED + unique
+
+
+def is_gathered(name: str) -> bool:
+    """True for such a name."""
+    return name.startswith(GATHERED)
 
 
 def _is_number(text: str) -> bool:

@@ -16,7 +16,8 @@
     queue/<pool>/~hungry      client          workers    client, when workers have work again
     claimed/<worker>/~kill... client          worker     worker, when it has read it
     results/<segment>         worker          client     nobody: the client moves it to
-    read/<segment>            (the rename)    attach     client, with the directory
+    read/<segment>            (the rename)    attach     client, with the directory, or when it is gathered
+    read/gathered.<random>    client          attach     client, with the directory
     read/<bin>                (the rename)    attach     client, with the directory
     notes/<pool or batch>     client, once    attach     client, with the directory
     large/<file>              process         client     client, when it has read it
@@ -73,6 +74,7 @@ class RunDirectory:
         self.files = files or Files()
         self.wait = self.files.patience
         self._spare: list[int] = []
+        self._whole_by: float | None = None
         self.lasting = False  # another program may come back to it: large results stay when they have been read
 
     # -- both sides -------------------------------------------------------------
@@ -193,9 +195,12 @@ class RunDirectory:
         return self.files.make_directory(self.check_in_path(worker))
 
     def write_object(self, key: str, pieces: Sequence[Bytes]) -> None:
-        """Publish an object under its key (the hash of its content)."""
+        """Publish an object under its key: the hash of its content, behind that of a directory if there are many."""
         with self._written(f"an object of {sum(memoryview(piece).nbytes for piece in pieces)} bytes"):
-            self.files.publish(f"{self.path}/{names.OBJECTS}", key, framed(pieces))
+            directory, name = os.path.split(f"{self.path}/{names.OBJECTS}/{key}")
+            if "/" in key:
+                self.files.make_directory(directory)
+            self.files.publish(directory, name, framed(pieces))
 
     def open_pool(self, pool: str) -> None:
         """Make the queue of the workers with one set of resources, or open it again."""
@@ -396,9 +401,9 @@ class RunDirectory:
         checked: its checksums have been compared before.  Raises StoreError when it is
         damaged, or not there after ``wait`` seconds.
         """
-        directory = f"{self.path}/{names.OBJECTS}"
-        path = f"{directory}/{key}"
-        return self._late(lambda: unframed(self.files.map(path), path, check=not checked), directory, key, wait)
+        path = f"{self.path}/{names.OBJECTS}/{key}"
+        directory, name = os.path.split(path)
+        return self._late(lambda: unframed(self.files.map(path), path, check=not checked), directory, name, wait)
 
     # -- no space, late names -------------------------------------------------------------
 
@@ -421,6 +426,21 @@ class RunDirectory:
 
     def _queue(self, pool: str) -> str:
         return f"{self.path}/{names.QUEUE}/{pool}"
+
+    def whole(self, read: Callable[[], T]) -> T:
+        """``read()`` until what it reads is whole, for up to ``wait`` seconds; one that is not there is not waited for.
+
+        All that is read of a run's past shares the time: a file that was cut off years ago is not late.
+        """
+        while True:
+            try:
+                return read()
+            except Exception as error:
+                if self._whole_by is None:
+                    self._whole_by = time.monotonic() + self.wait
+                if not getattr(error, "short", False) or time.monotonic() > self._whole_by:
+                    raise
+            time.sleep(0.05)
 
     def _late(self, read: Callable[[], T], directory: str, name: str, wait: float | None = None) -> T:
         """``read()`` until the file is there and whole, its directory listed each time; StoreError after ``wait``

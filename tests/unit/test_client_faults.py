@@ -298,8 +298,9 @@ def test_a_late_segment_holds_back_what_its_worker_told_after_it() -> None:
         return memoryview(b"")
 
     run: Any = SimpleNamespace(
-        new_segments=lambda: [name for name in found if name not in seen], read_segment=read, set_aside=lambda _: None
-    )
+        new_segments=lambda: [name for name in found if name not in seen], read_segment=read, path="/run",
+        files=SimpleNamespace(publish=lambda *_: None, discard=lambda _: None),
+    )  # fmt: skip
     roster: Any = SimpleNamespace(
         workers={}, visibility_timeout=1.0, knows_batch=lambda _: True, worker=lambda _: None
     )  # fmt: skip
