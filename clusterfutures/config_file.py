@@ -105,7 +105,7 @@ def change(path: str, table: Sequence[str], key: str, value: Any) -> None:
             data, text = read(path)
             wanted = _expected(data, table, key, value)
             changed = _edited(text, tuple(table), key, value)
-            if _parsed_or_none(changed) != wanted:
+            if _without_empty(_parsed_or_none(changed), table) != _without_empty(wanted, table):
                 raise OptionError(
                     f"{path}: {'.'.join([*table, *([key] if key else [])])} is laid out in a way that cannot be "
                     "changed from here: edit the file by hand"
@@ -127,6 +127,13 @@ def _parsed_or_none(text: str) -> dict[str, Any] | None:
         return _parsed("", text)
     except OptionError:
         return None
+
+
+def _without_empty(data: dict[str, Any] | None, table: Sequence[str]) -> dict[str, Any] | None:
+    """The same without the outer table where nothing is left in it: its last profile may have been removed."""
+    if data is None or len(table) < 2 or data.get(table[0]) != {}:
+        return data
+    return {name: value for name, value in data.items() if name != table[0]}
 
 
 def _expected(data: Mapping[str, Any], table: Sequence[str], key: str, value: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from types import SimpleNamespace
 from typing import Any
@@ -51,6 +51,8 @@ def run(iterable: Iterable[Any], settings: SimpleNamespace, given: Given) -> int
             iterable = list(islice(iterable, settings.limit))
         calls = sum(1 for _ in islice(iterable, settings.limit))
         count = max(1, -(-calls // settings.iterations))
+    if settings.hash is not None or settings.key is not None:
+        _try_first(iterable, settings, count)
     plan = Plan(settings, given, count, dialect, below)
     bins = plan.bins()
     texts = [text_of(plan, one) for one in bins]
@@ -64,6 +66,13 @@ def run(iterable: Iterable[Any], settings: SimpleNamespace, given: Given) -> int
         print(f"cluf: run one with: bash {shlex.quote(bins[0].script)}{more}")
         return 0
     return _submit_and_follow(scheduler, plan, bins)
+
+
+def _try_first(iterable: Iterable[Any], settings: SimpleNamespace, count: int) -> None:
+    """What is wrong with --hash or --key is told here, and not by each job.  Raises OptionError."""
+    if isinstance(iterable, Sequence):  # a generator would be one call shorter for who looks at it next
+        for index, given in enumerate(iterable[:1]):
+            bin_of(settings, count)(index, given)
 
 
 def _listed(bins: list[Bin]) -> str:

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import sys
@@ -27,6 +28,8 @@ from clusterfutures.schedulers.options import normalise
 from clusterfutures.schedulers.pbs_dialects import Dialect, Pro, Torque, in_directive
 
 __all__ = ["Bin", "Plan", "text_of"]
+
+log = logging.getLogger("clusterfutures")
 
 _SPECIAL = ("name", "stdout", "stderr")
 _NAME = "{target}-{subjob}-{num_subjobs}"
@@ -57,10 +60,28 @@ class Plan:
         self.below = below
         self.settings, self.given, self.count, self.dialect = settings, given, count, dialect
         self.directory = os.path.abspath(os.path.expanduser(settings.jobs_dir or "."))
-        named = {"slurm": settings.slurm_options}.get(dialect, settings.pbs_options)
-        self.options: dict[str, Any] = dict(named or {})
         self.place = "slurm_options" if dialect == "slurm" else "pbs_options"
+        self.options: dict[str, Any] = dict(getattr(settings, self.place) or {})
+        if dialect and not self.options:
+            self.options = self._of_the_other(settings)
         self.target = os.path.basename(given.script).removesuffix(".py")
+
+    def _of_the_other(self, settings: SimpleNamespace) -> dict[str, Any]:
+        """Options that were written for the other scheduler: those that have a name of ours hold on both."""
+        other = "pbs_options" if self.place == "slurm_options" else "slurm_options"
+        given = dict(getattr(settings, other) or {})
+        common = {name: value for name, value in given.items() if name in _SPECIAL or self._is_known_here(name)}
+        if left_out := [name for name in given if name not in common]:
+            log.warning(
+                "%s: no equivalent on %s for %s, which the scripts leave out: write %s for what they need",
+                other, self.dialect, ", ".join(left_out), self.place,
+            )  # fmt: skip
+        self.place = other if common else self.place
+        return common
+
+    def _is_known_here(self, name: str) -> bool:
+        row = resources.find(name)
+        return row is not None and row.name != "extra" and bool(getattr(row, self.dialect))
 
     def bin(self, number: int | str) -> Bin:
         """The files of one bin."""

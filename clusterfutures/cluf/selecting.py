@@ -50,13 +50,40 @@ def bin_of(settings: SimpleNamespace, count: int) -> Callable[[int, Any], int]:
 
         def by_hash(index: int, given: Any) -> int:
             arguments = Arguments.of(given)
-            return hashed([str(arguments[key]) for key in keys if key in arguments], count)
+            return hashed([_hashable(index, given, key) for key in keys if _is_there(index, arguments, key)], count)
 
         return by_hash
     if settings.key is not None:
         (key,) = settings.key
         return lambda index, given: _keyed(index, given, key, count)
     return lambda index, given: dealt(index, count)
+
+
+def _is_there(index: int, arguments: Arguments, key: int | str) -> bool:
+    """False for a position beyond the call's arguments; a name that a call does not have is misspelt."""
+    if key not in arguments and isinstance(key, str):
+        names = ", ".join(arguments.kwargs) or "no arguments by name"
+        raise OptionError(
+            f"call {index}, {arguments}: it has no argument {key!r}, which --hash names. It has {names}: correct the "
+            "name, or give the argument's position"
+        )
+    return key in arguments
+
+
+def _hashable(index: int, given: Any, key: int | str) -> str:
+    """The text of an argument by which its bin is chosen: the same in every process.  Raises OptionError."""
+    value = Arguments.of(given)[key]
+    if isinstance(value, set | frozenset):  # their order is another one in each process
+        text = f"{type(value).__name__}({', '.join(sorted(map(str, value)))})"
+    else:
+        text = str(value)
+    if not isinstance(value, str | bytes) and settled(text) != text:
+        raise OptionError(
+            f"call {index}, {text_of(given)}: the text of its argument {key!r} holds an address in memory, which "
+            "differs in every bin, so --hash would lose calls and do others twice. Give its class a __repr__ of what "
+            "it holds, or choose another argument"
+        )
+    return text
 
 
 def _keyed(index: int, given: Any, key: int | str, count: int) -> int:

@@ -10,32 +10,57 @@ the job's own files tell.
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from clusterfutures.errors import OptionError, StoreError
+from clusterfutures.errors import OptionError, SchedulerUnavailable, StoreError, SubmitError
 from clusterfutures.schedulers import by_name
-from clusterfutures.schedulers.base import AFTER, Dependency
+from clusterfutures.schedulers.base import AFTER, Dependency, JobState, Scheduler
 
 if TYPE_CHECKING:
     from clusterfutures.jobs.job import Job
 
 __all__ = ["Awaited", "awaited", "several", "unmet"]
 
+log = logging.getLogger("clusterfutures")
 
 #: from how long after its end on a scheduler may have forgotten a job, in seconds: less than any site's MinJobAge
 _FORGOTTEN_SECONDS = 30.0
 
 
 class Awaited(NamedTuple):
-    """Jobs, futures with how they have to end, and jobs that have ended in another way."""
+    """Jobs, futures with how they have to end, and jobs that have ended in another way.
+
+    named: of the jobs those of which only the id was given.
+    """
 
     jobs: list[Dependency]
     futures: list[tuple[Future[Any], str]]
     failed: list[Dependency]
+    named: list[str]
+
+    def must_be_known(self, scheduler: Scheduler) -> None:
+        """A scheduler that takes a job it does not know for one that has ended well is asked about ids that
+        were written by hand.  Raises SubmitError."""
+        if not self.named or not scheduler.takes_unknown_for_done:
+            return
+        try:
+            states = scheduler.states(self.named)
+            unknown = [one for one in self.named if (status := states.get(one)) and status.state is JobState.GONE]
+            unknown = [one for one in unknown if scheduler.explain(one) is None]
+        except SchedulerUnavailable as error:
+            log.info("whether the jobs %s are there is not known now: %s", ", ".join(self.named), error)
+            return
+        if unknown:
+            raise SubmitError(
+                message=f"job {', '.join(unknown)} is not known to {scheduler.name}, so nothing can depend on it",
+                advice="was it submitted to another scheduler or cluster? If it ended long ago and is forgotten, leave "
+                "it out",
+            )
 
     def refusal(self) -> str:
         """Wait for the futures; why the job may not start, "" when it may."""
@@ -65,7 +90,7 @@ def several(jobs: Any) -> list[Any]:
 def awaited(given: Any) -> Awaited:
     """Read ``dependencies=``.  Raises OptionError for what cannot be waited for."""
     table = given if isinstance(given, Mapping) else {"ok": given}
-    found = Awaited([], [], [])
+    found = Awaited([], [], [], [])
     for kind, jobs in table.items():
         if kind not in AFTER:
             raise OptionError(f"a dependency is one of {', '.join(AFTER)}, not {kind!r}")
@@ -95,6 +120,7 @@ def _add(found: Awaited, kind: str, jobs: Sequence[Any], named: Sequence[Any]) -
         )
     if not found.failed:
         found.jobs.extend(Dependency(_id(one), kind) for one in named)
+        found.named.extend(_id(one) for one in jobs if not hasattr(one, "submitted"))
 
 
 def _came_true(job: Any, kind: str) -> bool | None:

@@ -168,9 +168,18 @@ class Job(Known):
         return self
 
     def refusal(self) -> str:
-        """Wait for the futures that it depends on; why it may not start, "" when it may."""
+        """Wait for the futures that it depends on; why it may not start, "" when it may.
+
+        Raises SubmitError for an id that the scheduler does not know.
+        """
         never = str(self.record.get("never") or "")
-        return never or ("" if self._request is None else self._request.awaited.refusal())
+        if never or self._request is None:
+            return never
+        waits = self._request.awaited
+        if waits.named and not waits.failed:
+            with ONE_AT_A_TIME:
+                waits.must_be_known(adapter(self.scheduler))
+        return waits.refusal()
 
     def wait_for_room(self, max_jobs: int | None = None) -> None:
         """Wait until the queue takes another job of yours; see ``submit``."""

@@ -17,6 +17,7 @@ from clusterfutures.jobs.dependencies import awaited
 from clusterfutures.jobs.files import ID_FIELD
 from clusterfutures.jobs.job import Job
 from clusterfutures.jobs.request import Command
+from clusterfutures.jobs.watch import ONE_AT_A_TIME, adapter
 from clusterfutures.schedulers import find_scheduler
 
 __all__ = ["make_job_file", "of_file", "submit_file"]
@@ -84,6 +85,8 @@ def _written(directory: str, path: str, args: Sequence[Any] | None, options: dic
         raise OptionError(f"{path} was written by make_job_file: give {', '.join(options) or 'arguments'} there")
     job = Job.attach(directory)
     waits = awaited(after)
+    with ONE_AT_A_TIME:
+        waits.must_be_known(adapter(job.scheduler))
     if reason := waits.refusal():
         job.never(reason)
     job.record["after"] = [*job.record["after"], *waits.jobs]

@@ -66,6 +66,17 @@ def test_inputs_are_put_behind_a_command_without_braces(line: Line, tmp_path: Pa
     assert "wc -c 'two words.txt'" in line("submit", "--dry-run", "wc", "-c", ":::", "two words.txt").out
 
 
+@pytest.mark.on("local", "slurm")  # PBS takes such a job, and ends it at once
+@pytest.mark.parametrize("option", ["--after=99999", "--after-any=99999"])
+def test_a_dependency_that_no_scheduler_knows_is_refused(line: Line, ground: Ground, option: str) -> None:
+    answer = line("submit", option, "true")
+    assert (answer.status, answer.out) == (2, "")
+    assert "99999" in answer.err
+    assert list(jobs_of(ground).glob("*")) == []
+    first = line("submit", "true").out.strip()
+    assert line("run", f"--after={first}", "echo after") == (0, "after\n", "")
+
+
 def test_a_job_from_submission_to_cleaning(line: Line, ground: Ground) -> None:
     (ground.work / "names").write_text("bob\nann\nbob\n")
     done = line("submit", "--name=count", "--memory=50MB", "sort names | uniq -c >counts; echo done; exit 3")

@@ -222,3 +222,57 @@ def test_a_package_that_lacks_something_is_there(user: User) -> None:
     assert err.splitlines()[-1] == "cluf: importing pkg.mod failed, see above"
     _, err = user.cluf("pkgs.mod", status=2)
     assert "there is no script 'pkgs.mod'" in err
+
+
+@pytest.mark.parametrize(
+    ("dialect", "option", "there"),
+    [
+        ("slurm", "{'pbs_options': {'walltime': '00:10:00', 'mem': '1gb', 'name': 'j-{subjob}', 'select': '1'}}",
+         ["#SBATCH --time=", "#SBATCH --mem=1024", "#SBATCH --job-name=j-0"]),
+        ("pbs", "{'slurm_options': {'time': '00:10:00', 'cpus': 2, 'name': 'j-{subjob}', 'select': 1}}",
+         ["walltime=", "ncpus=2", "#PBS -N j-0"]),
+        ("torque", "{'slurm_options': {'time': '00:10:00', 'cpus': 2, 'name': 'j-{subjob}', 'select': 1}}",
+         ["walltime=", "ppn=2", "#PBS -N j-0"]),
+    ],
+)  # fmt: skip
+def test_options_that_were_written_for_the_other_scheduler(
+    user: User, dialect: str, option: str, there: list[str]
+) -> None:
+    """Names that both know hold on both; the others are named."""
+    (user.here / "s.py").write_text(f"args = range(4)\ndef target(x): pass\ncluf_options = {option}\n")
+    _, err = user.cluf("s", "-n", "2", f"--scheduler={dialect}")
+    assert "no equivalent on " + dialect in err
+    assert "select" in err
+    assert "walltime" not in err
+    (script,) = user.here.glob("j-0.*")
+    assert all(words in script.read_text() for words in there), script.read_text()
+
+
+@pytest.mark.parametrize(
+    ("args", "words", "said"),
+    [
+        ("[X()] * 4", "--hash=0", "the text of its argument 0 holds an address"),
+        ("[[X()]] * 4", "--hash=0", "the text of its argument 0 holds an address"),
+        ("[Arguments(1, x=X())]", "--hash=x", "the text of its argument 'x' holds an address"),
+        ("[Arguments(1, name=2)]", "--hash=nmae", "it has no argument 'nmae', which --hash names. It has name"),
+        ("range(3)", "--hash=name", "It has no arguments by name"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["-b 0/2", "-n 2"])
+def test_what_hash_cannot_divide(user: User, args: str, words: str, said: str, mode: str) -> None:
+    head = "from clusterfutures import Arguments\nclass X: pass\ndef target(*x, **more): pass\n"
+    (user.here / "s.py").write_text(f"{head}args = {args}\n")
+    _, err = user.cluf("s", words, *mode.split(), status=2)
+    assert said in err
+    assert "Traceback" not in err
+
+
+def test_hash_of_text_and_of_sets(user: User) -> None:
+    """Text may look like an address, and a set has another order in each process: both are divided."""
+    head = "def target(x): return sorted(x)\nargs = [{'a', 'b', 'c', str(n)} for n in range(9)] + [' at 0x7f00']\n"
+    (user.here / "s.py").write_text(head)
+    done = []
+    for number in range(3):
+        user.variables["PYTHONHASHSEED"] = str(number)
+        done += user.returned("s", "--hash=0", "-b", f"{number}/3")
+    assert len(done) == 10

@@ -132,6 +132,14 @@ def test_writing_keeps_comments_and_order(files: tuple[Path, Path]) -> None:
     assert list(config.get_profiles()) == ["new"]
     with pytest.raises(OptionError, match="Did you mean 'new'"):
         config.delete_profile("nwe")
+    config.delete_profile("new")  # the last one
+    assert config.get_profiles() == {}
+    assert user.read_text() == "# mine\ncores = 2\n\n"
+    user.write_text("[profile]\n[profile.only]\ncores = 2\n")
+    config.delete_profile("only")
+    assert config.get_profiles() == {}
+    config.set_profile("only", cores=3)
+    assert config.get_profile("only") == {"cores": 3}
 
 
 def test_a_wrong_value_is_not_written(files: tuple[Path, Path]) -> None:
