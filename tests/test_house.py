@@ -82,7 +82,7 @@ MAY_IMPORT = {
     "config_file": {"errors"},
     "keywords": {"schedulers", "errors", "retries"},
     "config": {"config_file", "keywords", "schedulers", "errors"},
-    "jobs": {"jobs", "by_value", "config", "keywords", "schedulers", "errors"},
+    "jobs": {"jobs", "by_value", "config", "keywords", "schedulers", "errors", "store.faults"},
     "cli": {"__init__", "cli", "jobs", "config", "keywords", "schedulers", "errors"},
     "__main__": {"cli"},
     "executors": {"client", "config", "keywords", "schedulers", "futures", "errors"},

@@ -10,6 +10,7 @@ state.py      what it keeps; pace.py: how long calls take          (pure)
 publishing.py the ledger's calls that nobody has yet become bins   (pure)
 staffing.py   how many workers a pool should have                  (pure)
 pump.py       the thread that owns the ledger
+space.py      a file system that is nearly full
 reader.py     how it looks at results; vanished.py: what it will find there no more
 roster.py     which job is which worker, and what became of it; failures.py: what is said of that
 outward.py    how the ledger's decisions are carried out

@@ -34,6 +34,7 @@ from clusterfutures.client.past import Past
 from clusterfutures.client.provision import Provision
 from clusterfutures.client.reader import Reader
 from clusterfutures.client.roster import Roster
+from clusterfutures.client.space import Space
 from clusterfutures.client.state import Limits, Worker, WorkerState
 from clusterfutures.client.work import Call, Chunk, QueueFile
 from clusterfutures.errors import InitializerFailed, JobFailed
@@ -76,6 +77,7 @@ class Pump:
         self._roster = self._out.roster = Roster(run, self._ledger, clerk, visibility_timeout)
         self._kills = Kills(run, self._ledger, self._out)
         self._reader = Reader(run, self._ledger, self._roster, self._break)
+        self._space = Space(run)
         self._active = 0.0
         self._left_at: float | None = None
         self._held: set[ClusterFuture[Any]] = set()
@@ -144,6 +146,7 @@ class Pump:
         if self._roster.workers and now >= self._reader.due:
             self._reader.look(now)
             self._roster.advance(now)
+            self._space.look(now)
         self._kills.advance()
 
     def _handle(self, item: Any) -> None:

@@ -14,16 +14,24 @@ array have directories 0, 1, ... in that of the array, which has ``array.json`` 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import secrets
 import shlex
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from clusterfutures.errors import StoreError
+from clusterfutures.store.faults import again
 
-__all__ = ["ID_FIELD", "JobFiles"]
+__all__ = ["ID_FIELD", "VISIBILITY_SECONDS", "JobFiles"]
+
+log = logging.getLogger("clusterfutures")
+
+#: how long a file may be late that is listed, or that a job has surely written
+VISIBILITY_SECONDS = 60.0
 
 #: A signal that is to end the job reaches the command as well.  The shell waits for it, so that the command has
 #: the time that the scheduler gives, and then ends as if it had not waited: how that was says the scheduler.
@@ -74,6 +82,12 @@ class JobFiles:
 
     def write(self, name: str, content: bytes, mode: int = 0o600) -> None:
         """Write a file, all of it or nothing."""
+        try:
+            self._write(name, content, mode)
+        except OSError as error:
+            again(error, VISIBILITY_SECONDS, self._write, (name, content, mode))
+
+    def _write(self, name: str, content: bytes, mode: int) -> None:
         temporary = self.file(f"{name}.new")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
         with open(descriptor, "wb") as file:
@@ -86,18 +100,34 @@ class JobFiles:
         if self._kept is not None:
             return self._kept.get(name)
         try:
-            os.listdir(self.path)  # a file system that remembers "not there" looks again
+            return self._read(name)
+        except OSError as error:
+            return again(error, VISIBILITY_SECONDS, self._read, (name,))
+
+    def _read(self, name: str) -> bytes | None:
+        """A file is looked for in the listing: what is opened by its path and not there may stay so for a while, in
+        the memory of a network file system. One that is listed and cannot be opened yet is late."""
+        deadline = time.monotonic() + VISIBILITY_SECONDS
+        while self._is_listed(name):
+            try:
+                with open(self.file(name), "rb") as file:
+                    found = os.fstat(file.fileno())
+                    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+                        raise StoreError(message=f"{file.name} is not yours alone: refused", path=str(file.name))
+                    return file.read()
+            except FileNotFoundError:
+                if time.monotonic() > deadline:
+                    log.warning("clusterfutures: %s is listed and cannot be opened", self.file(name))
+                    return None
+            time.sleep(0.05)
+        return None
+
+    def _is_listed(self, name: str) -> bool:
+        try:
+            return name in os.listdir(self.path)
         except FileNotFoundError:
             gone = f"the directory of the job, {self.path}, is gone: was it cleaned?"
             raise StoreError(message=gone, path=self.path) from None
-        try:
-            with open(self.file(name), "rb") as file:
-                found = os.fstat(file.fileno())
-                if found.st_uid != os.geteuid() or found.st_mode & 0o022:
-                    raise StoreError(message=f"{file.name} is not yours alone: refused", path=str(file.name))
-                return file.read()
-        except FileNotFoundError:
-            return None
 
     def text(self, name: str) -> str:
         """A file as text, "" when it is not there."""

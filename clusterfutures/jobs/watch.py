@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from clusterfutures.errors import SchedulerUnavailable
 from clusterfutures.jobs.dependencies import unmet
-from clusterfutures.jobs.files import JobFiles
+from clusterfutures.jobs.files import VISIBILITY_SECONDS, JobFiles
 from clusterfutures.schedulers import by_name
 from clusterfutures.schedulers.base import Answer, Dependency, JobState, JobStatus, Scheduler
 from clusterfutures.schedulers.rhythm import smallest_spacing
@@ -172,7 +172,7 @@ class Watch:
         if not status.state.is_final:
             self._over_at = None
             return status
-        if self._may_still_tell():
+        if self._may_still_tell(status):
             return replace(status, state=JobState.ENDING)
         return self.ended() or self._verdict(status)
 
@@ -196,8 +196,11 @@ class Watch:
         """True when the last look was ENDING because of last words that may come, not as the scheduler has it."""
         return self._over_at is not None
 
-    def _may_still_tell(self) -> bool:
-        """True while the job is over for the scheduler and its last words may be under way."""
+    def _may_still_tell(self, status: JobStatus) -> bool:
+        """True while the job is over for the scheduler and its last words may be under way.
+
+        One that ended by itself has written them: they may be as late as any file.
+        """
         if adapter(self._scheduler).shows_files_at_once:
             return False
         now = self._clock()
@@ -205,6 +208,10 @@ class Watch:
             self._over_at = now
         speaks = self._files.numbers("started") and self._files.read("cancelled") is None  # what is ended says nothing
         late = _LATE_SECONDS if speaks else _LATE_START_SECONDS
+        if self._files.read("cancelled") is None and (
+            status.state is JobState.COMPLETED or (speaks and status.state is JobState.FAILED and status.exit_code)
+        ):
+            late = VISIBILITY_SECONDS
         return now - self._over_at < late
 
     def _verdict(self, status: JobStatus) -> JobStatus:

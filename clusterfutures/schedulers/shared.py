@@ -27,6 +27,8 @@ Users of the cached question: ``Scheduler.recent_states``; nobody else calls thi
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import json
 import logging
@@ -167,20 +169,65 @@ def _path(key: str) -> str | None:
 
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[bool]:
-    """Yields False when another program has held the lock for too long."""
-    from filelock import FileLock, Timeout
+    """Yields False when another program has held the lock for too long.
 
-    lock = FileLock(f"{path}.lock", timeout=LOCK_SECONDS, mode=0o600, poll_interval=0.01)
-    try:
-        lock.acquire()
-    except Timeout:
-        log.info("another program is asking the scheduler, and has been for %g s", LOCK_SECONDS)
-        yield False
+    Where the file system has no locks, or no space for one, it goes on without: what is written is replaced in one
+    step, so two programs at a time ask twice, and nothing else.
+    """
+    descriptor = None if path in _without_locks else _open_lock(path)
+    if descriptor is None:
+        yield True
         return
     try:
-        yield True
+        yield _lock(path, descriptor)
     finally:
-        lock.release()
+        os.close(descriptor)
+
+
+#: files whose locks do not work
+_without_locks: set[str] = set()
+
+
+def _open_lock(path: str) -> int | None:
+    """The open file whose lock is meant; None when there can be none."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(f"{path}.lock", flags, 0o600)
+    except OSError as error:
+        _go_without(path, error)
+        return None
+
+
+def _lock(path: str, descriptor: int) -> bool:
+    """Lock an open file, for as long as it is open; False when another program keeps its lock for too long."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            if time.monotonic() > deadline:
+                log.info("another program is asking the scheduler, and has been for %g s", LOCK_SECONDS)
+                return False
+            time.sleep(0.01)
+        except OSError as error:
+            _go_without(path, error)
+            return True
+        else:
+            return True
+
+
+def _go_without(path: str, error: OSError) -> None:
+    """Locks do not work here: say it once, and try none again, unless only the descriptors were used up."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        log.info("%s cannot be locked for now: %s", path, error)
+        return
+    _without_locks.add(path)
+    log.warning(
+        "clusterfutures: %s cannot be locked (%s): this program asks the scheduler without waiting for others. Set "
+        "CLUSTERFUTURES_CACHE to a directory of yours on a file system with locks",
+        path,
+        error.strerror,
+    )
 
 
 def _read(path: str, now: float) -> _Record:
@@ -195,7 +242,7 @@ def _read(path: str, now: float) -> _Record:
     except FileNotFoundError:
         _sweep(os.path.dirname(path))
         return _Record()
-    except (ValueError, TypeError, KeyError) as error:  # of another version, or damaged
+    except (OSError, ValueError, TypeError, KeyError) as error:  # of another version, or damaged
         log.info("%s cannot be read, the scheduler is asked anew: %s", path, error)
         return _Record()
     return record if record.asked_at <= now else _Record()

@@ -199,6 +199,11 @@ class Files:
         while spare:
             os.close(spare.pop())
 
+    def free(self, path: str) -> tuple[int, int, int, int]:
+        """Free bytes and all bytes, free files and all files of the file system; 0 of all: it does not say."""
+        found = self._again(os.statvfs, path)
+        return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize, found.f_favail, found.f_files
+
     def open_log(self, path: str) -> int:
         """A descriptor for a log of mode 0600 under any umask, made when it is missing; what is written is appended."""
         descriptor = self._again(os.open, path, _LOG_FLAGS, _FILE_MODE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import tempfile
 import threading
 from collections.abc import Iterable
@@ -92,6 +94,63 @@ def test_the_jobs_own_word_goes_first(cluster: Asked, tmp_path: Path) -> None:
     status = watch.Watch(files, "1", "slurm", []).look()
     assert (status.state, status.exit_code, status.host) == (JobState.FAILED, 3, "n1")
     assert cluster.questions == 0
+
+
+def test_one_that_ended_by_itself_is_waited_for(cluster: Asked, tmp_path: Path) -> None:
+    """On a directory that lags half a minute."""
+    clock = Clock()
+    cluster.key = ""
+    cluster.told = JobState.COMPLETED
+    files = JobFiles.make(str(tmp_path / "jobs"), "j")
+    one = watch.Watch(files, "1", "slurm", [], clock)
+    for moment in (0.0, 10.0, 31.0):
+        clock.now = moment
+        assert one.look().state is JobState.ENDING
+    files.write("started", b"1 n1\n")
+    files.write("exit", b"0 2\n")
+    status = one.look()
+    assert (status.state, status.exit_code, status.host) == (JobState.COMPLETED, 0, "n1")
+
+
+def test_what_is_not_listed_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network file system would remember that it is not there; and what is listed may be late for an open."""
+    files = JobFiles.make(str(tmp_path / "jobs"), "j")
+    opened: list[str] = []
+    late = [1, 2, 3]
+
+    def opening(path: str, mode: str) -> object:
+        opened.append(path)
+        if late:
+            late.pop()
+            raise FileNotFoundError(path)
+        return open(path, mode)
+
+    monkeypatch.setattr("clusterfutures.jobs.files.open", opening, raising=False)
+    assert files.read("result") is None
+    assert opened == []
+    Path(files.path, "result").write_bytes(b"value")
+    Path(files.path, "result").chmod(0o600)
+    assert files.read("result") == b"value"
+    assert len(opened) == 4
+
+
+def test_one_error_of_a_jobs_directory_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = JobFiles.make(str(tmp_path / "jobs"), "j")
+    for number in (errno.ESTALE, errno.EIO, errno.EMFILE):
+        for verb in ("listdir", "open", "replace", "fstat"):
+            original, left = getattr(os, verb), [1]
+
+            def failing(*arguments: object, _original=original, _left=left, _number=number) -> object:  # type: ignore[no-untyped-def]
+                if _left:
+                    _left.pop()
+                    raise OSError(_number, os.strerror(_number))
+                return _original(*arguments)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(os, verb, failing)
+                files.write("call", b"content")
+                assert files.read("call") == b"content"
+            assert not left, verb
 
 
 def test_a_job_that_is_over_may_still_tell_how(cluster: Asked, tmp_path: Path) -> None:

@@ -193,3 +193,26 @@ def test_what_cannot_be_removed_is_told_at_once(
     run.remove()
     assert time.monotonic() - began < REMOVAL_SECONDS
     assert f"the run directory {run.path} could not be removed: " in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("free", "told"),
+    [
+        ((10 << 20, 1 << 30, 0, 0), "10 MB of 1024 MB are free"),
+        ((500 << 20, 1 << 30, 100, 1 << 20), "100 files (inodes) of 1048576 are free"),
+        ((500 << 20, 1 << 30, 1 << 19, 1 << 20), ""),
+        ((10 << 30, 1 << 50, 0, 0), ""),
+        ((0, 0, 0, 0), ""),
+    ],
+)
+def test_a_disk_that_is_nearly_full_is_told_once(
+    executor: LocalExecutor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    free: tuple[int, int, int, int], told: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(Files, "free", lambda _files, _path: free)
+    monkeypatch.setattr("clusterfutures.client.space.LOOK_SECONDS", 0.0)
+    for n in range(5):
+        assert executor.submit(abs, -n).result(20) == n
+    lines = [line for line in caplog.messages if "nearly full" in line]
+    assert len(lines) == bool(told)
+    assert not told or told in lines[0]
