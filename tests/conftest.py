@@ -40,6 +40,7 @@ from pathlib import Path
 from typing import Any
 
 import flaky_scheduler
+import other_slurm
 import pytest
 from lagging import LOCAL_SUBPROCESS, LaggingDirectory, LaggingSlurm, LaggingSubprocess
 
@@ -285,7 +286,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="the contract tests on schedulers whose commands fail one time in three and take up to 5 s",
     )  # fmt: skip
     parser.addoption("--pipeline", type=int, metavar="JOBS", help="the size of test_pipeline.py on every scheduler")
+    parser.addoption("--slurm", metavar="VERSION", help="with this Slurm, if need be in a root (see other_slurm.py)")
     parser.addoption("--lagging", action="store_true", help="runs are on a directory that both sides see late")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """With ``--slurm``: all of this once more, where that version is."""
+    wanted = config.getoption("--slurm")
+    return (
+        other_slurm.run(wanted, list(config.invocation_params.args), config.invocation_params.dir) if wanted else None
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -587,10 +587,20 @@ def test_exit_codes(state: str, reason: str, pair: str, exit_code: int | None, n
     assert (status.exit_code, status.signal) == (exit_code, number)
 
 
-def test_a_signal_is_no_failure_to_launch() -> None:
-    status = parse.parse_job(shown("FAILED", "JobLaunchFailure", "0:11"), "1")
+@pytest.mark.parametrize("reason", ["JobLaunchFailure", "RaisedSignal:11(Segmentation_fault)"])
+def test_a_signal_is_no_failure_to_launch(reason: str) -> None:
+    """And it is not told twice; the second is what 24.11 and later say."""
+    status = parse.parse_job(shown("FAILED", reason, "0:11"), "1")
     assert status is not None
-    assert status.reason == ""
+    assert (status.signal, status.reason) == (11, "")
+
+
+@pytest.mark.parametrize("tail", ["NodeList=c9 BatchHost=c9 ", "SubmitLine=sbatch -J x NodeList=c9 BatchHost=c9 y.sh "])
+def test_the_command_line_of_sbatch_does_not_deceive_it(tail: str) -> None:
+    """26.05 shows it, and it holds what the user wrote."""
+    status = parse.parse_job(shown("FAILED", "NonZeroExitCode", "3:0", tail=tail), "1")
+    assert status is not None
+    assert status.host == "c1"
 
 
 def test_a_log_that_could_not_be_opened_is_said() -> None:

@@ -177,9 +177,13 @@ def parse_names(stdout: str, name: str) -> tuple[str, set[int]] | None:
 # The values that users choose come before (JobName) and after (Comment, paths) this part.
 _JOB = (
     r"(?s) UserId=\S+ GroupId=.*? JobState=(?P<state>[A-Z_]+) Reason=(?P<reason>.*?) Dependency=.*?"
-    r"(?: Restarts=(?P<restarts>\d+) .*?)? ExitCode=(?P<code>\d+):(?P<signal>\d+) (?P<rest>.*)"
+    # the hosts come before NumNodes; the command line of sbatch (26.05), which may hold anything, comes after it
+    r"(?: Restarts=(?P<restarts>\d+) .*?)? ExitCode=(?P<code>\d+):(?P<signal>\d+) (?P<rest>.*? NumNodes=|.*)"
 )
 _HOST = r" (?:BatchHost|NodeList)=([^\s(][^\s]*)"
+
+#: the reason of 22.05, and that of 24.11 and later
+_OF_SIGNAL = r"JobLaunchFailure$|RaisedSignal:"
 
 #: "signal" 53 of Slurm's: the batch step could not open its output
 _NO_LOG = 53
@@ -210,8 +214,8 @@ def _with_exit(status: JobStatus, code: int, signal: int) -> JobStatus:
     if signal == _NO_LOG:
         reason = f"{NO_LOG}: is its directory there on the node, and writable? (0:53)"
         return replace(status, reason=reason)
-    if status.state is JobState.FAILED and signal and status.reason == "JobLaunchFailure":
-        # The job did start: Slurm says this of every batch script that dies of a signal.
+    if status.state is JobState.FAILED and signal and re.match(_OF_SIGNAL, status.reason):
+        # Slurm says this of every batch script that dies of a signal; it did start, and the signal is told anyway.
         status = replace(status, reason="")
     if status.reason == "NonZeroExitCode":
         status = replace(status, reason="")  # the code says so itself

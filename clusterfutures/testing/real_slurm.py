@@ -192,6 +192,14 @@ class RealSlurm:
         """Kill a node's slurmd, and with ``jobs`` also its slurmstepd and all processes of its jobs."""
         self._end(lambda it: it.role == name and (jobs or it.program == "slurmd"), patience=0)
 
+    def lose_node(self, name: str) -> None:
+        """Kill a node with all that runs on it, and set it DOWN, as the controller would after ``SlurmdTimeout``."""
+        self.stop_node(name, jobs=True)
+        # An answer that was on its way when it was killed would return it to service (24.11 and later), and
+        # nothing tells when there is none any more.
+        time.sleep(1.5)
+        self.run("scontrol", "update", f"NodeName={name}", "State=DOWN", "Reason=gone")
+
     def start_node(self, name: str) -> None:
         self._start_daemons(name)
 
@@ -227,6 +235,8 @@ class RealSlurm:
             for item in environ:
                 if item.startswith(mark) or (item.startswith(node) and conf in environ):
                     roles[pid] = item.removeprefix(mark).removeprefix(node).decode()
+            if programs[pid] == "slurmstepd" and pid not in roles and (by_log := self._role_by_log(pid)):
+                roles[pid] = by_log
         for pid in parents:  # a job may clear its environment, but not its ancestors
             line = [pid]
             while line[-1] not in roles and line[-1] in parents:
@@ -234,6 +244,15 @@ class RealSlurm:
             if role := roles.get(line[-1]):
                 roles.update(dict.fromkeys(line, role))
         return [Process(pid, role, programs[pid]) for pid, role in roles.items() if pid != os.getpid()]
+
+    def _role_by_log(self, pid: int) -> str:
+        """The node of a slurmstepd, by the log that it writes: from 24.11 on its title covers all its environment."""
+        with contextlib.suppress(OSError):  # it ends meanwhile
+            for descriptor in Path("/proc", str(pid), "fd").iterdir():
+                log = Path(os.readlink(descriptor))
+                if log.parent == self.directory / "log":
+                    return log.stem
+        return ""
 
     def _end(self, chosen: Callable[[Process], bool], patience: float) -> None:
         """End the chosen processes: TERM to the daemons among them, and after ``patience`` KILL to all."""

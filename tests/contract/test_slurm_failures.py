@@ -107,8 +107,7 @@ def test_time_memory_and_node_run_out(own_slurm: OwnSlurm, tmp_path: Path) -> No
     lost, lost_job = _blocked(unlucky, tmp_path / "lost")
     lost_again, _ = _blocked(unlucky, tmp_path / "lost-again", {"crash": 1})
     lost_node = _queue(ground, lost_job, "%N")
-    ground.slurm.stop_node(lost_node, jobs=True)
-    _scontrol(ground, "update", f"NodeName={lost_node}", "State=DOWN", "Reason=gone")  # found out half a minute later
+    ground.slurm.lose_node(lost_node)
     away, away_job = _blocked(pushed, tmp_path / "away")
     away_again, _ = _blocked(pushed, tmp_path / "away-again", {"crash": 1})
     ground.slurm.run("sbatch", "-p", "high", "-w", "c5", "-c", "2", "--wrap", "sleep 1")

@@ -7,6 +7,7 @@ jobs that its calls ran in, and whether any thread or file is left.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import tempfile
 import threading
@@ -20,6 +21,11 @@ from test import support
 import clusterfutures
 
 __all__ = ["adapted"]
+
+
+def take_key(key: bytes) -> None:
+    """The initializer of executors that have none."""
+    multiprocessing.current_process().authkey = key
 
 
 class Remains:
@@ -39,7 +45,10 @@ class Remains:
     def values(self) -> list[Remains]:
         return [self]
 
-    def join(self) -> None:
+    def is_alive(self) -> bool:
+        return bool(self._left())
+
+    def join(self, _timeout: float | None = None) -> None:
         """Wait until no thread, child process or file of the executor is left."""
         deadline = time.monotonic() + support.SHORT_TIMEOUT
         while left := self._left():
@@ -59,6 +68,9 @@ class _Adapted(Executor):
     def __init__(self, max_workers: int | None = None, mp_context: object = None, **options: Any) -> None:
         directory = tempfile.mkdtemp(dir=os.environ["CLUSTERFUTURES_DIR"])
         self._processes = self._executor_manager_thread = self._call_queue = Remains(directory)
+        # The children of a process pool inherit the key that a manager asks for; ours are told.
+        key = bytes(multiprocessing.current_process().authkey)
+        options = {"initializer": take_key, "initargs": (key,)} | options
         super().__init__(max_workers, directory=directory, **options)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
