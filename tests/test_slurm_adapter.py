@@ -249,6 +249,19 @@ def test_a_job_goes_where_those_are_that_it_waits_for(spec: JobSpec, programs: P
         SlurmScheduler().submit(both, "/d/x.sh", 1)
 
 
+def test_hosts_are_left_out_as_long_as_others_are_left(spec: JobSpec, programs: Programs) -> None:
+    spec = replace(spec, avoid=("c1", "c2"), resources=normalise({"extra": ["-x", "c3"]}))
+    programs.answer("sbatch", "5\n")
+    scheduler = SlurmScheduler()
+    assert scheduler.submit(spec, "/d/x.sh", 1) == ["5"]
+    assert "--exclude=c1,c2,c3" in programs.calls("sbatch")[0]
+    assert "c1" not in scheduler.script(spec, 1)
+    refused = said("Batch job submission failed: Requested node configuration is not available")
+    first = f'case "$*" in *c1*) printf %s {shlex.quote(refused)} >&2; exit 1 ;; esac'
+    programs.answer("sbatch", "6\n", first=first)
+    assert scheduler.submit(spec, "/d/x.sh", 1) == ["6"]
+
+
 def test_no_id_means_that_nobody_knows(spec: JobSpec, programs: Programs) -> None:
     programs.answer("sbatch", "hello\n")
     with pytest.raises(SchedulerUnavailable, match="no job id"):

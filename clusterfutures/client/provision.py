@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import clusterfutures
+from clusterfutures.client.hosts import Hosts
 from clusterfutures.client.identity import digest_of
 from clusterfutures.client.past import Past
 from clusterfutures.client.settings import Settings
@@ -40,6 +41,7 @@ class Provision:
     """The pools of one run, and the jobs for them.  Methods may be called from any thread."""
 
     def __init__(self, scheduler: Scheduler, settings: Settings) -> None:
+        self.hosts = Hosts(scheduler.excludes_hosts)
         self._scheduler = scheduler
         self._settings = settings
         self._lock = threading.Lock()
@@ -153,6 +155,7 @@ class Provision:
             env=settings.env,
             environment_file=environment_file,
             launcher=settings.launcher,
+            avoid=self.hosts.avoided,
         )
 
 

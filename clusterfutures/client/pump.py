@@ -74,7 +74,7 @@ class Pump:
         self._farewell = farewell
         self._out = Outward(run, inbox, clerk, provision, visibility_timeout)
         self._ledger = Ledger(limits, self._out)
-        self._roster = self._out.roster = Roster(run, self._ledger, clerk, visibility_timeout)
+        self._roster = self._out.roster = Roster(run, self._ledger, clerk, visibility_timeout, provision.hosts)
         self._kills = Kills(run, self._ledger, self._out)
         self._reader = Reader(run, self._ledger, self._roster, self._break)
         self._space = Space(run)

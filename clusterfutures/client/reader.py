@@ -160,6 +160,7 @@ class Reader:
             case records.STARTED:
                 fields = pickle.loads(record.body)
                 self._ledger.started(worker, fields["host"], fields["job_id"])
+                worker.node = fields.get("node", "")  # a worker of an older version does not tell
                 self._roster.heard_of(worker)
             case records.BEGUN:
                 self._expect(self._ledger.begun(worker, record))

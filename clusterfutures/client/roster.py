@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from clusterfutures.client import failures
 from clusterfutures.client.clerk import Clerk, Submitted
+from clusterfutures.client.hosts import Hosts
 from clusterfutures.client.ledger import Ledger
 from clusterfutures.client.state import Worker, WorkerState
 from clusterfutures.schedulers.base import JobState, JobStatus
@@ -33,12 +34,18 @@ LAUNCH_LOOK_SECONDS = 0.5
 #: a scheduler may still call a job pending that has started so lately
 REQUEUE_SECONDS = 1.0
 
+#: ends that neither a person, a limit nor the scheduler has chosen
+_OF_THE_HOST = frozenset({JobState.FAILED, JobState.NODE_FAIL, JobState.COMPLETED, JobState.GONE})
+
 
 class Roster:
     """The workers that are not over yet.  Owned by the pump thread."""
 
-    def __init__(self, run: RunDirectory, ledger: Ledger, clerk: Clerk, visibility_timeout: float) -> None:
+    def __init__(
+        self, run: RunDirectory, ledger: Ledger, clerk: Clerk, visibility_timeout: float, hosts: Hosts | None = None
+    ) -> None:
         self.workers: dict[str, Worker] = {}
+        self._hosts = hosts or Hosts()
         self._run = run
         self._ledger = ledger
         self._clerk = clerk
@@ -138,6 +145,7 @@ class Roster:
     def heard_of(self, worker: Worker) -> None:
         """A worker has started: its job is known now."""
         worker.heard_at = time.monotonic()
+        self._hosts.started(worker.node)
         if worker.job_id and worker.job_id not in self._by_job:
             self._enlist([worker])
             self._doomed.pop(worker.name, None)
@@ -238,6 +246,8 @@ class Roster:
         tail = failures.last_lines(self._run.read_log(_log_name(worker.name), 0))
         started = worker.state is WorkerState.RUNNING
         status = status or JobStatus(worker.job_id, JobState.GONE)
+        if started and not worker.last_words and status.state in _OF_THE_HOST:
+            self._hosts.died(worker.node, time.monotonic())
 
         def error(call: str) -> BaseException:
             return failures.job_failed(status, worker.place, call, log, tail, started)

@@ -46,8 +46,8 @@ class Worker:
     """One job of ours, from its submission to its end."""
 
     __slots__ = (
-        "adopted", "busy", "heard_at", "host", "job_id", "last_words", "launched_at", "name", "pool", "retiring",
-        "revoked", "since", "state",
+        "adopted", "busy", "heard_at", "host", "job_id", "last_words", "launched_at", "name", "node", "pool",
+        "retiring", "revoked", "since", "state",
     )  # fmt: skip
 
     def __init__(self, name: str, pool: str, job_id: str, now: float) -> None:
@@ -55,6 +55,7 @@ class Worker:
         self.pool = pool
         self.job_id = job_id
         self.host = ""
+        self.node = ""  # the host, as the scheduler calls it
         self.state = WorkerState.PENDING
         self.adopted = False  # another program submitted it
         self.last_words = False  # nothing more will come from it

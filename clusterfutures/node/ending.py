@@ -23,6 +23,7 @@ class Ending(enum.Enum):
     IDLE = "idle"
     CLOSED = "closed"
     ENOUGH = "took as many bins as one job may"
+    AVOIDED = "others have died on this host"
     TIME = "too little is left of its time limit"
     SIGNAL = "signal"
     INITIALIZER = "initializer"

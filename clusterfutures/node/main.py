@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from clusterfutures.node import kin
-from clusterfutures.node.ending import Ending
+from clusterfutures.node.ending import Ending, last_words
 from clusterfutures.node.outbox import Outbox
 from clusterfutures.node.patience import FULL_SECONDS, may_pass, say
 from clusterfutures.node.supervisor import Supervisor
@@ -72,16 +72,23 @@ def main() -> None:
 def _supervise(run: RunDirectory, worker: str, pool: str, context: dict[str, Any], started: float) -> Ending:
     kin.adopt_orphans()
     outbox = Outbox(run, worker)
+    node = os.environ.get("SLURMD_NODENAME") or os.uname().nodename
     outbox.report(
         records.STARTED,
         {
             "host": os.uname().nodename,
+            "node": node,
             "pid": os.getpid(),
             "job_id": os.environ.get("CLUSTERFUTURES_JOB_ID", ""),
             "processes": context["processes"],
             "time": started,
         },
     )
+    if node in os.environ.get("CLUSTERFUTURES_AVOID", "").split():
+        say(f"this worker ends: others have died on {node}, so the program does not use it")
+        outbox.report(records.ENDED, last_words(Ending.AVOIDED, (), ""))
+        outbox.flush()
+        return Ending.AVOIDED
     return Supervisor(run, worker, pool, context, outbox).serve()
 
 

@@ -201,6 +201,7 @@ class JobSpec:
     dependencies: jobs that have to end first.  The scheduler keeps them, so they hold when
         the program that submitted is gone; a job whose dependency can no longer come true
         ends without having started, as CANCELLED.
+    avoid: hosts not to run on; where a scheduler cannot leave hosts out, the job is told and leaves.
     """
 
     name: str
@@ -216,6 +217,7 @@ class JobSpec:
     environment_file: str = ""
     launcher: Sequence[str] = ()
     dependencies: Sequence[Dependency] = ()
+    avoid: Sequence[str] = ()
 
     def log_of(self, index: int) -> str:
         """The path that element ``index`` writes its output to."""
@@ -240,6 +242,8 @@ class Scheduler(ABC):
     takes_unknown_for_done: ClassVar[bool] = False
     #: how long a job that has said that it is over may take to reach a final state here
     settle_seconds: ClassVar[float] = 5.0
+    #: True when the scheduler leaves out the hosts of ``JobSpec.avoid``
+    excludes_hosts: ClassVar[bool] = False
     #: when commands are given up, the one that runs now too (monotonic); see ``hurry``
     gives_up_at: float = math.inf
     #: how often a question is asked at once before there is said to be no answer

@@ -163,7 +163,7 @@ def _verbatim(lines: Sequence[str]) -> list[str]:
 
 
 def _environment(spec: JobSpec) -> list[str]:
-    lines = []
+    lines = [f"export CLUSTERFUTURES_AVOID={quoted(' '.join(spec.avoid))}"] if spec.avoid else []
     if spec.environment_file:
         path = quoted(spec.environment_file)
         # "." of a missing file ends some shells without a word, and lets others go on

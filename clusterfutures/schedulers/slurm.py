@@ -56,6 +56,8 @@ _ASK_SECONDS = 30.0
 _PING_SECONDS = 5.0
 #: of squeue itself: what a site prints to everybody may speak of errors too
 _SQUEUE_ERROR = r"(?m)^(?:squeue: |slurm_\w+ )error:"
+#: of a job that no node is left for once some are excluded
+_NO_NODES_LEFT = r"node configuration is not available|Invalid node name|node count specification invalid"
 _UNCONFIGURED = "Could not establish a configuration source"
 #: what a controller needs to catch up with the requests that waited for it
 _SETTLE_SECONDS = 2.0
@@ -67,6 +69,7 @@ class SlurmScheduler(Scheduler):
     """Slurm, through sbatch, squeue, scontrol, sacct and scancel."""
 
     name: ClassVar[str] = "slurm"
+    excludes_hosts: ClassVar[bool] = True
     takes_unknown_for_done: ClassVar[bool] = True  # it forgets jobs MinJobAge after their end
 
     def __init__(self) -> None:
@@ -91,13 +94,13 @@ class SlurmScheduler(Scheduler):
 
     def script(self, spec: JobSpec, count: int) -> str:
         return scripts.build(
-            spec,
+            replace(spec, avoid=()),  # sbatch leaves the hosts out
             directives=[f"#SBATCH {shlex.join(words)}" for words in _directives(spec, count)],
             prologue=_prologue(spec, count),
         )
 
     def submit(self, spec: JobSpec, path: str, count: int) -> list[str]:
-        arguments = [word for words in _directives(spec, count) for word in words]
+        arguments = [word for words in [*_directives(spec, count), *_exclude(spec)] for word in words]
         self._clusters = _clusters(arguments)
         argv = ["sbatch", "--parsable", *arguments, path]
         try:
@@ -116,6 +119,9 @@ class SlurmScheduler(Scheduler):
             message = f"sbatch was ended by {result.killed_by}, and told no job id: {result.said!r}"
             raise SchedulerUnavailable(message=message, command=result.command)
         if result.returncode != 0 and not result.killed_by:
+            if spec.avoid and re.search(_NO_NODES_LEFT, result.said):
+                log.warning("without the hosts %s there are none for the job: they are used", ", ".join(spec.avoid))
+                return self.submit(replace(spec, avoid=()), path, count)
             raise parse.classify_refusal(result.said, count, result.command)
         if submitted is None:
             raise SchedulerUnavailable(message=f"sbatch told no job id: {result.said!r}", command=result.command)
@@ -371,6 +377,20 @@ def _dependency(dependencies: Sequence[Dependency]) -> list[list[str]]:
         ids = ":".join(_safe("id of a dependency", split_id(one.job_id)[0]) for one in group)
         clauses.append(f"after{kind}:{ids}")
     return [[f"--dependency={','.join(clauses)}"], ["--kill-on-invalid-dep=yes"]]
+
+
+def _exclude(spec: JobSpec) -> list[list[str]]:
+    """Hosts to leave out, with those that the user has named.  On the command line only: see ``submit``."""
+    if not spec.avoid:
+        return []
+    words = iter(spec.resources.get("extra") or [])
+    named = list(spec.avoid)
+    for word in words:
+        if match := re.fullmatch(r"(?:--exclude=|-x)(.+)", word, re.DOTALL):
+            named.append(match[1])
+        elif word in ("-x", "--exclude"):
+            named.append(next(words, ""))
+    return [[f"--exclude={','.join(filter(None, named))}"]]
 
 
 def _same_cluster(dependencies: Sequence[Dependency]) -> list[list[str]]:
