@@ -64,7 +64,8 @@ def run(taken: Taken) -> int:
             for job, status in zip(jobs, ended, strict=True)
         ])  # fmt: skip
     for job, status in zip(jobs, ended, strict=True):
-        if status.state is not JobState.COMPLETED and not quiet and (len(jobs) > 1 or status.exit_code is None):
+        is_silent = status.exit_code is None or job.started is None
+        if status.state is not JobState.COMPLETED and not quiet and (len(jobs) > 1 or is_silent):
             print(f"clusterfutures: {_said(job, status)}", file=sys.stderr)
     failed = [status for status in ended if status.state is not JobState.COMPLETED]
     if len(jobs) == 1 and failed:
@@ -167,7 +168,8 @@ def _followed(job: Job, show: bool) -> JobStatus:
 def _said(job: Job, status: JobStatus) -> str:
     code = f", exit code {status.exit_code}" if status.exit_code else ""
     why = f" ({status.reason})" if status.reason else ""
-    return f"job {job.id} {job.name!r}: {status.state.value}{code}{why}; its files: {job.path}"
+    log = "" if job.started is not None or not job.log.strip() else f"\n{job.log.strip()[-2000:]}"
+    return f"job {job.id} {job.name!r}: {status.state.value}{code}{why}; its files: {job.path}{log}"
 
 
 def _cancel(jobs: Sequence[Job]) -> None:

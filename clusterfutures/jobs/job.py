@@ -329,7 +329,8 @@ class Job(Known):
 
     def _outcome(self, status: JobStatus) -> Any:
         is_function = self.record["function"]
-        if not is_function and status.exit_code is not None:
+        never_began = not self._files.numbers("started")  # modules or setup failed: the code is not the command's
+        if not is_function and status.exit_code is not None and not never_began:
             return status.exit_code, self.stdout, self.stderr
         content = self._files.read("result") if is_function else None
         if content is None:
@@ -337,7 +338,7 @@ class Job(Known):
             raise JobFailed(
                 job_id=self.id, state=status.state.value, exit_code=status.exit_code, signal=status.signal,
                 reason=status.reason, host=status.host, call=self.name,
-                tail=(self.stderr or self._log())[-2000:],
+                tail=(self.stderr or self.log)[-2000:],
                 advice=f"its files: {self.path}",
             )  # fmt: skip
         from clusterfutures.jobs.function import unpacked

@@ -61,7 +61,8 @@ class Known:
         """What it wrote to "out" or "err" behind the first ``seen`` bytes, and how many there are now."""
         return _text_of(self._output(name), seen)
 
-    def _log(self) -> str:
+    @property
+    def log(self) -> str:
         """What the scheduler and the job's script have written, before and around its command."""
         return _text_of(str(self.record.get("log") or self._files.file("log-0.log")), 0)[0]
 

@@ -96,6 +96,11 @@ class Queue:
         self._silence = ""  # why there was no answer, as told already
         self._over: dict[str, Job] = {}  # what has told its end itself; the scheduler's list may be older
 
+    def update(self) -> Queue:
+        """Look again: the scheduler is asked, unless it was a few seconds ago.  Every other look does so by itself."""
+        self._listing.answer(0.0)
+        return self
+
     @property
     def jobs(self) -> list[QueuedJob]:
         """All of them, in the scheduler's order."""
@@ -165,10 +170,10 @@ class Queue:
         """The ids that are listed, whoever's, of what this one names: a job, or an array with its elements."""
         return [one.id for one in self._listing.jobs() if _id(job) in _names_of(one.id)]
 
-    def wait(self, jobs: Any = None, timeout: float | None = None) -> None:
+    def wait(self, jobs: Any = None, timeout: float | None = None) -> bool:
         """Wait until jobs have ended: these (a Job, an id, or several), or all that are here now.
 
-        The id of an array stands for all of it.
+        The id of an array stands for all of it.  Returns True.
         Raises TimeoutError after ``timeout`` seconds.
         """
         left = {one.id for one in self.jobs if not one.state.is_final} if jobs is None else {*map(_id, _several(jobs))}
@@ -182,8 +187,9 @@ class Queue:
                 alive = self._alive(pause.waited, begun)
                 left = {job_id for job_id in left if job_id in ours or alive is None or job_id in alive}
             if not left:
-                return
+                return True
             time.sleep(pause.seconds)
+        raise AssertionError("pauses end by an exception only")
 
     def _alive(self, waited: float, since: float) -> set[str] | None:
         """What names a job that has not ended, whoever's; None when nothing was told after ``since``."""

@@ -57,6 +57,13 @@ def jobs_of(ground: Ground) -> Path:
     return Path(os.environ["HOME"]) / ".clusterfutures" / "jobs"
 
 
+@pytest.mark.on("local", "slurm")
+def test_run_says_why_a_job_never_started(line: Line) -> None:
+    answer = line("run", "--modules=nosuch", "echo hi")
+    assert answer.status not in (0, 2)
+    assert "module load nosuch failed" in answer.err
+
+
 def test_inputs_are_put_behind_a_command_without_braces(line: Line, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     for name, text in (("a.txt", "12345"), ("two words.txt", "1")):

@@ -36,6 +36,14 @@ def test_a_command(start: Callable[..., Job], ground: Ground) -> None:
     assert list((ground.work / "jobs").iterdir()) == []
 
 
+@pytest.mark.parametrize("option", [{"modules": ["nosuch"]}, {"setup": ["echo looking >&2; false"]}])
+def test_a_command_that_never_started_says_why(start: Callable[..., Job], option: dict[str, Any]) -> None:
+    job = start("echo hi", **option)
+    with pytest.raises(JobFailed, match=r"not started: .*(module load nosuch|in the setup: false)"):
+        job.get(40)
+    assert "not started" in job.log
+
+
 def test_a_function(start: Callable[..., Job]) -> None:
     offset = 5
     assert start(lambda x, y=0: x + y + offset, [1], {"y": 2}).get(40) == 8

@@ -129,6 +129,7 @@ def test_the_queue(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     job2 = submit_anywhere("true", **where(ground))
     assert q.can_submit(1000)
     assert not q.can_submit(1)
+    assert q.update() is q
     wait_until(lambda: job1.id in {job.id for job in q.running}, "it runs", 30)
     assert {job.id for job in q.jobs} >= {job1.id}
     found = q[job1]
