@@ -329,7 +329,8 @@ class Job(Known):
 
     def _outcome(self, status: JobStatus) -> Any:
         is_function = self.record["function"]
-        never_began = not self._files.numbers("started")  # modules or setup failed: the code is not the command's
+        # modules or setup failed: the code is not the command's
+        never_began = not self._files.numbers("started") and not self._files.numbers("exit")
         if not is_function and status.exit_code is not None and not never_began:
             return status.exit_code, self.stdout, self.stderr
         content = self._files.read("result") if is_function else None
