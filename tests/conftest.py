@@ -13,7 +13,8 @@
     pytest --flaky-scheduler                  all of them so, but those marked ``steady(reason)``
 
 With ``--lagging`` the runs of ``local`` and ``slurm`` are on a directory that client and nodes see
-through caches that lag ten seconds (see ``lagging.py``), and nothing else is tested.
+through caches that lag ten seconds (see ``lagging.py``), and nothing else is tested. With ``--glusterfs`` they
+are on a real network file system, of which each side has a client of its own (see ``gluster.py``).
 
 After each test ``Ground.close`` looks, without the help of the code under test, for what
 is left of it: jobs in the scheduler, processes (all that a test starts carry ``MARK`` in
@@ -42,6 +43,7 @@ from typing import Any
 import flaky_scheduler
 import other_slurm
 import pytest
+from gluster import GlusterDirectory
 from lagging import LOCAL_SUBPROCESS, LaggingDirectory, LaggingSlurm, LaggingSubprocess
 
 import clusterfutures
@@ -287,6 +289,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )  # fmt: skip
     parser.addoption("--pipeline", type=int, metavar="JOBS", help="the size of test_pipeline.py on every scheduler")
     parser.addoption("--slurm", metavar="VERSION", help="with this Slurm, if need be in a root (see other_slurm.py)")
+    parser.addoption("--glusterfs", action="store_true", help="runs are on GlusterFS, mounted once for each side")
     parser.addoption("--lagging", action="store_true", help="runs are on a directory that both sides see late")
 
 
@@ -304,7 +307,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     chosen = items
     if config.getoption("flaky_scheduler") is not None:
         chosen = [item for item in chosen if not item.get_closest_marker("steady")]
-    if config.getoption("--lagging"):
+    if config.getoption("--lagging") or config.getoption("--glusterfs"):
         chosen = [item for item in chosen if _can_lag(item)]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = chosen
@@ -367,11 +370,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def lagging(request: pytest.FixtureRequest) -> Iterator[LaggingDirectory | None]:
-    """With ``--lagging``: the session's directory that both sides see late."""
-    if not request.config.getoption("--lagging"):
+    """With ``--lagging`` or ``--glusterfs``: the session's directory of which each side has its own view."""
+    kinds = {"--lagging": LaggingDirectory, "--glusterfs": GlusterDirectory}
+    wanted = [kind for option, kind in kinds.items() if request.config.getoption(option)]
+    if not wanted:
         yield None
         return
-    with contextlib.closing(LaggingDirectory()) as directory:
+    with contextlib.closing(wanted[0]()) as directory:
         yield directory
 
 

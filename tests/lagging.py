@@ -42,6 +42,7 @@ class LaggingDirectory:
         if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNS):
             raise OSError(ctypes.get_errno(), "no mount namespace for the lagging directory: run as root")
         subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+        self._begin()
         (self.store / "there").touch()
         # One after the other: a namespace that is made later would have the client's mount in it.
         self._nodes = self._mount("unshare", "--mount")
@@ -66,7 +67,14 @@ class LaggingDirectory:
             daemon.terminate()
             daemon.wait(10)
         subprocess.run(["umount", "--lazy", str(self.view)], check=False, capture_output=True)
+        self._end()
         shutil.rmtree(self.base)
+
+    def _begin(self) -> None:
+        """What has to be there before the views."""
+
+    def _end(self) -> None:
+        """What ends after them."""
 
     def _mount(self, *prefix: str) -> subprocess.Popen[bytes]:
         options = ",".join(f"{kind}_timeout={LAG_SECONDS}" for kind in ("attr", "entry", "negative"))

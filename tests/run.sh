@@ -19,6 +19,7 @@ packages=
 command -v slurmd >/dev/null || [ -x /usr/sbin/slurmd ] || packages="$packages slurm-wlm"
 command -v munged >/dev/null || [ -x /usr/sbin/munged ] || packages="$packages munge"
 command -v bindfs >/dev/null || packages="$packages bindfs"
+command -v glusterfsd >/dev/null || [ -x /usr/sbin/glusterfsd ] || packages="$packages glusterfs-client"
 # Debian keeps the standard library's own tests, which we run as well, in a package apart.
 .venv/bin/python -c 'import test.support, test.test_concurrent_futures' 2>/dev/null ||
     packages="$packages libpython$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')-testsuite"
