@@ -19,6 +19,7 @@
     late.py        what a process imports late
     wording.py     what a call returned or raised, as bytes
     output.py      what each call wrote to stdout and stderr
+    descriptors.py the limit of open files
     limit.py       how long the job has left
     notice.py      telling a running call that the time limit is near
     sharing.py     what is given back when others have nothing to do

@@ -10,10 +10,11 @@ a moment when it can be handled.
 from __future__ import annotations
 
 import os
-import select
 import signal
 import time
 from collections.abc import Iterable
+
+from clusterfutures.node.descriptors import ready_among
 
 __all__ = ["ENDS", "Signals", "killed_from_outside", "signal_name"]
 
@@ -50,7 +51,7 @@ class Signals:
 
     def wait(self, seconds: float) -> set[int]:
         """``take``, waiting up to ``seconds`` for one to arrive."""
-        select.select([self.descriptor], [], [], seconds)
+        ready_among([self.descriptor], [], seconds)
         return self.take()
 
     def own_turn_comes(self, processes: Iterable[int]) -> bool:

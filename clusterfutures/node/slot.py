@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from clusterfutures.node import kin
 from clusterfutures.node.arena import BIN, CURRENT, CUT_OFF, LOADING, NOBODY, OUTPUT, Arena
+from clusterfutures.node.descriptors import restore_limit
 from clusterfutures.node.notice import NOTICE
 from clusterfutures.node.output import MOST_BYTES, shorten
 from clusterfutures.node.process import LENGTH, REPLY, Process
@@ -80,8 +81,12 @@ def out_of_the_way(descriptors: list[int]) -> list[int]:
     """The same files under high numbers: a call that closes what it did not open, and opens files
     then, gets the lowest free numbers, and would have our records written into its files."""
     highest = min(1024, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-    moved = []
-    for number, descriptor in enumerate(descriptors, highest - len(descriptors)):
+    first, moved = highest - len(descriptors), []
+    for at, descriptor in enumerate(descriptors):
+        if first <= descriptor < highest:  # in the place of another
+            descriptors[at] = os.dup(descriptor)
+            os.close(descriptor)
+    for number, descriptor in enumerate(descriptors, first):
         moved.append(os.dup2(descriptor, number, inheritable=False))
         os.close(descriptor)
     return moved
@@ -142,6 +147,7 @@ class Slot:
             kin.die_with_parent(supervisor)
             os.setpgid(0, 0)
             close()
+            restore_limit()
             take_share(self.number, context["processes"], context["job_cores"], self._told)
             commands, replies, log = out_of_the_way([commands, replies, self.log])
             process = Process(self._run, self.log_name, self.number, commands, replies, self._arena, log)

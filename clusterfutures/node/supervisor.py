@@ -20,7 +20,6 @@ after the segment with its last result is out.  *Ended* is written last of all.
 from __future__ import annotations
 
 import os
-import select
 import signal
 import time
 from typing import Any
@@ -28,6 +27,7 @@ from typing import Any
 from clusterfutures.node import kin
 from clusterfutures.node.books import STRIKES, Books
 from clusterfutures.node.claim import Claim
+from clusterfutures.node.descriptors import raise_limit, ready_among
 from clusterfutures.node.ending import Ending, last_words
 from clusterfutures.node.kills import Kills
 from clusterfutures.node.late import load_for_others
@@ -42,6 +42,7 @@ from clusterfutures.node.sharing import SILENT_SECONDS, Sharing
 from clusterfutures.node.signals import Signals, signal_name
 from clusterfutures.node.slot import Death, Reply, Slot, SlotState
 from clusterfutures.store import records
+from clusterfutures.store.faults import TRANSIENT
 from clusterfutures.store.run import RunDirectory
 
 __all__ = ["Supervisor"]
@@ -52,6 +53,8 @@ GLANCE_SECONDS = 0.05
 FAREWELL_SECONDS = 1.0
 #: how long one that cannot be killed (it waits for a disk that does not answer) keeps its worker
 STUCK_SECONDS = 10.0
+#: how long the last word of a worker is tried that could not use the directory
+LAST_SECONDS = 1.0
 
 
 class Supervisor:
@@ -61,6 +64,7 @@ class Supervisor:
         self._run = run
         self._worker = worker
         self._context = context
+        raise_limit()
         self._slots = [Slot(i, run, worker, context["told"]) for i in range(context["processes"])]
         self._outbox = outbox
         self._books = Books(run, outbox)
@@ -87,6 +91,10 @@ class Supervisor:
                 self._step()
         except FileNotFoundError:
             self._ending = Ending.GONE
+        except OSError as error:
+            if error.errno in TRANSIENT:  # it was repeated for long: the end of the worker tries once more
+                self._run.be_patient(LAST_SECONDS)
+            raise
         finally:
             self._wind_up()
         return self._ending or Ending.FAULT
@@ -112,9 +120,9 @@ class Supervisor:
             slot.replies for slot in self._slots if slot.state is not SlotState.DEAD and not slot.hung_up
         ]
         writable = [fd for slot in self._slots if (fd := slot.wants_to_write) is not None]
-        ready, open_, _ = select.select(readable, writable, [], max(0.0, self._next_due(now) - now))
-        for slot in self._slots:
-            if slot.wants_to_write in open_:
+        ready = ready_among(readable, writable, max(0.0, self._next_due(now) - now))
+        for slot in self._slots if ready else ():
+            if slot.wants_to_write in ready:
                 slot.push()
             if slot.replies in ready:
                 self._hear(slot)

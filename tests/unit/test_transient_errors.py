@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from clusterfutures import LocalExecutor
-from clusterfutures.errors import StoreError
+from clusterfutures.errors import JobFailed, StoreError
+from clusterfutures.node import descriptors
 from clusterfutures.store import names
 from clusterfutures.store.bins import CALLS, Bin, CallHead
 from clusterfutures.store.files import Files
@@ -149,7 +150,10 @@ def test_a_first_submit_without_a_free_descriptor_leaves_nothing(
     for free in range(12):
         with LocalExecutor(max_workers=1, directory=tmp_path / "runs") as executor:
             soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-            held = [os.open("/", os.O_PATH) for _ in range(3)]
+            most = max(int(name) for name in os.listdir("/proc/self/fd"))
+            held = [os.open("/", os.O_PATH)]
+            while held[-1] <= most:  # no free one below
+                held.append(os.open("/", os.O_PATH))
             try:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (max(held) + 1 + free, hard))
                 begun = _first_call(executor)
@@ -208,6 +212,58 @@ def test_one_error_of_a_worker_costs_nothing(tmp_path: Path, monkeypatch: pytest
             assert executor.submit(bytes, 1 << 21).result(20) == bytes(1 << 21)
             assert list(executor.map(abs, range(-20, 0), bins=4, timeout=20)) == list(range(20, 0, -1)), verb
         assert (tmp_path / "failed").exists(), f"{verb} was not used: the test would prove nothing"
+
+
+_LASTING_SITE = """
+import os, sys
+if os.environ.get("FAULT"):
+    original = os.writev
+    def failing(*arguments):
+        if sys._getframe(1).f_code.co_filename.endswith("store/files.py"):
+            raise OSError(int(os.environ["FAULT"]), os.strerror(int(os.environ["FAULT"])))
+        return original(*arguments)
+    os.writev = failing
+"""
+
+
+def test_what_lasts_on_a_node_ends_its_worker_with_the_right_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(_LASTING_SITE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("FAULT", str(errno.EMFILE))
+    with LocalExecutor(max_workers=1, directory=tmp_path / "runs") as executor:
+        object.__setattr__(executor._client.settings, "visibility_timeout", 0.5)
+        failed = executor.submit(abs, -1).exception(30)
+    assert isinstance(failed, JobFailed)
+    assert "raise ulimit -n" in str(failed)
+    assert "free some space" not in str(failed)
+
+
+def test_many_processes_under_a_low_limit_of_open_files(tmp_path: Path) -> None:
+    """The supervisor raises it to the hard one; calls have the limit that their job was given."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert hard > 400
+    limit = ["ulimit -S -n 100"]
+    with LocalExecutor(max_workers=1, processes=40, setup=limit, directory=tmp_path / "runs") as executor:
+        limits = list(executor.map(resource.getrlimit, [resource.RLIMIT_NOFILE] * 80, bins=40, timeout=60))
+    assert set(limits) == {(100, hard)}
+
+
+def test_descriptors_beyond_those_that_select_takes() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    reading, writing = os.pipe()
+    high = os.dup2(reading, 1500)
+    try:
+        assert descriptors.ready_among([high], [], 0.0) == set()
+        assert descriptors.ready_among([high], [writing], 0.0) == {writing}
+        os.write(writing, b"x")
+        assert descriptors.ready_among([high], [], 5.0) == {high}
+    finally:
+        for descriptor in (reading, writing, high):
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 # -- files that are not whole yet --------------------------------------------------------
