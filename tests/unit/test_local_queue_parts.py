@@ -144,12 +144,29 @@ def test_no_more_cores_than_there_are(site: Site) -> None:
     assert "on 2 cores of the 9" in site.status(large).reason
 
 
-def test_the_cores_of_the_machine_unless_it_is_declared(site: Site) -> None:
-    site.submit("true", local_cores=None)
+def test_a_limit_holds_for_the_jobs_that_ask_for_it(site: Site) -> None:
+    """Others have the cores of the machine, before and after."""
+    held = "while [ ! -e release ]; do sleep 0.01; done"
+    (first,) = site.submit(held, local_cores=1, name="a")
+    (second,) = site.submit(held, local_cores=1, name="b")
+    (free,) = site.submit("true", local_cores=None, name="c")
+    site.until_state(first, JobState.RUNNING)
+    if len(os.sched_getaffinity(0)) > 1:
+        site.until_state(free, JobState.COMPLETED)
+    assert site.status(second).state is JobState.PENDING
+    (site.directory / "release").touch()
+    for job in (second, free):
+        site.until_state(job, JobState.COMPLETED)
+
+
+def test_a_file_of_the_version_before_is_brought_up(site: Site) -> None:
+    (job,) = site.submit("true")
+    site.until_state(job, JobState.COMPLETED)
     with Table(state_directory()) as found:
-        assert keeper._capacity(found) == len(os.sched_getaffinity(0))
-        found.declare(7)
-        assert keeper._capacity(found) == 7
+        found._db.execute("alter table job drop column local_cores")
+        found._db.execute("pragma user_version = 1")
+    with Table(state_directory()) as found:
+        assert [row.local_cores for row in found.jobs()] == [None]
 
 
 def test_a_job_has_the_environment_of_its_submitter(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,24 @@ def test_a_capacity_that_changes() -> None:
     assert packing.start() == {3: 1, 4: 3}
 
 
+def test_a_limit_is_that_of_the_jobs_which_have_one() -> None:
+    packing = Packing(4)
+    for job_id, (cores, limit) in enumerate([(1, 1), (1, 1), (2, None), (9, 1), (1, None), (1, None)], 1):
+        packing.add(job_id, cores, limit=limit)
+    assert packing.start() == {1: 1, 3: 2, 5: 1}
+    assert packing.end(1, True) == []
+    assert packing.start() == {2: 1}
+    packing.end(2, True)
+    assert packing.start() == {4: 1}
+    packing.end(3, True)
+    assert packing.start() == {6: 1}
+    wide = Packing(2)
+    for job_id in range(1, 6):
+        wide.add(job_id, 1, limit=4)
+    wide.add(6, 1)
+    assert wide.start() == {1: 1, 2: 1, 3: 1, 4: 1}
+
+
 def test_chains_and_diamonds() -> None:
     packing = packed(9, 1)
     for job_id, needs in [(2, "1"), (3, "1"), (4, "23")]:

@@ -40,8 +40,8 @@ _INTEREST_SECONDS = 10.0
 class LocalQueue(Scheduler):
     """Jobs of this machine that outlive the program.
 
-    The cores that it gives away are those of the machine, or what a job's ``local_cores`` says; the
-    last one to say so is right.  A job that asks for more gets all there are.
+    The cores that it gives away are those of the machine.  Jobs with ``local_cores`` have at most so many
+    together, and the others the machine's.  A job that asks for more gets all there are for it.
     """
 
     name: ClassVar[str] = "local"
@@ -65,9 +65,7 @@ class LocalQueue(Scheduler):
         asked = int(spec.resources.get("cores", 1))
         directory = state_directory()
         with Table(directory) as table:
-            if (cores := spec.resources.get("local_cores")) is not None:
-                table.declare(cores)
-            there = table.declared() or cores_here()
+            there = spec.resources.get("local_cores") or cores_here()
             if asked > there:
                 _warn_once(f"jobs that ask for {asked} cores get {there}: this machine gives away no more")
             try:
@@ -164,6 +162,7 @@ def _columns(spec: JobSpec, path: str, cores: int) -> dict[str, Any]:
         "umask": _umask(),
         "environment": json.dumps(scrubbed_environment()),
         "submitted": time.time(),
+        "local_cores": spec.resources.get("local_cores"),
     }
 
 

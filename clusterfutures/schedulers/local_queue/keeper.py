@@ -30,6 +30,7 @@ from collections.abc import Iterator
 from clusterfutures.errors import ClusterError, SchedulerUnavailable
 from clusterfutures.schedulers import command
 from clusterfutures.schedulers.base import JobState
+from clusterfutures.schedulers.local import cores_here
 from clusterfutures.schedulers.local_queue import minder
 from clusterfutures.schedulers.local_queue.minder import Minder
 from clusterfutures.schedulers.local_queue.packing import Hopeless, Packing
@@ -106,7 +107,7 @@ class Keeper:
         self._minders: dict[int, Minder] = {}
         self._rows: dict[int, Row] = {}  # of jobs that run
         self._told: dict[int, float] = {}  # when a job was told to end
-        self._packing = Packing(_capacity(self._table))
+        self._packing = Packing(cores_here())
         self._last_id = 0
         self._changes = -1
         self._pruned_at = float("-inf")
@@ -163,7 +164,7 @@ class Keeper:
         changes = self._table.change_count()
         if changes == self._changes:
             return
-        self._packing.capacity = _capacity(self._table)
+        self._packing.capacity = cores_here()
         for row in self._table.jobs("ended is null and id > ?", [self._last_id]):
             self._take_in(row)
             self._last_id = row.id
@@ -184,7 +185,7 @@ class Keeper:
                 del known[one.id]
             else:
                 known[one.id] = one.state is JobState.COMPLETED
-        self._give_up(self._packing.add(row.id, row.cores, row.after, known))
+        self._give_up(self._packing.add(row.id, row.cores, row.after, known, row.local_cores))
 
     def _adopt(self, row: Row) -> bool:
         """A job that another keeper started: it runs, or has ended, or was never begun and waits again (False)."""
@@ -195,7 +196,7 @@ class Keeper:
         said = minder.read(path)
         self._minders[row.id] = Minder(path, said.pid if said is not None else 0)
         self._rows[row.id] = row
-        self._packing.resume(row.id, row.given or 1)
+        self._packing.resume(row.id, row.given or 1, row.local_cores)
         self._watch(self._minders[row.id])
         return True
 
@@ -312,10 +313,6 @@ def _environment(row: Row) -> dict[str, str]:
         "CLUSTERFUTURES_CORES": str(row.given),
         "CLUSTERFUTURES_JOB_END": "" if row.time is None or row.started is None else str(row.started + row.time),
     }
-
-
-def _capacity(table: Table) -> int:
-    return table.declared() or len(os.sched_getaffinity(0))
 
 
 def _boot_id() -> str:

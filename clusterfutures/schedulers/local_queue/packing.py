@@ -33,7 +33,10 @@ class Hopeless(NamedTuple):
 
 
 class Packing:
-    """The jobs of one machine that wait or run.  capacity: its cores."""
+    """The jobs of one machine that wait or run.  capacity: its cores.
+
+    A job may have a limit: the cores that all jobs with limits may have together, for it to start.
+    """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -41,12 +44,14 @@ class Packing:
         self._running: dict[int, int] = {}
         self._waiting_for: dict[int, set[int]] = {}
         self._dependants: dict[int, list[tuple[int, Dependency]]] = {}
-        self._ready: dict[int, list[int]] = {}  # cores asked for -> heap of ids
+        self._ready: dict[tuple[int, int | None], list[int]] = {}  # cores asked for, limit -> heap of ids
+        self._limits: dict[int, int] = {}  # of those that have one
         self._passes: dict[int, int] = {}
 
     def add(
-        self, job_id: int, cores: int, after: Sequence[Dependency] = (), ended: Mapping[int, bool] | None = None
-    ) -> list[Hopeless]:
+        self, job_id: int, cores: int, after: Sequence[Dependency] = (), ended: Mapping[int, bool] | None = None,
+        limit: int | None = None,
+    ) -> list[Hopeless]:  # fmt: skip
         """A job that waits.  ended: of the jobs in ``after`` those that have ended, and whether well.
 
         Returns it, with all that depend on it, when it can never start.
@@ -56,6 +61,8 @@ class Packing:
         if wrong:
             return [Hopeless(job_id, wrong[0]), *self.end(job_id, False)]
         self._asked[job_id] = cores
+        if limit is not None:
+            self._limits[job_id] = limit
         open_ones = [one for one in after if int(one.job_id) not in known]
         for one in open_ones:
             self._dependants.setdefault(int(one.job_id), []).append((job_id, one))
@@ -64,15 +71,17 @@ class Packing:
             self._make_ready(job_id)
         return []
 
-    def resume(self, job_id: int, cores: int) -> None:
+    def resume(self, job_id: int, cores: int, limit: int | None = None) -> None:
         """A job that runs already, on so many cores."""
         self._running[job_id] = cores
+        if limit is not None:
+            self._limits[job_id] = limit
 
     def start(self) -> dict[int, int]:
         """The jobs to be started now, in order, and the cores that each is given."""
         started: dict[int, int] = {}
         while (job_id := self._next()) is not None:
-            cores = min(self._asked.pop(job_id), self.capacity)
+            cores = min(self._asked.pop(job_id), self._limits.get(job_id, self.capacity))
             del self._waiting_for[job_id]
             self._passes.pop(job_id, None)
             self._running[job_id] = started[job_id] = cores
@@ -113,34 +122,50 @@ class Packing:
         self._running.pop(job_id, None)
         self._waiting_for.pop(job_id, None)
         self._passes.pop(job_id, None)
+        self._limits.pop(job_id, None)
 
     def _make_ready(self, job_id: int) -> None:
-        heapq.heappush(self._ready.setdefault(self._asked[job_id], []), job_id)
+        heapq.heappush(self._ready.setdefault((self._asked[job_id], self._limits.get(job_id)), []), job_id)
 
     def _next(self) -> int | None:
-        free = self.capacity - sum(self._running.values())
-        heads = {min(cores, self.capacity): job_id for cores, job_id in self._heads()}
-        first = min(heads.values(), default=None)
-        fitting = [job_id for cores, job_id in heads.items() if cores <= free]
-        if first is None or not fitting:
-            return None
-        chosen = min(fitting)
-        if chosen != first:
-            if self._passes.get(first, 0) >= PASSES:
-                return None
-            self._passes[first] = self._passes.get(first, 0) + 1
-        heapq.heappop(self._ready[self._asked[chosen]])
-        return chosen
+        heads = self._heads()
+        used = sum(self._running.values())
+        limited = sum(cores for job_id, cores in self._running.items() if job_id in self._limits)
+        for chosen in sorted(heads):
+            cores, limit = heads[chosen]
+            if not self._fits(cores, limit, used, limited):
+                continue
+            # one that waits for its own limit keeps only others with a limit waiting
+            first = next(
+                (one for one in sorted(heads) if limit is not None or not self._is_over_limit(*heads[one], limited)),
+                chosen,
+            )
+            if first >= chosen or self._passes.get(first, 0) < PASSES:
+                if first < chosen:
+                    self._passes[first] = self._passes.get(first, 0) + 1
+                heapq.heappop(self._ready[self._asked[chosen], limit])
+                return chosen
+        return None
 
-    def _heads(self) -> list[tuple[int, int]]:
-        """The first ready job of each size, the last of them first: of sizes that become one, the first wins."""
-        found = []
-        for cores, heap in self._ready.items():
+    def _fits(self, cores: int, limit: int | None, used: int, limited: int) -> bool:
+        """A limit may also be larger than the machine: then it is what jobs may have that ask for it."""
+        room = self.capacity if limit is None else max(self.capacity, limit)
+        return cores <= room - used and not self._is_over_limit(cores, limit, limited)
+
+    @staticmethod
+    def _is_over_limit(cores: int, limit: int | None, limited: int) -> bool:
+        return limit is not None and cores > limit - limited
+
+    def _heads(self) -> dict[int, tuple[int, int | None]]:
+        """The first ready job of each size and limit, the cores that it would get, and its limit."""
+        found: dict[tuple[int, int | None], int] = {}
+        for (cores, limit), heap in self._ready.items():
             while heap and heap[0] not in self._asked:
                 heapq.heappop(heap)  # called off
             if heap:
-                found.append((cores, heap[0]))
-        return sorted(found, key=lambda one: -one[1])
+                size = min(cores, self.capacity if limit is None else limit), limit
+                found[size] = min(heap[0], found.get(size, heap[0]))  # of sizes that become one, the first
+        return {job_id: size for size, job_id in found.items()}
 
 
 def _holds(kind: str, well: bool) -> bool:

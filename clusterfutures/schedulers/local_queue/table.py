@@ -25,7 +25,7 @@ from clusterfutures.schedulers.base import Dependency, JobState
 
 __all__ = ["KEEP_JOBS", "KEEP_SECONDS", "VERSION", "Ending", "Row", "Table"]
 
-VERSION = 1
+VERSION = 2
 #: how long jobs that have ended are listed, in seconds, and how many of them at most
 KEEP_SECONDS = 7 * 86400.0
 KEEP_JOBS = 10_000
@@ -40,11 +40,10 @@ create table job (
     environment text not null, after text not null, submitted real not null,
     state text not null, ending text not null default '', given integer, attempt integer not null default 0,
     boot text not null default '', started real, deadline real, ended real,
-    exit_code integer, signal integer, reason text not null default '');
+    exit_code integer, signal integer, reason text not null default '', local_cores integer);
 create index job_by_name on job (name);
 create index job_open on job (id) where ended is null;
 create index job_ended on job (ended);
-create table machine (cores integer not null);
 """
 
 
@@ -75,6 +74,7 @@ class Row(NamedTuple):
     exit_code: int | None
     signal: int | None
     reason: str
+    local_cores: int | None  # what it and others that say so may have together
 
 
 class Ending(NamedTuple):
@@ -133,6 +133,10 @@ class Table:
                     for statement in _SCHEMA.split(";")[:-1]:
                         self._db.execute(statement)
                     self._db.execute(f"pragma user_version = {VERSION}")
+            elif version == 1:
+                with self._transaction():
+                    self._db.execute("alter table job add column local_cores integer")
+                    self._db.execute(f"pragma user_version = {VERSION}")
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -187,19 +191,6 @@ class Table:
                 [(ending, job_id) for job_id in ids],
             )  # fmt: skip
         return changed.rowcount > 0
-
-    def declare(self, cores: int) -> None:
-        """Say how many cores there are to give away."""
-        if self.declared() != cores:
-            with self._transaction() as db:
-                db.execute("delete from machine")
-                db.execute("insert into machine values (?)", [cores])
-
-    def declared(self) -> int | None:
-        """The cores that were declared; None when nobody has."""
-        with self._explained():
-            found = self._db.execute("select cores from machine").fetchone()
-        return None if found is None else int(found[0])
 
     def jobs(self, where: str = "1", values: Sequence[Any] = (), *, environment: bool = False) -> list[Row]:
         """The jobs for which a condition of SQL holds, in order.  environment: with that, which is large."""
