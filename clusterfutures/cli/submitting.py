@@ -41,6 +41,8 @@ def submit(taken: Taken) -> int:
         as_json([job_facts(job) for job in jobs])
     else:
         print("\n".join(shown_ids(jobs)))
+    for job in [job for job in jobs if job.id][:1]:
+        job.look()  # says what it waits for, if that never comes
     refused = [job for job in jobs if job.record.get("never")]
     for job in refused[:1]:
         print(f"clusterfutures: {job.record['never']}", file=sys.stderr)

@@ -110,6 +110,7 @@ class Clerk:
         self._kills = False
         self._array_limit: int | None = None
         self._warned = False
+        self._ending: dict[str, JobStatus] = {}  # as they were seen last, of jobs that were being ended then
         first, longest = scheduler.poll_seconds
         self._rhythm = Rhythm(max(first, smallest_spacing() if scheduler.question_key() else 0.0), longest)
         self.thread = threading.Thread(target=self._run, name="clusterfutures-clerk", daemon=False)
@@ -206,6 +207,7 @@ class Clerk:
         try:
             states, asked_at, again_at = self._scheduler.recent_states(job_ids, self._rhythm.max_age, urgent)
             complete = len(states) == len(set(job_ids))
+            self._ending |= {one: status for one, status in states.items() if status.state is JobState.ENDING}
             self._inbox.post(Seen(states, asked_at))
             if self._debts.are_due(time.monotonic()):
                 self._cancel([])
@@ -240,6 +242,8 @@ class Clerk:
             if self._hurried.wait(pause):
                 break
             pause = min(longest, 1.5 * pause)
+        if job_id in self._ending and (status is None or status.state is JobState.GONE):
+            status = self._scheduler.last_seen(self._ending[job_id]) or status
         self._inbox.post(Explained(worker, status))
 
     def _cancel(self, job_ids: Sequence[str]) -> None:

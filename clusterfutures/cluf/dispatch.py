@@ -226,6 +226,7 @@ def _follow(scheduler: Scheduler, plan: Plan, jobs: dict[str, Bin]) -> dict[str,
     progress = Progress(len(jobs), "bins")
     ended: dict[str, str] = {}
     over: dict[str, tuple[float, str]] = {}
+    told: set[str] = set()
     pause, longest = scheduler.poll_seconds
     asked_at = 0.0
     try:
@@ -234,7 +235,7 @@ def _follow(scheduler: Scheduler, plan: Plan, jobs: dict[str, Bin]) -> dict[str,
             now = time.monotonic()
             if now - asked_at >= (min(pause, _LATE_SECONDS) if over else pause):
                 asked_at, pause = now, min(longest, pause * 1.5)
-                said = _over(scheduler, [job for job in jobs if job not in ended])
+                said = _over(scheduler, [job for job in jobs if job not in ended], told)
                 # one that was over and is not any more, was requeued
                 over = over if said is None else {job: over.get(job, (now, why)) for job, why in said.items()}
                 ended |= {job: why for job, (since, why) in over.items() if said and now - since >= _LATE_SECONDS}
@@ -261,16 +262,34 @@ def _read(path: str) -> str:
         return ""
 
 
-def _over(scheduler: Scheduler, job_ids: list[str]) -> dict[str, str] | None:
-    """Jobs that are over, and how; None when the scheduler did not answer: it is asked again later."""
+def _over(scheduler: Scheduler, job_ids: list[str], told: set[str]) -> dict[str, str] | None:
+    """Jobs that are over, and how; None when the scheduler did not answer: it is asked again later.
+
+    told: what was said already; what else is to be said of jobs that wait is added.
+    """
     try:
         found = scheduler.states(job_ids) if job_ids else {}
     except SchedulerUnavailable as error:
-        log.info("the states of jobs were not told, asking again: %s", error)
+        _say(f"the scheduler gave no answer about the jobs, asking again: {error}", told)
         return None
+    for job in found.values():
+        if job.never_starts and job.reason not in told:
+            told.add(job.reason)
+            _say(
+                f"job {job.job_id} is waiting for something that does not come by itself: {job.reason}. Release a job "
+                "that is held (scontrol release, qrls), else stop this (Ctrl-C) and ask for what there is",
+                told,
+            )
     return {
         job_id: f"its job ended: {job.word or job.state.value}" for job_id, job in found.items() if job.state.is_final
     }
+
+
+def _say(text: str, told: set[str]) -> None:
+    """Say something on stderr, once."""
+    if text not in told:
+        told.add(text)
+        print(f"cluf: {text}", file=sys.stderr)
 
 
 def _gather(plan: Plan, jobs: dict[str, Bin], ended: dict[str, str]) -> None:

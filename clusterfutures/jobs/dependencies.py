@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
@@ -24,7 +25,7 @@ from clusterfutures.schedulers.base import AFTER, Dependency, JobState, Schedule
 if TYPE_CHECKING:
     from clusterfutures.jobs.job import Job
 
-__all__ = ["Awaited", "awaited", "several", "unmet"]
+__all__ = ["EXIT_UNMET", "Awaited", "awaited", "several", "unmet", "unmet_of"]
 
 log = logging.getLogger("clusterfutures")
 
@@ -42,6 +43,8 @@ class Awaited(NamedTuple):
     futures: list[tuple[Future[Any], str]]
     failed: list[Dependency]
     named: list[str]
+    #: arrays that PBS would misjudge: how they have to end, directories, what to call them
+    checks: list[tuple[str, list[str], str]]
 
     def must_be_known(self, scheduler: Scheduler) -> None:
         """A scheduler that takes a job it does not know for one that has ended well is asked about ids that
@@ -74,10 +77,54 @@ class Awaited(NamedTuple):
                 return f"a call that it depends on did not end so ({kind}): it {how}"
         return ""
 
+    def script(self) -> str:
+        """What the job checks itself before it starts, as shell text; "" when there is nothing to check."""
+        if not self.checks:
+            return ""
+        lines = [_CHECK]
+        for kind, paths, name in self.checks:
+            word = shlex.quote(f"{name} ({kind})")
+            lines += [f"well {shlex.quote(path)} {word}" for path in paths] if kind == "ok" else [
+                f"if {' && '.join(f'ended_well {shlex.quote(path)}' for path in paths)}; then unmet={word}; fi"
+            ]  # fmt: skip
+        return "\n".join([*lines, _REFUSED])
+
+
+#: what a job ends with, by its own check, that waited for others in vain
+EXIT_UNMET = 69
+_CHECK = """\
+# PBS judges an array by the element that ended last, whatever the others did: their own files tell.
+unmet= late=15
+ended_well() {  # an element that was killed has no exit code; one that was not may be seen late
+    while :; do
+        ls "$1" >/dev/null 2>&1
+        if [ -r "$1/exit" ] && read -r code rest <"$1/exit"; then
+            [ "$code" = 0 ] && [ ! -e "$1/cancelled" ]
+            return
+        fi
+        if [ -e "$1/cancelled" ] || [ "$late" -le 0 ]; then return 1; fi
+        late=$((late - 1)); sleep 1
+    done
+}
+well() { if [ ! "$unmet" ] && ! ended_well "$1"; then unmet=$2; fi; }
+"""
+_REFUSED = f"""\
+if [ "$unmet" ]; then
+    echo "$unmet" >unmet
+    echo "{EXIT_UNMET} $(date +%s)" >exit.new && mv exit.new exit
+    exit {EXIT_UNMET}
+fi
+"""
+
 
 def unmet(after: Iterable[Dependency]) -> str:
     """The reason of a job that never started."""
-    return f"a job that it depends on did not end so: {', '.join(f'{one.job_id} ({one.kind})' for one in after)}"
+    return unmet_of(", ".join(f"{one.job_id} ({one.kind})" for one in after))
+
+
+def unmet_of(which: str) -> str:
+    """The same, of what a job has found itself."""
+    return f"a job that it depends on did not end so: {which}"
 
 
 def several(jobs: Any) -> list[Any]:
@@ -87,17 +134,23 @@ def several(jobs: Any) -> list[Any]:
     return [jobs] if hasattr(jobs, "id") or isinstance(jobs, str | int | float | Future) else list(jobs)
 
 
-def awaited(given: Any) -> Awaited:
-    """Read ``dependencies=``.  Raises OptionError for what cannot be waited for."""
+def awaited(given: Any, directory: str = "") -> Awaited:
+    """Read ``dependencies=``.  Raises OptionError for what cannot be waited for.
+
+    directory: where the jobs are looked for that an id of an array of PBS means.
+    """
     table = given if isinstance(given, Mapping) else {"ok": given}
-    found = Awaited([], [], [], [])
+    found = Awaited([], [], [], [], [])
     for kind, jobs in table.items():
         if kind not in AFTER:
             raise OptionError(f"a dependency is one of {', '.join(AFTER)}, not {kind!r}")
         elements: dict[str, list[Job]] = {}
-        for one in several(jobs):
+        of_pbs: dict[str, list[Job]] = {}
+        for one in _each(several(jobs), kind, directory):
             if isinstance(one, Future):
                 found.futures.append((one, kind))
+            elif getattr(one, "array_size", 0) and (base := re.fullmatch(r"(\d+)\[\d+\](.*)", one.id)):
+                of_pbs.setdefault(f"{base[1]}[]{base[2]}", []).append(one)
             elif getattr(one, "array_size", 0) and (base := re.fullmatch(r"(\d+)_\d+", one.id)):
                 elements.setdefault(base[1], []).append(one)
             else:
@@ -105,7 +158,41 @@ def awaited(given: Any) -> Awaited:
         for array, members in elements.items():
             is_all = len({member.id for member in members}) == members[0].array_size
             _add(found, kind, members, [array] if is_all else members)
+        for array, members in of_pbs.items():
+            _add_array_of_pbs(found, kind, array, members)
     return found
+
+
+def _each(jobs: Iterable[Any], kind: str, directory: str) -> Iterable[Any]:
+    """The same, with our own jobs in place of the id of an array of PBS."""
+    for one in jobs:
+        if not isinstance(one, str) or not re.fullmatch(r"\d+\[\d*\](\.\S+)?", one):
+            yield one
+            continue
+        from clusterfutures.jobs.finding import find
+
+        ours = find([one], directory, "pbs") if directory else [one]
+        if kind != "any" and one in ours:
+            log.warning(
+                "%s: PBS judges an array by the element that ends last, and this one is not of this program's user or "
+                "directory: check in the job how the others have ended, or wait for them with kind 'any'", one,
+            )  # fmt: skip
+        yield from ours
+
+
+def _add_array_of_pbs(found: Awaited, kind: str, array: str, members: Sequence[Job]) -> None:
+    """Have PBS wait for the whole array, however it ends, and the job look how ``members`` have ended."""
+    over = [_came_true(member, "ok") for member in members]
+    if None in over or (kind == "any" and not all(_came_true(member, "any") for member in members)):
+        found.jobs.append(Dependency(array, "any"))
+        if kind == "ok":
+            found.checks.extend((kind, [member.path], member.id) for member in members)
+        elif kind == "notok":
+            found.checks.append((kind, [member.path for member in members], array))
+    elif kind == "ok":
+        found.failed.extend(Dependency(job.id, kind) for job, well in zip(members, over, strict=True) if not well)
+    elif kind == "notok" and all(over):
+        found.failed.append(Dependency(array, kind))
 
 
 def _add(found: Awaited, kind: str, jobs: Sequence[Any], named: Sequence[Any]) -> None:

@@ -5,7 +5,9 @@
     command | call      ... : the user's command, or the pickled function with its arguments
     started, exit       run.sh: time and host of the start, and its id; exit code and time of the end
     out, err, result    the user's command or function (unless out and err are told to go elsewhere)
-    cancelled           whoever cancelled it
+    cancelled           whoever cancelled it: it counts before an exit code, which the signal may have made
+    waits, unmet        the program: what run.sh checks first, of the jobs that this one waited for; run.sh: what of it
+                        did not come true
 
 ``exit`` and ``result`` are renamed into place: they are whole, or not there.  The jobs of an
 array have directories 0, 1, ... in that of the array, which has ``array.json`` and ``script``.
@@ -40,11 +42,16 @@ _RUN = """\
 umask 077
 cd {directory} || exit 71
 if [ -e exit ]; then rm -f exit result; fi
+if [ -r waits ] && [ ! -e started ]; then . ./waits; fi
 echo "$(date +%s) $(uname -n) $CLUSTERFUTURES_JOB_ID" >started
 told=
 trap 'told=1' TERM
 (umask {umask:04o}; cd {cwd} && {{ exec {command}{redirected}; }}) >out 2>err </dev/null
 code=$?
+case "$code" in
+137|143)  # the signal may have gone to the whole session: then it reaches this shell as well
+    if [ ! "$told" ]; then sleep 1 & wait "$!"; fi ;;
+esac
 if [ "$told" ]; then trap - TERM; kill -s TERM $$; fi
 echo "$code $(date +%s)" >exit.new && mv exit.new exit
 exit $code
@@ -162,7 +169,7 @@ class JobFiles:
 
     def forget(self) -> None:
         """Remove what a run of the job has written, for another run."""
-        for name in ("started", "exit", "out", "err", "result", "cancelled"):
+        for name in ("started", "exit", "out", "err", "result", "cancelled", "waits", "unmet"):
             if os.path.lexists(self.file(name)):
                 os.unlink(self.file(name))
 
@@ -190,10 +197,10 @@ class JobFiles:
 
 _OURS = (
     "job.json", "script", "run.sh", "command", "call", "started", "exit", "out", "err", "result", "cancelled",
-    "log-0.log", "log-0.log.attempt",
+    "waits", "unmet", "log-0.log", "log-0.log.attempt",
 )  # fmt: skip
 #: what is remembered of a job whose files were removed
-_OUTCOME = ("started", "exit", "out", "err", "result", "cancelled")
+_OUTCOME = ("started", "exit", "out", "err", "result", "cancelled", "unmet")
 _OURS_OF_ARRAYS = r"array\.json|script|log-\d+\.log(\.attempt)?"
 
 

@@ -108,7 +108,8 @@ class Job(Known):
         self._watched = None
         if self.id and files is not None:
             after = [Dependency(*pair) for pair in record["after"]]
-            self._watched = Watch(files, self.id, self.scheduler, after)
+            limit = float(record["resources"].get("time") or 0)
+            self._watched = Watch(files, self.id, self.scheduler, after, limit=limit)
 
     def _keep(self, **changes: Any) -> None:
         """Change what is known of the job, for other programs as well."""
@@ -188,6 +189,11 @@ class Job(Known):
             from clusterfutures.jobs.queue import Queue
 
             Queue(scheduler=self.scheduler).wait_to_submit(limit)
+
+    def wait_for_arrays(self, checks: str) -> None:
+        """Have it check more when it starts, in shell text, of the jobs that it waits for."""
+        before = self._files.text("waits")
+        self._files.write("waits", f"{before}{checks}".encode("utf-8", "surrogateescape"))
 
     def never(self, reason: str) -> None:
         """It will not be submitted: it has failed, with this reason."""
@@ -331,7 +337,8 @@ class Job(Known):
         is_function = self.record["function"]
         # modules or setup failed: the code is not the command's
         never_began = not self._files.numbers("started") and not self._files.numbers("exit")
-        if not is_function and status.exit_code is not None and not never_began:
+        ended_itself = status.state in (JobState.COMPLETED, JobState.FAILED) and not never_began
+        if not is_function and ended_itself and status.exit_code is not None:
             return status.exit_code, self.stdout, self.stderr
         content = self._files.read("result") if is_function else None
         if content is None:

@@ -23,7 +23,7 @@ from clusterfutures.errors import OptionError, SchedulerUnavailable
 from clusterfutures.jobs.finding import plain_id
 from clusterfutures.jobs.job import Job
 from clusterfutures.jobs.submission import PATIENCE_SECONDS
-from clusterfutures.jobs.watch import ONE_AT_A_TIME, adapter, oldest, pauses, submitted_since
+from clusterfutures.jobs.watch import ONE_AT_A_TIME, adapter, oldest, pauses, say_why_waiting, submitted_since
 from clusterfutures.schedulers import find_scheduler
 from clusterfutures.schedulers.base import JobState, QueuedJob, Scheduler, split_id
 from clusterfutures.schedulers.local import user_here
@@ -94,6 +94,7 @@ class Queue:
         self._adapter = adapter(self.scheduler)
         self._listing = _listings.setdefault(self._adapter, _Listing(self._adapter))
         self._silence = ""  # why there was no answer, as told already
+        self._waits_for: set[tuple[str, str]] = set()  # jobs, and what never comes, as told already
         self._over: dict[str, Job] = {}  # what has told its end itself; the scheduler's list may be older
 
     def update(self) -> Queue:
@@ -184,20 +185,29 @@ class Queue:
             self._over.update((job_id, ours[job_id]) for job_id in over)
             left -= over
             if left - ours.keys():
-                alive = self._alive(pause.waited, begun)
+                alive = self._alive(pause.waited, begun, left - ours.keys())
                 left = {job_id for job_id in left if job_id in ours or alive is None or job_id in alive}
             if not left:
                 return True
             time.sleep(pause.seconds)
         raise AssertionError("pauses end by an exception only")
 
-    def _alive(self, waited: float, since: float) -> set[str] | None:
-        """What names a job that has not ended, whoever's; None when nothing was told after ``since``."""
+    def _alive(self, waited: float, since: float, wanted: set[str]) -> set[str] | None:
+        """What names a job that has not ended, whoever's; None when nothing was told after ``since``.
+
+        It is said of those of ``wanted`` that can never start.
+        """
         try:
             jobs, asked_at = self._listing.answer(waited)
         except SchedulerUnavailable as error:
             self._not_told(error)
             return None
+        self._silence = ""
+        for job in jobs:
+            news = (job.id, job.status.reason)
+            if job.status.never_starts and news not in self._waits_for and _names_of(job.id) & wanted:
+                self._waits_for.add(news)
+                say_why_waiting(self.scheduler, job.status)
         return None if asked_at < since else {
             name for job in jobs if not job.state.is_final for name in _names_of(job.id)
         }  # fmt: skip

@@ -53,7 +53,7 @@ class Request:
                     "them, as in args=['--name=value'], or submit a function"
                 )
         self._settings, self._resources = _layered(given, profile)
-        self.awaited: Awaited = awaited(self._settings.get("dependencies", ()))
+        self.awaited: Awaited = awaited(self._settings.get("dependencies", ()), self.directory)
 
     @property
     def directory(self) -> str:
@@ -103,6 +103,8 @@ class Request:
         """Write into the job's directory what is to be run."""
         for name in ("outfile", "errfile"):
             record[name] = record[name].replace(_DIRECTORY_NAME, os.path.basename(files.path))
+        if waits := self.awaited.script():
+            files.write("waits", waits.encode("utf-8", "surrogateescape"))
         files.write_run(self._payload(files), record["cwd"], record["outfile"], record["errfile"])
 
     @property

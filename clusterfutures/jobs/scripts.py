@@ -84,10 +84,12 @@ def _written(directory: str, path: str, args: Sequence[Any] | None, options: dic
     if args or options:
         raise OptionError(f"{path} was written by make_job_file: give {', '.join(options) or 'arguments'} there")
     job = Job.attach(directory)
-    waits = awaited(after)
+    waits = awaited(after, os.path.dirname(directory))
     with ONE_AT_A_TIME:
         waits.must_be_known(adapter(job.scheduler))
     if reason := waits.refusal():
         job.never(reason)
     job.record["after"] = [*job.record["after"], *waits.jobs]
+    if checks := waits.script():
+        job.wait_for_arrays(checks)
     return job

@@ -316,6 +316,11 @@ class Scheduler(ABC):
         ``states``: accounting, ``scontrol``); None when it knows nothing."""
         return self.states([job_id]).get(job_id)
 
+    def last_seen(self, status: JobStatus) -> JobStatus | None:
+        """How a job has ended that is in no list any more, and that was seen like this last; None when that
+        does not tell."""
+        return None
+
     @abstractmethod
     def queue(self) -> list[QueuedJob]:
         """All jobs of all users that the scheduler lists, elements of arrays one by one,

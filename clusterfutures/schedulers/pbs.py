@@ -214,6 +214,10 @@ class PBSScheduler(Scheduler):
     def question_key(self) -> str:
         return cluster_key("qstat")
 
+    def last_seen(self, status: JobStatus) -> JobStatus | None:
+        told = parse.told_by(status.reason)
+        return None if told is None else replace(status, state=told[0], reason=told[1] or status.reason)
+
     def queue(self) -> list[QueuedJob]:
         records = self._records([])
         arrays = {job_id.partition("[")[0] for job_id in records if re.search(r"\[\d+\]$", job_id)}
