@@ -62,6 +62,8 @@ REPLY = struct.Struct("<IIQId")
 LENGTH = struct.Struct("<Q")
 REPORT_SECONDS = 0.02
 LONGEST_GROUP_SECONDS = 0.5
+#: large results of a process that stand with those of all others; the next ones get a directory of their own
+MOST_LARGE_TOGETHER = 100
 
 
 Worked = tuple[int, bytes]  # kind of record, body
@@ -355,6 +357,8 @@ class Process:
     def _write_large(self, pieces: Sequence[bytes | memoryview]) -> bytes:
         self._large += 1
         name = f"{self._name}-{os.getpid()}-{self._large}"
+        if part := self._large // MOST_LARGE_TOGETHER:  # a run that is to last keeps them all
+            name = f"{self._name}.{part}/{name}"
         patiently(lambda: self._run.write_large(name, pieces))
         return name.encode()
 

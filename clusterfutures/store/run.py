@@ -282,9 +282,9 @@ class RunDirectory:
         A file that is announced and not there is late, not lost: retried for ``wait``
         seconds before StoreError.
         """
-        directory = f"{self.path}/{names.LARGE}"
-        path = f"{directory}/{name}"
-        parts = self._late(lambda: unframed(bytearray(self.files.read(path)), path), directory, name, wait)
+        path = f"{self.path}/{names.LARGE}/{name}"
+        directory, last = os.path.split(path)
+        parts = self._late(lambda: unframed(bytearray(self.files.read(path)), path), directory, last, wait)
         if not self.lasting:
             self._removed(path)
         return parts
@@ -393,7 +393,10 @@ class RunDirectory:
 
     def write_large(self, name: str, pieces: Sequence[Bytes]) -> None:
         """Publish a large result: its pickle and its out-of-band buffers."""
-        self.files.publish(f"{self.path}/{names.LARGE}", name, framed(pieces))
+        directory, last = os.path.split(f"{self.path}/{names.LARGE}/{name}")
+        if "/" in name:
+            self.files.make_directory(directory)
+        self.files.publish(directory, last, framed(pieces))
 
     def map_object(self, key: str, wait: float, checked: bool = False) -> list[memoryview]:
         """The frames of an object, as private writable views.

@@ -122,3 +122,20 @@ def test_many_objects_are_in_several_directories(tmp_path: Path, monkeypatch: py
         sizes = [len(list(directory.iterdir())) for directory in objects.iterdir() if directory.is_dir()]
         assert len(sizes) >= 3
         assert max(sizes) == 3
+
+
+def test_many_large_results_are_in_several_directories(tmp_path: Path) -> None:
+    """Of a run that lasts: they stay."""
+    with LocalExecutor(max_workers=1, directory=tmp_path, run="lasting") as executor:
+        values = executor.map(_large, range(8), chunksize=4, timeout=30)
+        assert [value[:1] for value in values] == [bytes([n]) for n in range(8)]
+    large = tmp_path / "lasting" / names.LARGE
+    assert sum(path.is_file() for path in large.rglob("*")) == 8
+    assert len(list(large.iterdir())) < 8
+
+
+def _large(number: int) -> bytes:
+    from clusterfutures.node import process
+
+    process.MOST_LARGE_TOGETHER = 3
+    return bytes([number]) * (2 << 20)
