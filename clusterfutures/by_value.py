@@ -18,66 +18,536 @@ Used in the program and on the node, for everything that plain pickle cannot do.
 from __future__ import annotations
 
 import contextlib
+import contextvars
+import copyreg
+import enum
 import functools
+import hashlib
 import io
+import logging
 import pickle
 import sys
+import threading
 import types
+import typing
+import weakref
 from collections import ChainMap
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, NamedTuple
 
 import cloudpickle
 
-from clusterfutures.store import code_objects
+from clusterfutures.store import code_objects, definitions
 
-__all__ = ["Pickler", "dumps"]
+__all__ = ["Pickler", "dumps", "everything", "is_by_value"]
+
+logger = logging.getLogger("clusterfutures")
+
+#: items of a container that travels although no function names it, at the most
+_MOST_ITEMS = 1000
+_ATOMS = (int, float, complex, bool, type(None), str, bytes)
 
 #: what a class of 3.14 keeps for its annotations, in the order in which it looks there
 _LAZY = ("__annotate_func__", "__annotate__", "__annotations_cache__")
 
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """cloudpickle's pickler, which has another ``dispatch_table`` here."""
+    """cloudpickle's pickler, which refers to definitions by name and puts them in front of the pickle.
+
+    rest: stores further definitions (``everything``), and returns where.
+    result: it goes back to the program, which knows its own definitions by their names.
+    """
 
     dispatch_table: ClassVar[ChainMap[Any, Any]] = ChainMap(
-        {types.CodeType: code_objects.reduced}, cloudpickle.Pickler.dispatch_table
+        {
+            types.CodeType: code_objects.reduced,
+            functools.cached_property: lambda prop: _cached_property(prop),
+            weakref.ReferenceType: lambda ref: (definitions.make_reference, (ref(),)),
+            weakref.WeakKeyDictionary: lambda weak: (weakref.WeakKeyDictionary, (dict(weak.items()),)),
+            weakref.WeakValueDictionary: lambda weak: (weakref.WeakValueDictionary, (dict(weak.items()),)),
+        },
+        cloudpickle.Pickler.dispatch_table,
     )
+    if sys.version_info >= (3, 14):
+        from annotationlib import ForwardRef as _ForwardRef
+
+        dispatch_table = dispatch_table.new_child({_ForwardRef: lambda ref: _reduced(ref)})
+
+    #: the definition that is pickled: module and name
+    _where: tuple[str, str] | None = None
 
     def __init__(
         self,
         file: Any,
         protocol: int | None = None,
         buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None,
+        rest: Callable[[], str] | None = None,
+        found: _Found | None = None,
+        result: bool = False,
     ) -> None:
         main = sys.modules.get("__mp_main__")
         if main is not None:  # so multiprocessing calls the program in a child process: no node can import that
             cloudpickle.register_pickle_by_value(main)
-        super().__init__(file, protocol, buffer_callback)
+        self._file = file
+        self._body = io.BytesIO()
+        self._rest = definitions.rest_of_program if result else rest
+        self._found = _Found(bool(result and definitions.rest_of_program())) if found is None else found
+        super().__init__(self._body, protocol, buffer_callback)
 
-    if sys.version_info >= (3, 14):
-        from annotationlib import ForwardRef as _ForwardRef
+    def dump(self, obj: Any) -> None:
+        """As documented for pickle."""
+        super().dump(obj)
+        bundle = self._found.bundle()
+        if bundle or self._found.leaves_out:
+            rest = "" if self._rest is None else self._rest()
+            self._file.write(definitions.header(definitions.current_token(), rest, bundle))
+        self._file.write(self._body.getbuffer())
 
-        dispatch_table = dispatch_table.new_child({_ForwardRef: lambda ref: _reduced(ref)})
+    def reducer_override(self, obj: Any) -> Any:
+        """As documented for pickle: how to pickle ``obj``, or NotImplemented."""
+        kind = type(obj)
+        if kind is types.FunctionType:
+            return self._function(obj)
+        if issubclass(kind, type):
+            return self._class(obj)
+        if kind is types.ModuleType:
+            return self._module(obj)
+        if kind in _NAMED:
+            return self._named(obj, obj.__module__, getattr(obj, "__qualname__", "") or obj.__name__, _NAMED[kind])
+        if "__reduce__" in dir(kind) and is_by_value(kind.__module__):
+            return self._sentinel(obj)
+        return NotImplemented
 
-        def reducer_override(self, obj: Any) -> Any:
-            """As documented for pickle: how to pickle a function or class, or NotImplemented."""
+    # -- by name, or by value ---------------------------------------------------------
+
+    def _reference(self, obj: Any, module: Any, path: Any) -> tuple[Any, ...] | None:
+        """How to pickle what is found by its name in a module that travels by value; None for another."""
+        if not isinstance(module, str) or not isinstance(path, str) or not is_by_value(module):
+            return None
+        name = path.partition(".")[0]
+        if self._where == (module, name):
+            return None
+        found: Any = sys.modules.get(module)
+        for part in path.split("."):
+            found = definitions.member(found, part)
+        if found is not obj:
+            return None
+        self._found.need(module, name)
+        return definitions.find, (module, path)
+
+    def _own_name(self, obj: Any) -> str:
+        """The global that ``obj`` is the value of, when it is the definition that is pickled."""
+        if self._where is not None and vars(sys.modules[self._where[0]]).get(self._where[1]) is obj:
+            return self._where[1]
+        return ""
+
+    def _function(self, function: types.FunctionType) -> Any:
+        reference = self._reference(function, function.__module__, function.__qualname__)
+        if reference is not None:
+            return reference
+        reduced = self._by_cloudpickle(function)
+        if not isinstance(reduced, tuple):
+            return reduced
+        _, arguments, state, *more = reduced
+        module = function.__globals__.get("__name__")
+        namespace = getattr(sys.modules.get(module), "__dict__", None) if isinstance(module, str) else None
+        if not isinstance(module, str) or namespace is not function.__globals__:
+            return reduced  # its globals are those of no module: they travel with it
+        slots = state[1]
+        names, slots["__globals__"] = slots["__globals__"], {}
+        importable = not is_by_value(module)
+        if not importable:
+            for name in names:
+                self._found.need(module, name)
+        own = self._own_name(function)
+        make = definitions.make_function, (arguments[0], module, importable, arguments[4], own)
+        defaults = self._shared(enumerate(slots["__defaults__"] or ()))
+        cells = self._shared(enumerate(map(_content, slots["__closure__"] or ())))
+        if not defaults and not cells:
+            return *make, state, *more
+        slots["__defaults__"] = tuple(None if n in defaults else v for n, v in enumerate(slots["__defaults__"] or ()))
+        if cells:
+            slots["__closure__"] = tuple(
+                types.CellType() if n in cells else cell for n, cell in enumerate(slots["__closure__"])
+            )
+        *_, setter = more
+        return *make, (setter, state, defaults, cells), None, None, definitions.set_function_state
+
+    def _class(self, cls: type) -> Any:
+        reference = self._reference(cls, cls.__module__, cls.__qualname__)
+        if reference is not None:
+            return reference
+        reduced = self._by_cloudpickle(cls)
+        if not isinstance(reduced, tuple) or len(reduced) < 6:
+            return reduced
+        make, arguments, (attributes, slots), items, pairs, setter = reduced
+        own = self._own_name(cls)
+        where = (self._where[0], own) if self._where is not None and own else None
+        *_, number, _ = arguments
+        number = definitions.remember(number, cls)
+        shared = self._shared(attributes.items())
+        attributes = {name: value for name, value in attributes.items() if name not in shared}
+        if issubclass(cls, enum.Enum):
+            made: Any = (definitions.make_enum, (make, arguments, number, where))
+        else:
+            kind, name, bases, first, *_ = arguments
+            if typing.NamedTuple in bases:  # it makes another class than the one that it stands for
+                bases = cls.__bases__
+            first = {**first, "__qualname__": cls.__qualname__}
+            if "__slots__" in vars(cls):
+                first = {**first, "__slots__": _slots(cls)}
+                descriptors = (types.MemberDescriptorType, types.GetSetDescriptorType)
+                attributes = {n: v for n, v in attributes.items() if not isinstance(v, descriptors)}
+            made = (definitions.make_class, (kind, name, bases, first, number, where))
+        return *made, (setter, (attributes, slots), shared), items, pairs, definitions.set_class_state
+
+    def _module(self, module: types.ModuleType) -> Any:
+        name = module.__name__
+        if sys.modules.get(name) is not module or not is_by_value(name):
+            return NotImplemented
+        if name not in ("__main__", "__mp_main__"):  # of the program itself the node finds the rest when it is asked
+            for other in vars(module):
+                if not other.startswith("__"):
+                    self._found.need(name, other, optional=True)
+        return definitions.find_module, (name,)
+
+    def _named(self, obj: Any, module: Any, path: str, by_value: Callable[[Any, str, str], Any]) -> Any:
+        """What pickle refers to by name, though it is neither a function nor a class."""
+        reference = self._reference(obj, module, path)
+        if reference is not None or not isinstance(module, str) or not is_by_value(module):
+            return reference or NotImplemented
+        return by_value(obj, module, self._own_name(obj))
+
+    def _sentinel(self, obj: Any) -> Any:
+        """An object whose ``__reduce__`` says the name that it has."""
+        reduced = obj.__reduce_ex__(5)
+        if not isinstance(reduced, str):
+            return reduced
+        module = getattr(obj, "__module__", None)
+        reference = self._reference(obj, module, reduced)
+        return reference or (copyreg.__newobj__, (type(obj),), getattr(obj, "__dict__", None))  # type: ignore[attr-defined]
+
+    def _shared(self, values: Iterable[tuple[Any, Any]]) -> dict[Any, definitions.Later]:
+        """Those of a definition's values that are globals as well: both are one object on the node, too."""
+        found: dict[Any, definitions.Later] = {}
+        if self._where is not None:
+            module, own = self._where
+            for key, value in values:
+                name = "" if _is_code(value) else self._found.name_of(module, value)
+                if name and name != own:
+                    self._found.need(module, name)
+                    found[key] = definitions.Later(module, name)
+        return found
+
+    # -- what cloudpickle says --------------------------------------------------------
+
+    def _by_cloudpickle(self, obj: Any) -> Any:
+        module = getattr(obj, "__module__", None)
+        if isinstance(module, str) and is_by_value(module) and module != "__main__" and module in sys.modules:
+            cloudpickle.register_pickle_by_value(sys.modules[module])
+        if sys.version_info < (3, 14):
+            return super().reducer_override(obj)
+        try:
+            reduced = super().reducer_override(obj)
+        except Exception:
+            if not isinstance(obj, types.FunctionType) or _can_evaluate(obj):
+                raise
+            reduced = super().reducer_override(_evaluated(obj))
+        return _with_annotations(obj, reduced) if isinstance(obj, type) else reduced
+
+
+class _DefinitionPickler(Pickler):
+    """Pickles the value of one global.  A lock in it is a new one where it arrives."""
+
+    dispatch_table: ClassVar[ChainMap[Any, Any]] = Pickler.dispatch_table.new_child(
+        {
+            type(threading.Lock()): lambda _lock: (threading.Lock, ()),
+            type(threading.RLock()): lambda _lock: (threading.RLock, ()),
+            contextvars.ContextVar: lambda variable: _context_variable(variable),
+        }
+    )
+
+    def __init__(self, found: _Found, where: tuple[str, str]) -> None:
+        super().__init__(io.BytesIO(), 5, found=found)
+        self._where = where
+
+    def definition(self, value: Any) -> bytes:
+        """The pickle of ``value`` alone; when another global is the same object, a reference to that."""
+        module, own = self._where or ("", "")
+        name = "" if _is_code(value) else self._found.name_of(module, value)
+        if name and name != own:
+            self._found.need(module, name)
+            value = _Reference(module, name)
+        super(Pickler, self).dump(value)
+        return self._body.getvalue()
+
+    def reducer_override(self, obj: Any) -> Any:
+        """As documented for pickle."""
+        if isinstance(obj, threading.local):
+            return type(obj), ()
+        return super().reducer_override(obj)
+
+
+class _Reference:
+    """Pickled as the value of a global."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self._place = (module, name)
+
+    def __reduce__(self) -> Any:
+        return definitions.find, self._place
+
+
+class _Found:
+    """The definitions that one pickle needs; found while it is written."""
+
+    def __init__(self, are_known: bool = False, all_optional: bool = False) -> None:
+        self._are_known = are_known
+        self._all_optional = all_optional
+        #: True when the receiver has to look some up elsewhere
+        self.leaves_out = False
+        self._needed: dict[tuple[str, str], bool] = {}
+        self._bundle: definitions.Bundle = {}
+        self._names: dict[str, dict[int, str]] = {}
+
+    def need(self, module: str, name: str, optional: bool = False) -> None:
+        """A definition is needed; optional: it is left out when it cannot be pickled."""
+        if self._are_known and definitions.is_known((module, name)):
+            self.leaves_out = True
+        elif (module, name) not in self._needed and name in vars(sys.modules[module]):
+            self._needed[module, name] = optional or self._all_optional
+
+    def name_of(self, module: str, value: Any) -> str:
+        """The first global of a module that has this very value; "" when there is none."""
+        names = self._names.get(module)
+        if names is None:
+            names = self._names[module] = {}
+            for name, other in reversed(vars(sys.modules[module]).items()):
+                if type(other) not in _ATOMS and not name.startswith("__"):
+                    names[id(other)] = name
+        return names.get(id(value), "")
+
+    def bundle(self) -> definitions.Bundle:
+        """All definitions, those that others need among them."""
+        at = 0
+        while at < len(self._needed):  # it grows
+            (module, name), optional = list(self._needed.items())[at]
+            at += 1
             try:
-                reduced = super().reducer_override(obj)
-            except Exception:
-                if not isinstance(obj, types.FunctionType) or _can_evaluate(obj):
+                entry = self._entry(module, name)
+            except Exception as error:
+                if not optional:
                     raise
-                reduced = super().reducer_override(_evaluated(obj))
-            return _with_annotations(obj, reduced) if isinstance(obj, type) else reduced
+                logger.debug("clusterfutures: %s.%s does not travel: %s", module, name, error)
+                continue
+            self._bundle.setdefault(module, (_attributes(module), []))[1].append(entry)
+        return self._bundle
+
+    def _entry(self, module: str, name: str) -> tuple[str, bytes, bytes]:
+        value = vars(sys.modules[module])[name]
+        known = _known.get(value) if type(value) is types.FunctionType else None
+        if known is not None and known.holds(module, name, value):
+            for other in known.needs:
+                self.need(module, other)
+            return name, known.version, known.data
+        data = _DefinitionPickler(self, (module, name)).definition(value)
+        version = hashlib.blake2b(data, digest_size=8).digest()
+        if type(value) is types.FunctionType and _is_simple(value):
+            needs = tuple(_global_names(value.__code__))
+            _known[value] = _Known(module, name, value.__code__, version, data, needs)
+        return name, version, data
+
+
+def everything(module: str) -> bytes:
+    """The definitions of a module that a call may ask for although it does not name them, as ``Pickler`` needs them.
+
+    Functions, classes, modules, and plain data that is small.  What does not travel is left out.
+    """
+    found = _Found(all_optional=True)
+    for name, value in list(vars(sys.modules[module]).items()):
+        if not name.startswith("__") and (_is_code(value) or type(value) in _NAMED or _is_small(value)):
+            found.need(module, name)
+    return pickle.dumps(found.bundle(), 5)
+
+
+def _is_small(value: Any) -> bool:
+    """True for plain data that takes little."""
+    if type(value) in (list, tuple, dict, set, frozenset):
+        return len(value) <= _MOST_ITEMS
+    return is_by_value(type(value).__module__)
+
+
+class _Known(NamedTuple):
+    """The definition of a function as it was pickled last."""
+
+    module: str
+    name: str
+    code: types.CodeType
+    version: bytes
+    data: bytes
+    needs: tuple[str, ...]
+
+    def holds(self, module: str, name: str, function: types.FunctionType) -> bool:
+        """True while the function would be pickled to the same bytes."""
+        return self.module == module and self.name == name and self.code is function.__code__ and _is_simple(function)
+
+
+_known: weakref.WeakKeyDictionary[types.FunctionType, _Known] = weakref.WeakKeyDictionary()
 
 
 def dumps(
-    value: Any, protocol: int | None = None, buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None
+    value: Any,
+    protocol: int | None = None,
+    buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None,
+    result: bool = False,
 ) -> bytes:
-    """As ``cloudpickle.dumps``."""
+    """As ``cloudpickle.dumps``; result: as for ``Pickler``."""
     file = io.BytesIO()
-    Pickler(file, protocol, buffer_callback).dump(value)
+    Pickler(file, protocol, buffer_callback, result=result).dump(value)
     return file.getvalue()
+
+
+_importable: dict[str, tuple[Any, bool]] = {}
+
+
+def is_by_value(name: str) -> bool:
+    """True for a module that no node can import under this name: what it defines travels."""
+    if name in ("__main__", "__mp_main__"):
+        return True
+    module = sys.modules.get(name)
+    known = _importable.get(name)
+    if known is None or known[0] is not module:
+        found = module is None or not isinstance(module, types.ModuleType) or _is_found(module)
+        known = _importable[name] = (module, found)
+    return not known[1] or _is_registered(name)
+
+
+def _is_registered(name: str) -> bool:
+    registered = cloudpickle.list_registry_pickle_by_value()
+    return bool(registered) and any(name == other or name.startswith(other + ".") for other in registered)
+
+
+def _is_found(module: types.ModuleType) -> bool:
+    """True when the import system finds this very module by its name, were it not loaded yet."""
+    name = module.__name__
+    spec = getattr(module, "__spec__", None)
+    if name in sys.builtin_module_names or name in sys.stdlib_module_names:
+        return True
+    parent = name.rpartition(".")[0]
+    path = getattr(sys.modules.get(parent), "__path__", None) if parent else None
+    if parent and path is None:
+        return parent in sys.modules and spec is not None  # made by its parent, as os.path is
+    for finder in sys.meta_path:
+        try:
+            found = finder.find_spec(name, path)
+        except Exception:  # a finder of somebody else's; the next one may do
+            continue
+        if found is not None:
+            return spec is None or found.origin == spec.origin or spec.origin is None
+    return False
+
+
+def _is_code(value: Any) -> bool:
+    """True for what is referred to by its own name wherever it stands."""
+    return type(value) in _ATOMS or isinstance(value, types.FunctionType | type | types.ModuleType)
+
+
+def _attributes(module: str) -> dict[str, Any]:
+    """What a module says of itself."""
+    found = vars(sys.modules[module])
+    names = ("__name__", "__file__", "__package__", "__doc__", "__path__")
+    said = {n: found[n] for n in names if type(found.get(n)) in (str, list)}
+    return said | {"__argv__": list(sys.argv)} if module == "__main__" else said
+
+
+def _content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # empty
+        return None
+
+
+def _slots(cls: type) -> Any:
+    slots = vars(cls)["__slots__"]
+    if isinstance(slots, str | tuple | list | dict):
+        return slots
+    return tuple(name for name, value in vars(cls).items() if isinstance(value, types.MemberDescriptorType))
+
+
+def _is_simple(function: types.FunctionType) -> bool:
+    """True when a function is its code and plain values: its pickle is the same as long as they are."""
+    return (
+        function.__closure__ is None
+        and not function.__kwdefaults__
+        and not function.__dict__
+        and all(type(value) in _ATOMS for value in function.__defaults__ or ())
+        and not _has_annotations(function)
+    )
+
+
+def _has_annotations(function: types.FunctionType) -> bool:
+    if sys.version_info >= (3, 14):
+        return function.__annotate__ is not None
+    return bool(function.__annotations__)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _global_names(code: types.CodeType) -> tuple[str, ...]:
+    """The names in code, those of globals among them."""
+    names = dict.fromkeys(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names |= dict.fromkeys(_global_names(constant))
+    return tuple(names)
+
+
+def _make_new_type(new: Any, module: str, name: str) -> Any:
+    return typing.NewType, (new.__name__, new.__supertype__), {"__module__": module, **vars(new)}
+
+
+def _make_parameter(parameter: Any, module: str, name: str) -> Any:
+    if isinstance(parameter, typing.TypeVar):
+        return NotImplemented  # cloudpickle can
+    if isinstance(parameter, typing.ParamSpec):
+        keywords: dict[str, Any] = {"bound": parameter.__bound__, "covariant": parameter.__covariant__,
+                    "contravariant": parameter.__contravariant__}  # fmt: skip
+        return functools.partial(typing.ParamSpec, **keywords), (parameter.__name__,)
+    return type(parameter), (parameter.__name__,)
+
+
+def _make_alias(alias: Any, module: str, name: str) -> Any:
+    kind: Any = type(alias)
+    return functools.partial(kind, type_params=alias.__type_params__), (alias.__name__, alias.__value__)
+
+
+def _make_cached(cached: Any, module: str, name: str) -> Any:
+    state = {key: value for key, value in vars(cached).items() if key != "__wrapped__"}
+    return definitions.make_cached, (cached.__wrapped__, cached.cache_parameters(), module, name), state
+
+
+def _cached_property(prop: functools.cached_property[Any]) -> Any:
+    return functools.cached_property, (prop.func,), {"attrname": prop.attrname, "__doc__": prop.__doc__}
+
+
+def _context_variable(variable: contextvars.ContextVar[Any]) -> Any:
+    """A new one, with the default of the old one."""
+    try:
+        default = contextvars.Context().run(variable.get)
+    except LookupError:
+        return contextvars.ContextVar, (variable.name,)
+    return functools.partial(contextvars.ContextVar, default=default), (variable.name,)
+
+
+#: what pickle refers to by its name, and how it is made where that name is not known
+_NAMED: dict[type, Callable[[Any, str, str], Any]] = {
+    type(functools.lru_cache(int)): _make_cached,
+    typing.NewType: _make_new_type,
+    typing.TypeVar: _make_parameter,
+    typing.TypeVarTuple: _make_parameter,
+    typing.ParamSpec: _make_parameter,
+}
+if sys.version_info >= (3, 12):
+    _NAMED[typing.TypeAliasType] = _make_alias
 
 
 def _reduced(reference: Any) -> tuple[Any, ...]:

@@ -42,7 +42,7 @@ MAY_IMPORT = {
         "schedulers",
     },
     "arguments": set[str](),
-    "by_value": {"store.code_objects"},
+    "by_value": {"store.code_objects", "store.definitions"},
     "iterable_queue": {"by_value", "queue_database"},
     "queue_database": set[str](),
     "cluf": {
@@ -82,7 +82,7 @@ MAY_IMPORT = {
     "config_file": {"errors"},
     "keywords": {"schedulers", "errors", "retries"},
     "config": {"config_file", "keywords", "schedulers", "errors"},
-    "jobs": {"jobs", "by_value", "config", "keywords", "schedulers", "errors", "store.faults"},
+    "jobs": {"jobs", "by_value", "store.definitions", "store.faults", "config", "keywords", "schedulers", "errors"},
     "cli": {"__init__", "cli", "jobs", "config", "keywords", "schedulers", "errors"},
     "__main__": {"cli"},
     "executors": {"client", "config", "keywords", "schedulers", "futures", "errors"},

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import threading
 from array import array
 from collections.abc import Callable, Iterable, Mapping
@@ -37,7 +38,7 @@ from clusterfutures.errors import OptionError, StoreError
 from clusterfutures.futures import ClusterFuture
 from clusterfutures.retries import Retries, read
 from clusterfutures.schedulers.base import Scheduler
-from clusterfutures.store import names
+from clusterfutures.store import definitions, names
 from clusterfutures.store.bins import Extras
 from clusterfutures.store.owner import Ownership
 from clusterfutures.store.run import RunDirectory
@@ -299,6 +300,7 @@ class Client:
         """All that stands between a run and its threads."""
         settings, run = self.settings, opened.run
         self._pickler = Pickler(run)
+        definitions.readers[os.path.basename(run.path)] = lambda key: bytes(run.map_object(key, 0.0)[0])
         context = self._context(opened)
         run.write_context(context, names.pool_name(opened.program, 0))
         self._provision.open(run, opened.program, opened.past, context)

@@ -18,6 +18,7 @@ import os
 import pickle
 import sys
 import threading
+import types
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
@@ -76,6 +77,8 @@ class Pickler:
         self._path = list(sys.path)
         self._new_path: list[str] = []
         self._known: dict[int, tuple[Any, str, Snapshot]] = {}
+        self._rest = ""
+        self._rest_names: list[tuple[str, int]] = []
 
     def arguments(self, value: Any, function: Callable[..., Any]) -> Pickled:
         """Pickle arguments of ``function``.  Raises TransferError when they cannot be; StoreError or
@@ -119,9 +122,26 @@ class Pickler:
     def _stored(self, value: Any, what: str, function: Callable[..., Any]) -> str:
         buffers: list[pickle.PickleBuffer] = []
         file = io.BytesIO()
-        _dump(by_value.Pickler(file, 5, buffer_callback=_keeper(buffers)), value, what, function)
+        pickler = by_value.Pickler(file, 5, buffer_callback=_keeper(buffers), rest=self._rest_of_program)
+        _dump(pickler, value, what, function)
         keys = self._store_buffers(buffers)
         return self._store([file.getvalue(), pickle.dumps((keys, self._new_path), 5)])
+
+    def _rest_of_program(self) -> str:
+        """The key of what the program defines besides; stored when a name is new or means something else.
+
+        Data counts by its name: a loop at the top of a program must not store it anew each time.
+        """
+        main = sys.modules["__main__"]
+        names = [
+            (name, id(value) if isinstance(value, types.FunctionType | type) else 0)
+            for name, value in list(vars(main).items())
+        ]
+        if names != self._rest_names:
+            content = by_value.everything(main.__name__ if main.__name__ in sys.modules else "__main__")
+            self._rest = f"{os.path.basename(self._run.path)} {self._store([content, pickle.dumps(((), ()), 5)])}"
+            self._rest_names = names
+        return self._rest
 
     def _path_changed(self) -> None:
         """``sys.path`` is not what it was when the run began: functions take along what is

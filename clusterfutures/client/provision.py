@@ -36,6 +36,9 @@ __all__ = ["Provision"]
 
 logger = logging.getLogger("clusterfutures")
 
+#: what the context says of the program: workers may serve another one, whose pickles say it again
+_OF_A_PROGRAM = ("told", "program")
+
 
 class Provision:
     """The pools of one run, and the jobs for them.  Methods may be called from any thread."""
@@ -69,7 +72,7 @@ class Provision:
     def open(self, run: RunDirectory, program: int, past: Past, context: Mapping[str, Any]) -> None:
         """The run is there; ``context`` is what its workers are told by this program."""
         self._run, self._program = run, program
-        self._context = {name: value for name, value in context.items() if name != "told"}
+        self._context = {name: value for name, value in context.items() if name not in _OF_A_PROGRAM}
         self._earlier = {pool: noted["likeness"] for pool, noted in past.pools.items()}
         self._resources |= {_KEPT + pool: noted["resources"] for pool, noted in past.pools.items()}
         last = max((int(submission.batch) for submission in past.submissions), default=0)

@@ -14,7 +14,7 @@ import sys
 import types
 from typing import Any
 
-import cloudpickle
+from clusterfutures.by_value import is_by_value
 
 __all__ = ["Snapshot", "is_importable"]
 
@@ -92,14 +92,7 @@ class Snapshot:
 
 def _is_importable_module(module: types.ModuleType) -> bool:
     """True when a module is pickled as its name."""
-    known = sys.modules.get(module.__name__) is module and module.__spec__ is not None
-    return known and not _is_registered(module.__name__)
-
-
-def _is_registered(module: str) -> bool:
-    """True when a module, or a package it is in, is to be pickled by value."""
-    registered = cloudpickle.list_registry_pickle_by_value()
-    return any(module == name or module.startswith(name + ".") for name in registered)
+    return sys.modules.get(module.__name__) is module and not is_by_value(module.__name__)
 
 
 def is_importable(obj: Any) -> bool:
@@ -108,10 +101,10 @@ def is_importable(obj: Any) -> bool:
         return False  # and no attribute of it is asked for: it may be a user's object, with a ``__getattr__``
     module = getattr(obj, "__module__", None)
     name = getattr(obj, "__qualname__", None)
-    if not isinstance(module, str) or not isinstance(name, str) or module == "__main__":
+    if not isinstance(module, str) or not isinstance(name, str) or is_by_value(module):
         return False
     found: Any = sys.modules.get(module)
-    if found is None or _is_registered(module):
+    if found is None:
         return False
     for part in name.split("."):
         found = getattr(found, part, None)

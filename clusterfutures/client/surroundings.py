@@ -18,6 +18,7 @@ import cloudpickle
 import clusterfutures
 from clusterfutures.client.pickling import Pickler
 from clusterfutures.client.settings import Settings
+from clusterfutures.store import definitions
 from clusterfutures.store.bins import CallHead
 
 __all__ = ["context", "environment_text", "run_fields"]
@@ -43,6 +44,7 @@ def context(settings: Settings, pickler: Pickler) -> dict[str, Any]:
     else:
         on_timeout = settings.on_timeout
     return {
+        "program": program(),
         "python": sys.version_info[:2],
         "cloudpickle": cloudpickle.__version__,
         "sys_path": [os.path.abspath(entry) for entry in sys.path],
@@ -59,6 +61,13 @@ def context(settings: Settings, pickler: Pickler) -> dict[str, Any]:
         "max_tasks_per_child": settings.max_tasks_per_child,
         "visibility_timeout": settings.visibility_timeout,
     }
+
+
+def program() -> tuple[str, dict[str, Any]]:
+    """The token of the program, and what its ``__main__`` says of itself."""
+    main = vars(sys.modules["__main__"])
+    said = {name: main[name] for name in ("__file__", "__doc__", "__package__") if isinstance(main.get(name), str)}
+    return definitions.current_token(), {**said, "__name__": "__main__", "__argv__": sys.argv}
 
 
 def run_fields(settings: Settings, scheduler: str, program: int) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 from clusterfutures import by_value
 from clusterfutures.errors import RemoteTraceback, TransferError
 from clusterfutures.jobs.files import JobFiles
+from clusterfutures.store import definitions
 
 __all__ = ["packed", "unpacked"]
 
@@ -32,6 +33,9 @@ def _outcome(content: bytes) -> tuple[bool, Any, str]:
         front, path, imports, call = pickle.loads(content)
         here = os.getcwd()  # as a script's directory is searched, but behind all others: it hides no library
         sys.path[:] = [*front, *sys.path, *(entry for entry in path if entry not in sys.path), here]
+        needs = definitions.fields(call)
+        if needs is not None:  # the program's __main__, in place of this module
+            definitions.install(needs[0], {})
         function, args, kwargs = pickle.loads(call)
         for words in imports:
             exec(words if " " in words.strip() else f"import {words}", getattr(function, "__globals__", {}))

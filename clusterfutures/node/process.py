@@ -159,7 +159,8 @@ class Process:
     def _initialise(self, context: dict[str, Any]) -> bool:
         broken = ""
         try:
-            self._loader.prepare(context["initializer"], context["on_timeout"])
+            program = context.get("program", ("", {}))  # a run of an earlier version says nothing of it
+            self._loader.prepare(program, context["initializer"], context["on_timeout"])
         except BaseException as error:
             broken = traceback_of(error, error.__traceback__)
         self._end_if_forked()

@@ -14,6 +14,7 @@ from typing import Any
 
 import clusterfutures
 from clusterfutures.node.late import late_imports
+from clusterfutures.store import definitions
 from clusterfutures.store.faults import advice
 
 __all__ = ["cannot_pickle", "cannot_unpickle", "cannot_write", "dumped", "packed_error", "traceback_of"]
@@ -22,15 +23,21 @@ _HERE = os.path.dirname(__file__)
 
 
 def dumped(value: Any, keep: Callable[[pickle.PickleBuffer], bool], buffers: list[pickle.PickleBuffer]) -> bytes:
-    """Plain pickle, and cloudpickle for what that cannot do."""
-    try:
-        return pickle.dumps(value, 5, buffer_callback=keep)
-    except Exception:
-        buffers.clear()
-        with late_imports():
-            from clusterfutures import by_value
+    """Plain pickle, and cloudpickle for what that cannot do.
 
-        return by_value.dumps(value, 5, buffer_callback=keep)
+    What names something of ``__main__`` is for the second, too: a program that attaches to the run has another one.
+    """
+    try:
+        data = pickle.dumps(value, 5, buffer_callback=keep)
+        if not any(name in data for name in definitions.module_names()):
+            return data
+    except Exception:
+        pass
+    buffers.clear()
+    with late_imports():
+        from clusterfutures import by_value
+
+    return by_value.dumps(value, 5, buffer_callback=keep, result=True)
 
 
 def packed_error(error: BaseException) -> bytes:
