@@ -32,7 +32,7 @@ CLASSES = (
     "ShutdownTest",
     "DeadlockTest",
 )
-VERSIONS = ("3.13", "3.12", "3.11")
+VERSIONS = ("3.15", "3.14", "3.13", "3.12", "3.11")
 #: of the environment that runs this: what the other interpreter needs besides its own library
 NEEDED = ("clusterfutures", "cloudpickle", "filelock")
 PROBE = (
