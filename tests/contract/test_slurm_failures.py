@@ -101,7 +101,8 @@ def test_time_memory_and_node_run_out(own_slurm: OwnSlurm, tmp_path: Path) -> No
     late, late_job = _blocked(timed, tmp_path / "late")
     late_again, late_again_job = _blocked(timed, tmp_path / "late-again", {"timeout": {"time": "x2"}})
     for job_id in (late_job, late_again_job):  # limits are in whole minutes otherwise
-        _scontrol(ground, "update", f"JobId={job_id}", "EndTime=now")
+        update = ("scontrol", "update", f"JobId={job_id}", "EndTime=now")  # refused in the second in which it started
+        wait_until(lambda update=update: not ground.slurm.run(*update).returncode, "its time is over")  # type: ignore[misc]
     large = greedy.submit(_hoard, 200)
     large_again = greedy.with_options(retries={"oom": {"memory": "x2", "max": 2}}).submit(_hoard, 200, 240)
     lost, lost_job = _blocked(unlucky, tmp_path / "lost")
@@ -159,7 +160,7 @@ def test_a_requeued_job_that_is_back_at_once(ground: SlurmGround) -> None:
         wait_until(lambda: _queue(ground, job_id, "%T") != "RUNNING", "the job is stopped")
         wait_until(lambda: _queue(ground, job_id, "%T") != "COMPLETING", "the job is over")
         if _queue(ground, job_id, "%T") == "PENDING":  # not cancelled: then do not wait for two minutes
-            _scontrol(ground, "update", f"JobId={job_id}", "StartTime=now")
+            ground.slurm.run("scontrol", "update", f"JobId={job_id}", "StartTime=now")  # or it is cancelled meanwhile
             wait_until(lambda: _queue(ground, job_id, "%T") != "PENDING", "the job runs again")
             time.sleep(1)  # and looks for work
         assert ex.submit(tasks.double, 1).result(20) == 2
