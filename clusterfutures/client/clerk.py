@@ -143,9 +143,9 @@ class Clerk:
         """Something was noticed: ask for the states of jobs now, then at growing distance."""
         self._tasks.put(self._poll_from_start)
 
-    def explain(self, worker: str, job_id: str) -> None:
-        """Find out how a job ended."""
-        self._tasks.put(lambda: self._explain(worker, job_id))
+    def explain(self, worker: str, job_id: str, over: bool = True) -> None:
+        """Find out how a job ended; over: its worker has said so, and the job gets the time to reach a final state."""
+        self._tasks.put(lambda: self._explain(worker, job_id, over))
 
     def stop(self) -> None:
         """Carry out what has been asked for, but for submissions, then end the thread."""
@@ -217,7 +217,7 @@ class Clerk:
             logger.exception("clusterfutures: the states of jobs could not be read")
         self._rhythm.answered(asked_at, time.monotonic(), complete, again_at)
 
-    def _explain(self, worker: str, job_id: str) -> None:
+    def _explain(self, worker: str, job_id: str, over: bool) -> None:
         """Wait shortly for the job to reach a final state, then ask for all details."""
         deadline = time.monotonic() + self._scheduler.settle_seconds
         pause, longest = SETTLE_PAUSES
@@ -237,7 +237,9 @@ class Clerk:
                 break
             if status is None or status.state.is_final or time.monotonic() > deadline:
                 break
-            if status.state is JobState.PENDING:  # it had begun, so it has been requeued
+            if status.state is JobState.PENDING:  # it was requeued, or never left the queue
+                break
+            if not over and status.state is not JobState.ENDING:  # it lives: the list was wrong
                 break
             if self._hurried.wait(pause):
                 break

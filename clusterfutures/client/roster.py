@@ -214,12 +214,16 @@ class Roster:
             self.discharge(worker)
         elif worker.name not in self._asked:
             self._asked.add(worker.name)
-            self._clerk.explain(worker.name, worker.job_id)
+            self._clerk.explain(worker.name, worker.job_id, worker.last_words)
 
     def explained(self, name: str, status: JobStatus | None, now: float) -> None:
         """How a job ended.  What it published before that may still be on its way here:
         surely so, when it ended well."""
         worker = self.workers.get(name)
+        if worker is not None and status is not None and self._lives(worker, status):
+            self._asked.discard(name)
+            worker.since = now  # what was asked for before does not count any more
+            return
         if worker is not None and status is not None and status.state is JobState.PENDING:
             status = self._requeued(worker, status)
         if worker is not None and worker.last_words:
@@ -227,6 +231,16 @@ class Roster:
         elif worker is not None:
             well = status is not None and status.state is JobState.COMPLETED and worker.state is WorkerState.RUNNING
             self._doomed[name] = (now + (self.visibility_timeout if well else LATE_SECONDS), status)
+
+    def _lives(self, worker: Worker, status: JobStatus) -> bool:
+        """True when the scheduler, asked about this job alone, says that it has not ended: its list was wrong.
+
+        A list may be empty, or cut, by mistake.  A job that waits although its worker had started was requeued.
+        """
+        if worker.last_words or (status.state is JobState.PENDING and worker.state is WorkerState.RUNNING):
+            return False
+        no_answer = status.state is JobState.UNKNOWN and status.word == "ended"
+        return not status.state.is_final and not no_answer
 
     def _requeued(self, worker: Worker, status: JobStatus) -> JobStatus:
         """The job of a worker that is over waits to be run again: others do its work."""

@@ -243,7 +243,18 @@ class Watch:
             return status
         if self._may_still_tell(status):
             return replace(status, state=JobState.ENDING)
-        return self.ended() or self._verdict(status)
+        return self.ended() or self._alive(status) or self._verdict(status)
+
+    def _alive(self, status: JobStatus) -> JobStatus | None:
+        """The state of a job that is in no list, when the scheduler, asked about it alone, says that it lives."""
+        if status.state is not JobState.GONE or self._files.read("cancelled") is not None:
+            return None
+        with ONE_AT_A_TIME:
+            known = adapter(self._scheduler).explain(self._job_id)
+        if known is None or known.state.is_final:
+            return None
+        self._over_at = self._last = None
+        return known
 
     def _as_its_files_say(self) -> JobStatus:
         started = self._files.numbers("started")

@@ -171,11 +171,16 @@ class SlurmScheduler(Scheduler):
         self._seen |= places.keys() - {""}
         for cluster, wanted in places.items():
             try:
-                jobs = parse.parse_queue(self._squeue(parse.QUEUE_FORMAT, cluster).stdout)
+                stdout = self._squeue(parse.QUEUE_FORMAT, cluster).stdout
             except SchedulerUnavailable as error:
                 log.info("the jobs of cluster %s are not known now: %s", cluster or "here", error)
                 silence = error
                 continue
+            whole, newline, cut = stdout.rpartition("\n")
+            jobs = parse.parse_queue(whole + newline)
+            if cut:
+                log.warning("clusterfutures: the answer of squeue is cut: jobs that are not in it may live")
+                wanted = {plain: job_id for plain, job_id in wanted.items() if plain in jobs}
             for plain, job_id in wanted.items():
                 found[job_id] = replace(jobs.get(plain) or JobStatus(plain, JobState.GONE), job_id=job_id)
         if silence is not None and not found:

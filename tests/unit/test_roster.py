@@ -24,7 +24,7 @@ class Office:
         self.explained: list[tuple[str, str]] = []
         self.cancelled: list[str] = []
         clerk = SimpleNamespace(
-            explain=lambda worker, job_id: self.explained.append((worker, job_id)),
+            explain=lambda worker, job_id, _over: self.explained.append((worker, job_id)),
             cancel=self.cancelled.extend,
             jobs_to_watch=lambda: None,
         )
