@@ -46,6 +46,8 @@ logger = logging.getLogger("clusterfutures")
 #: items of a container that travels although no function names it, at the most
 _MOST_ITEMS = 1000
 _ATOMS = (int, float, complex, bool, type(None), str, bytes)
+#: a function that calls one of these may use any global
+_LOOKS_UP = frozenset({"globals", "eval", "exec", "vars"})
 
 #: what a class of 3.14 keeps for its annotations, in the order in which it looks there
 _LAZY = ("__annotate_func__", "__annotate__", "__annotations_cache__")
@@ -159,6 +161,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if not importable:
             for name in names:
                 self._found.need(module, name)
+            if not _LOOKS_UP.isdisjoint(function.__code__.co_names):
+                for name in vars(sys.modules[module]):
+                    if not name.startswith("__"):
+                        self._found.need(module, name, optional=True)
         own = self._own_name(function)
         make = definitions.make_function, (arguments[0], module, importable, arguments[4], own)
         defaults = self._shared(enumerate(slots["__defaults__"] or ()))
@@ -264,6 +270,7 @@ class _DefinitionPickler(Pickler):
             type(threading.Lock()): lambda _lock: (threading.Lock, ()),
             type(threading.RLock()): lambda _lock: (threading.RLock, ()),
             contextvars.ContextVar: lambda variable: _context_variable(variable),
+            logging.Logger: lambda log: (definitions.make_logger, (log.name, log.level, log.propagate, log.disabled)),
         }
     )
 
@@ -312,6 +319,8 @@ class _Found:
 
     def need(self, module: str, name: str, optional: bool = False) -> None:
         """A definition is needed; optional: it is left out when it cannot be pickled."""
+        # A pickle says an object once: with the same strings each time it has the same bytes, and version.
+        module, name = sys.intern(module), sys.intern(name)
         if self._are_known and definitions.is_known((module, name)):
             self.leaves_out = True
         elif (module, name) not in self._needed and name in vars(sys.modules[module]):
@@ -482,6 +491,7 @@ def _is_simple(function: types.FunctionType) -> bool:
         and not function.__dict__
         and all(type(value) in _ATOMS for value in function.__defaults__ or ())
         and not _has_annotations(function)
+        and _LOOKS_UP.isdisjoint(function.__code__.co_names)
     )
 
 

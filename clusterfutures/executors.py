@@ -110,6 +110,7 @@ class _Calls(Executor):
         bins: int | None,
         ordered: bool,
     ) -> Iterator[T]:
+        chunksize, buffersize, bins = map(options.plain_number, (chunksize, buffersize, bins))
         for name, value in (("chunksize", chunksize), ("buffersize", buffersize), ("bins", bins)):
             if value is not None and not isinstance(value, int):
                 raise TypeError(f"{name} must be an integer or None")
@@ -123,7 +124,7 @@ class _Calls(Executor):
     def with_options(self, **resources: Any) -> _Options:
         """The same executor, with other resources for the calls that are made through
         what is returned; what is not named stays as it is.  ``retries`` is one of them."""
-        retries = resources.pop("retries", self._retries)
+        retries = options.plain_number(resources.pop("retries", self._retries))
         return _Options(self, {**self._resources, **options.normalise(resources)}, retries)
 
     def job_script(self) -> str:
@@ -156,6 +157,7 @@ class ClusterExecutor(_Calls):
     processes: processes in each job.  bins_per_job: bins that a job takes before it ends
         (1: one job per bin); None: as many as there are.
     max_tasks_per_child, initializer, initargs: as in ``ProcessPoolExecutor``.
+    mp_context: accepted, as there; processes on the nodes start in their own way.
     idle_timeout: seconds that a worker waits for more before it gives its node back.
     on_timeout: called without arguments in the process of a running call (in its main
         thread, as a signal handler is), ``timeout_notice`` seconds before the job's time
@@ -190,12 +192,13 @@ class ClusterExecutor(_Calls):
     def __init__(
         self,
         max_workers: int | None = None,
+        mp_context: Any = None,
+        initializer: Callable[..., Any] | None = None,
+        initargs: tuple[Any, ...] = (),
         *,
         processes: int | None = None,
         bins_per_job: int | None = None,
         max_tasks_per_child: int | None = None,
-        initializer: Callable[..., Any] | None = None,
-        initargs: tuple[Any, ...] = (),
         idle_timeout: float | None = None,
         on_timeout: Callable[[], object] | str | None = None,
         timeout_notice: float | None = None,
@@ -222,6 +225,7 @@ class ClusterExecutor(_Calls):
             "timeout_notice": timeout_notice, "retries": retries,
             "run": run,
         }  # fmt: skip
+        told = {option: options.plain_number(value) for option, value in told.items()}
         given, self._resources = _layered(told, resources, profile)
         wanted = self._scheduler_name or given.get("scheduler")
         adapter = by_name(wanted) if wanted else find_scheduler()

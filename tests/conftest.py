@@ -290,6 +290,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--pipeline", type=int, metavar="JOBS", help="the size of test_pipeline.py on every scheduler")
     parser.addoption("--slurm", metavar="VERSION", help="with this Slurm, if need be in a root (see other_slurm.py)")
     parser.addoption("--glusterfs", action="store_true", help="runs are on GlusterFS, mounted once for each side")
+    parser.addoption(
+        "--dropin-grounds", default="local,slurm", metavar="NAMES", help="where the scripts of tests/dropin run"
+    )
     parser.addoption("--lagging", action="store_true", help="runs are on a directory that both sides see late")
 
 
@@ -365,7 +368,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "ground" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("on")
-        metafunc.parametrize("ground", marker.args if marker else GROUNDS, indirect=True)
+        names = marker.args if marker else GROUNDS
+        if names == ("dropin",):
+            names = tuple(metafunc.config.getoption("--dropin-grounds").split(","))
+        metafunc.parametrize("ground", names, indirect=True)
 
 
 @pytest.fixture(scope="session")

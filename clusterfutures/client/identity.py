@@ -12,8 +12,11 @@ by its name and its own code; what that calls in turn is not looked at.
 from __future__ import annotations
 
 import copyreg
+import functools
 import hashlib
+import logging
 import marshal
+import os
 import pickle
 import types
 from collections.abc import Callable, Iterable
@@ -25,11 +28,18 @@ from clusterfutures.client.snapshot import is_importable
 
 __all__ = ["SIZE", "Identities", "digest_of"]
 
+logger = logging.getLogger("clusterfutures")
+
 #: bytes in an identity
 SIZE = 16
 _ATOMS = frozenset({int, float, complex, bool, type(None), str, bytes})
 #: the oldest format with binary floats: it has no references between equal values
 _PLAIN = 2
+_BUILTIN = (
+    types.BuiltinFunctionType, types.GetSetDescriptorType, types.MemberDescriptorType, types.ClassMethodDescriptorType,
+    types.MethodDescriptorType, types.WrapperDescriptorType, types.MethodWrapperType,
+)  # fmt: skip
+_CACHED = type(functools.lru_cache(int))
 _GLOBAL_NAMES = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"})
 #: of a class: what differs between programs, or says nothing of what it does
 _NOT_COMPARED = frozenset(
@@ -43,18 +53,36 @@ class Identities:
 
     def __init__(self) -> None:
         self._functions: dict[str, bytes] = {}
+        self._told = False
 
     def of(self, function: Callable[..., Any], key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-        """The identity of a call; key: under which the function is stored (by content)."""
-        known = self._functions.get(key)
-        if known is None:
-            known = self._functions[key] = _Digest().of(function)
-        return _digest(b"call", known, _Digest().of((args, kwargs)))
+        """The identity of a call; key: under which the function is stored (by content).
 
-    @staticmethod
-    def with_results(identity: bytes, results: Iterable[Any]) -> bytes:
+        A call that cannot be identified gets an identity that no other has: it is made, and not known again.
+        """
+        try:
+            known = self._functions.get(key)
+            if known is None:
+                known = self._functions[key] = _Digest().of(function)
+            return _digest(b"call", known, _Digest().of((args, kwargs)))
+        except Exception as error:  # RecursionError too; what user objects raise is theirs
+            return self._unknown(error)
+
+    def _unknown(self, error: Exception) -> bytes:
+        if not self._told:
+            self._told = True
+            logger.warning(
+                "clusterfutures: a call cannot be identified (%s: %s): it is made each time that the program is run. "
+                "Pass plain values to have its result kept.", type(error).__name__, error,
+            )  # fmt: skip
+        return os.urandom(SIZE)
+
+    def with_results(self, identity: bytes, results: Iterable[Any]) -> bytes:
         """The identity of a call once the results of others, which it needs, are there."""
-        return _digest(b"with", identity, *[_Digest().of(result) for result in results])
+        try:
+            return _digest(b"with", identity, *[_Digest().of(result) for result in results])
+        except Exception as error:
+            return self._unknown(error)
 
 
 def digest_of(value: Any) -> bytes:
@@ -108,6 +136,8 @@ class _Digest:
             return self._code(value)
         if isinstance(value, types.FunctionType):
             return self._function(value)
+        if isinstance(value, _CACHED):  # what it has cached says nothing of what it does
+            return self._row("cached", (value.__wrapped__, sorted(value.cache_parameters().items())))
         if isinstance(value, types.MethodType):
             return self._row("method", (value.__self__, value.__func__))
         if isinstance(value, types.CellType):
@@ -161,7 +191,7 @@ class _Digest:
     def _reduced(self, value: Any) -> bytes:
         """By what pickling it would say."""
         kind = type(value)
-        if isinstance(value, types.BuiltinFunctionType | types.GetSetDescriptorType | types.MemberDescriptorType):
+        if isinstance(value, _BUILTIN):
             return _digest(b"builtin", _name(value))
         reducer = by_value.Pickler.dispatch_table.get(kind) or copyreg.dispatch_table.get(kind)
         try:

@@ -72,7 +72,7 @@ class Recall:
 
     def call_with(self, identity: bytes, order: int, results: Iterable[Any]) -> Recalled:
         """What is known of such a call, now that they are there; order: of a new one."""
-        return self._found(Identities.with_results(identity, results), order)
+        return self._found(self._identities.with_results(identity, results), order)
 
     def _found(self, identity: bytes, order: int | None = None) -> Recalled:
         with self._lock:

@@ -16,6 +16,7 @@ empty spelling says that this scheduler cannot express the option.  Everything h
 from __future__ import annotations
 
 import math
+import operator
 import re
 import shlex
 from collections.abc import Callable, Mapping
@@ -293,6 +294,16 @@ def names() -> list[str]:
     return list(_BY_NAME)
 
 
+def plain_number(value: Any) -> Any:
+    """A whole number of another kind, as NumPy's, as an ``int``; anything else as it is."""
+    if isinstance(value, int | float | str) or not hasattr(type(value), "__index__"):
+        return value
+    try:
+        return operator.index(value)
+    except TypeError:  # an array, say: refused with what was expected
+        return value
+
+
 def normalise(options: Mapping[str, Any]) -> dict[str, Any]:
     """Resolve synonyms, check every value, and convert it to the unit it is kept in.
 
@@ -311,7 +322,7 @@ def normalise(options: Mapping[str, Any]) -> dict[str, Any]:
         if row.name in given:
             raise OptionError(f"{given[row.name]}= and {name}= are the same option: give one of them")
         given[row.name] = name
-        read = _read(row, name, value)
+        read = _read(row, name, plain_number(value))
         if read is not None:
             kept[row.name] = read
     return kept

@@ -35,7 +35,8 @@ from clusterfutures.store.frames import Bytes
 
 __all__ = [
     "Bundle", "Key", "Later", "activate", "apply", "current_token", "fields", "find", "find_module", "header",
-    "install", "is_applied", "is_known", "make_cached", "make_class", "make_enum", "make_function", "make_reference",
+    "install", "is_applied", "is_known", "make_cached", "make_class", "make_enum", "make_function", "make_logger",
+    "make_reference",
     "member", "module_names", "readers", "remember", "rest_of_program", "set_class_state", "set_function_state",
 ]  # fmt: skip
 
@@ -496,6 +497,16 @@ def make_cached(function: Any, parameters: dict[str, Any], module: str, name: st
     made = functools.lru_cache(**parameters)(function)
     _keep(module, name, made)
     return made
+
+
+def make_logger(name: str, level: int, propagate: bool, disabled: bool) -> Any:
+    """Return the logger of that name, as the program has set it.  Its handlers stay with the program."""
+    import logging  # late: most nodes need none
+
+    logger = logging.getLogger(name)
+    logger.setLevel(level)
+    logger.propagate, logger.disabled = propagate, disabled
+    return logger
 
 
 def make_reference(to: Any) -> Any:

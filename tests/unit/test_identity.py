@@ -136,5 +136,29 @@ def test_keyword_or_position_is_a_difference_and_order_of_keywords_none() -> Non
 
 
 def test_calls_that_wait_for_others_are_known_by_their_results() -> None:
-    call: Callable[[list[Any]], bytes] = functools.partial(Identities.with_results, b"call")
+    call: Callable[[list[Any]], bytes] = functools.partial(Identities().with_results, b"call")
     assert call([1, [2]]) == call([1, [2]]) != call([1, [3]])
+
+
+class _Unreadable:
+    def __reduce_ex__(self, protocol: int) -> str:
+        raise TypeError("not to be pickled")
+
+
+def test_what_cannot_be_identified_is_another_call_each_time(caplog: pytest.LogCaptureFixture) -> None:
+    identities = Identities()
+    found = {identities.of(len, "key", (_Unreadable(),), {}) for _ in range(3)}
+    assert len(found) == 3
+    assert caplog.text.count("cannot be identified") == 1
+
+
+def test_a_cached_function_counts_by_its_code() -> None:
+    def of(text: str) -> bytes:
+        space: dict[str, Any] = {"__name__": "__main__"}
+        exec(
+            f"import functools\n@functools.lru_cache\ndef table(n): return {text}\ndef call(n): return table(n)", space
+        )
+        return Identities().of(space["call"], "key", (), {})
+
+    assert of("n + 1") == of("n + 1")
+    assert of("n + 1") != of("n + 2")
