@@ -167,7 +167,8 @@ class ClusterExecutor(_Calls):
         ``$CLUSTERFUTURES_DIR`` or ``~/.clusterfutures/runs``.  keep: leave it there.
     name: what the jobs are called in the queue.
     python: interpreter on the nodes.  launcher: command put in front of it
-        (``"apptainer exec image.sif"``).  modules: names to ``module load``.
+        (``"apptainer exec image.sif"``).  modules: names to ``module load``, or commands of
+        ``module`` (``["purge", "use /my/modules", "gcc/12"]``).
         setup, teardown: shell lines before and after.  env: variables for the jobs.
     scheduler: "slurm", "pbs" or "local", to name one.
     profile: name of a profile of the configuration (``clusterfutures.config``), whose

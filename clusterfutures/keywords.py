@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from clusterfutures import retries
 from clusterfutures.errors import OptionError
-from clusterfutures.schedulers import NAMES, options
+from clusterfutures.schedulers import NAMES, module_commands, options
 
 __all__ = ["KEYWORDS", "Keyword", "find", "option_help", "option_table", "read", "script_parts"]
 
@@ -141,7 +141,7 @@ KEYWORDS: tuple[Keyword, ...] = (
     Keyword("name", _text, "a name for jobs, for example 'fit'", "what the job is called", "--job-name=...", "-N ..."),
     Keyword("python", _text, "the path of an interpreter", "interpreter on the nodes", "in the script"),
     Keyword("launcher", _texts, _LINES, "words in front of the command, for containers", "in the script"),
-    Keyword("modules", _texts, _LINES, "modules to load", "module load ... in the script"),
+    Keyword("modules", _texts, _LINES, "modules to load, or as in 'use /my/modules'", "module load ... in the script"),
     Keyword("setup", _texts, _LINES, "shell lines before", "in the script"),
     Keyword("teardown", _texts, _LINES, "shell lines after", "in the script"),
     Keyword("env", _variables, 'a table of texts, for example {OMP_NUM_THREADS = "4"}', "variables for the job",
@@ -194,7 +194,9 @@ def script_parts(given: Mapping[str, Any]) -> dict[str, Any]:
     """Of all keywords those that stand in the job's script, as a JobSpec has them.  Raises OptionError."""
     modules = given.get("modules")
     return {
-        "modules": tuple(modules.split()) if isinstance(modules, str) else _lines_of("modules", modules),
+        "modules": tuple(module_commands.entries(modules))
+        if isinstance(modules, str)
+        else _lines_of("modules", modules),
         "setup": _lines_of("setup", given.get("setup")),
         "teardown": _lines_of("teardown", given.get("teardown")),
         "env": dict(given.get("env") or {}),

@@ -11,10 +11,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from clusterfutures.errors import OptionError
+from clusterfutures.keywords import script_parts
 from clusterfutures.schedulers.base import JobSpec
 from clusterfutures.schedulers.script import build, interpreter, quoted
 
@@ -286,6 +288,71 @@ def test_module_that_is_defined_already_is_left_alone(spec: JobSpec, start: Star
     own = "module() { echo own $*; LOADEDMODULES=$2; }"
     done = start(dataclasses.replace(spec, modules=["a b"], command=["true"]), prologue=[own])
     assert done.stdout == b"own load a b\n"
+
+
+#: what a site's ``module`` does, into a variable; unknown modules fail unless /my/modules is used
+SITE = """\
+module() {
+    said="$said<$*>"; export said LOADEDMODULES=x LMOD_VERSION=8
+    case "$*" in "use /my/modules" | "use "*/mine) own=yes ;; "load mine"*) [ "$own" = yes ] ;; esac
+}
+ml() { module load "$@"; }
+"""
+
+
+@pytest.fixture
+def site(spec: JobSpec, tmp_path: Path) -> JobSpec:
+    """A job that says what ``module`` was told, on a site where that is a function."""
+    (tmp_path / "init").mkdir()
+    (tmp_path / "init" / "bash").write_text(SITE)
+    return dataclasses.replace(spec, env={"MODULESHOME": str(tmp_path)}, command=["/bin/sh", "-c", 'echo "$said"'])
+
+
+@needs_bash
+@pytest.mark.parametrize(
+    ("modules", "said"),
+    [
+        (["use /my/modules", "mine/12"], "<use /my/modules><load mine/12>"),
+        (["purge", "use /my/modules", "mine"], "<purge><use /my/modules><load mine>"),
+        (["module purge", "module load gcc openmpi"], "<purge><load gcc><load openmpi>"),
+        (["use ~/mine", "mine"], f"<use {os.path.expanduser('~')}/mine><load mine>"),
+        (["use $MODULESHOME/mine", "mine"], "<use {home}/mine><load mine>"),
+        (["use '/a b'", "swap gcc intel/2023", "unload x"], "<use /a b><swap gcc intel/2023><unload x>"),
+        ("purge use /my/modules mine/1 gcc", "<purge><use /my/modules><load mine/1><load gcc>"),
+        ("use /my/modules\nmine\nmodule swap gcc intel", "<use /my/modules><load mine><swap gcc intel>"),
+        ("gcc/12 openmpi", "<load gcc/12><load openmpi>"),
+        (["use", "load"], "<load use><load load>"),
+    ],
+)
+def test_commands_of_module(site: JobSpec, start: Start, tmp_path: Path, modules: Any, said: str) -> None:
+    done = start(dataclasses.replace(site, modules=script_parts({"modules": modules})["modules"]))
+    assert (done.stdout.decode().strip(), done.returncode) == (said.replace("{home}", str(tmp_path)), 0), done.stderr
+
+
+@needs_bash
+def test_a_command_of_module_that_fails_ends_the_job(site: JobSpec, start: Start) -> None:
+    done = start(dataclasses.replace(site, modules=["mine"], command=["echo", "ran"]))
+    assert (done.stdout, b"module load mine failed" in done.stderr) == (b"", True)
+    failing = dataclasses.replace(site, modules=["use /x"], command=["echo", "ran"])
+    done = start(failing, prologue=["module() { return 3; }"])
+    assert (done.returncode, done.stdout, b"module use /x failed" in done.stderr) == (3, b"", True)
+
+
+@needs_bash
+@pytest.mark.parametrize(
+    "setup",
+    [
+        ["module use /my/modules", "module load mine"],
+        ["module purge", "module use /my/modules; ml mine"],
+        ["printf 'module use /my/modules\\nmodule load mine\\n' >site.sh", ". ./site.sh"],
+        ["printf 'module use /my/modules\\nml mine\\n' >site.sh", "source ./site.sh"],
+    ],
+)
+def test_module_is_there_in_the_setup(site: JobSpec, start: Start, setup: list[str]) -> None:
+    done = start(dataclasses.replace(site, setup=setup))
+    assert done.stdout.decode().strip().endswith("<use /my/modules><load mine>"), done.stderr
+    done = start(dataclasses.replace(site, setup=["module load mine"]))
+    assert (done.stdout, b"in the setup" in done.stderr) == (b"", True)
 
 
 @needs_bash

@@ -194,7 +194,7 @@ class JobSpec:
     cwd: directory the job starts in (and logs relative to nothing: all paths absolute).
     resources: normalised options, as ``options.normalise`` returns them.
     check_in: shell lines run first of all, before modules and setup.
-    modules, setup, teardown: ``module load`` names; shell lines before and after.
+    modules, setup, teardown: entries for ``module_commands.py``; shell lines before and after.
     env: variables to export, quoted by us, arriving exactly as given.
     environment_file: shell file to source where the scheduler exports no environment.
     launcher: argv put in front of ``command`` (``apptainer exec image``).

@@ -19,7 +19,7 @@ waits for the end, runs the teardown and ends with the command's exit status.
 ``/bin/sh`` starts fastest, and a job starts no faster than its shell.  Modules, setup
 and teardown are written by people who think in bash (``source``, ``conda activate``),
 so those get bash.  It is no login shell: profiles cost time and change what the program
-saw; ``module`` is defined from its usual places when it is not there.
+saw; ``module`` is defined from its usual places when it is not there (``module_commands.py``).
 
 Everything that is not meant as shell is quoted here: paths, values and arguments arrive
 as they are.  The text may hold surrogate escapes: write it with errors="surrogateescape".
@@ -32,6 +32,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from clusterfutures.errors import OptionError
+from clusterfutures.schedulers import module_commands
 from clusterfutures.schedulers.base import JobSpec
 
 __all__ = ["build", "interpreter", "job_end", "quoted"]
@@ -49,31 +50,6 @@ _FAILED = """\
 clusterfutures_failed() {
     echo "clusterfutures: job on $(uname -n) not started: $2 (exit status $1)" >&2
     exit "$1"
-}"""
-
-# Environment Modules before version 4 answer 0 even when they found no such module: there,
-# only the list of what is loaded tells.  (An alias loads under another name, so a list
-# that has grown is good enough.)
-_MODULE = """\
-if ! command -v module >/dev/null 2>&1; then
-    for clusterfutures_init in \\
-        "${MODULESHOME:-/usr/share/modules}/init/bash" "${LMOD_PKG:-/usr/share/lmod/lmod}/init/bash" \\
-        /etc/profile.d/modules.sh /etc/profile.d/lmod.sh /etc/profile.d/z00_lmod.sh /etc/profile; do
-        if [ -r "$clusterfutures_init" ]; then
-            . "$clusterfutures_init"
-            if command -v module >/dev/null 2>&1; then break; fi
-        fi
-    done
-fi
-clusterfutures_module() {
-    local loaded=${LOADEDMODULES-}
-    module load "$1" || clusterfutures_failed $? "module load $1 failed"
-    if [ -z "${LMOD_VERSION-}${MODULES_CMD-}" ] && [ "$loaded" = "${LOADEDMODULES-}" ]; then
-        case ":$loaded:" in
-        *":$1:"* | *":$1/"*) ;;
-        *) clusterfutures_failed 1 "module load $1 loaded nothing" ;;
-        esac
-    fi
 }"""
 
 _TRAP = """\
@@ -127,7 +103,8 @@ def build(spec: JobSpec, *, directives: Iterable[str], prologue: Iterable[str]) 
         *_verbatim(spec.check_in),
         *_environment(spec),
         f"cd {quoted(spec.cwd)} || clusterfutures_failed $? {quoted('cannot enter ' + spec.cwd)}",
-        *_modules(spec.modules),
+        *module_commands.definition(spec.modules, (*spec.setup, *spec.teardown)),
+        *module_commands.commands(spec.modules),
         *_setup(spec.setup),
         *_command(spec),
     ]
@@ -174,12 +151,6 @@ def _environment(spec: JobSpec) -> list[str]:
             raise OptionError(f"{name!r} cannot be the name of an environment variable")
         lines.append(f"export {name}={quoted(value)}")
     return lines
-
-
-def _modules(modules: Sequence[str]) -> list[str]:
-    if not modules:
-        return []
-    return [_MODULE, *(f"clusterfutures_module {quoted(module)}" for module in modules)]
 
 
 def _setup(setup: Sequence[str]) -> list[str]:
