@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 
 from clusterfutures import config_file, keywords
 from clusterfutures.errors import OptionError
+from clusterfutures.places import absolute
 from clusterfutures.schedulers import options
 
 __all__ = [
@@ -156,11 +157,14 @@ def _profiles_hint(name: str, known: list[str]) -> str:
 
 def user_file(environ: Mapping[str, str] = os.environ) -> str:
     """The user's file: ``$CLUSTERFUTURES_CONFIG``, or ``clusterfutures/config.toml`` in
-    ``$XDG_CONFIG_HOME`` (``~/.config``).  It need not exist."""
+    ``$XDG_CONFIG_HOME`` (``~/.config``).  It need not exist; "" for a user without a home directory."""
     if named := environ.get(f"{_PREFIX}CONFIG"):
-        return os.path.abspath(os.path.expanduser(named))
+        return absolute(named, "Set CLUSTERFUTURES_CONFIG to an absolute path.")
     home = environ.get("XDG_CONFIG_HOME", "")
-    base = home if os.path.isabs(home) else os.path.expanduser("~/.config")
+    try:
+        base = home if os.path.isabs(home) else absolute("~/.config", "Set CLUSTERFUTURES_CONFIG to a file of yours.")
+    except OptionError:
+        return ""  # without a home directory there is no such file
     return os.path.join(base, "clusterfutures", "config.toml")
 
 

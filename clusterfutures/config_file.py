@@ -1,6 +1,7 @@
 """One configuration file: where its keys stand, and changes that keep the rest as it is.
 
     read()    path -> tables, {} where there is no file; a syntax error names file and line
+    trusted_text()  path -> text, unless somebody else may have written it
     line_of() text, table, key -> the line a message about it should name
     change()  path, table, key, value -> the file with that one entry set or removed
 
@@ -15,15 +16,20 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import os
 import re
+import shlex
+import stat
 import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clusterfutures.errors import OptionError
 
-__all__ = ["change", "line_of", "read"]
+__all__ = ["change", "line_of", "read", "trusted_text"]
+
+log = logging.getLogger("clusterfutures")
 
 #: seconds to wait for another program that is writing the file
 _LOCK_SECONDS = 10.0
@@ -37,16 +43,64 @@ Table = tuple[str, ...]
 def read(path: str) -> tuple[dict[str, Any], str]:
     """The tables and the text of the file at ``path``; ({}, "") when there is none.
 
-    Raises OptionError for a file that cannot be read or is no TOML.
+    Raises OptionError for a file that cannot be read, is no TOML, or may be somebody else's words.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-    except FileNotFoundError:
+        text = trusted_text(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}, ""
+    except PermissionError as error:
+        if _may_be_there(path):
+            raise OptionError(f"{path}: the configuration cannot be read: {error}") from None
+        log.info("clusterfutures: %s is not read, for its directory cannot be searched", path)
         return {}, ""
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"{path}: the configuration cannot be read: {error}") from None
     return _parsed(path, text), text
+
+
+def trusted_text(path: str) -> str:
+    """The text of a file that decides what runs in one's name.
+
+    Raises OptionError when another user owns it or may write it: root may, and who installed this package.
+    """
+    with open(path, encoding="utf-8") as file:
+        found = os.fstat(file.fileno())
+        mine = os.geteuid()
+        if stat.S_ISREG(found.st_mode):  # /dev/null is nobody's words
+            if found.st_uid not in (mine, 0, os.stat(__file__).st_uid):
+                raise OptionError(
+                    f"{path} is refused: it belongs to user {found.st_uid}, and what it says would run as you "
+                    f"({mine}). Copy it (cp), or name another file."
+                )
+            if found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and not _is_my_own_group(found.st_gid)):
+                raise OptionError(
+                    f"{path} is refused: others may write it (mode {stat.S_IMODE(found.st_mode):o}), and what it says "
+                    f"would run as you. Keep it to yourself: chmod go-w {shlex.quote(path)}"
+                )
+        return file.read()
+
+
+def _is_my_own_group(group: int) -> bool:
+    """True for the group that many systems make for each user, named after the user and for nobody else."""
+    import grp
+    import pwd
+
+    mine = os.geteuid()
+    try:
+        user, found = pwd.getpwuid(mine), grp.getgrgid(group)
+    except KeyError:
+        return False
+    return mine != 0 and user.pw_gid == group and found.gr_name == user.pw_name and not found.gr_mem
+
+
+def _may_be_there(path: str) -> bool:
+    """False when a directory above ``path`` hides whether there is a file, as a home directory that is not mine."""
+    try:
+        os.lstat(path)
+    except OSError:
+        return False
+    return True
 
 
 def _parsed(path: str, text: str) -> dict[str, Any]:
@@ -97,6 +151,8 @@ def change(path: str, table: Sequence[str], key: str, value: Any) -> None:
     """
     from filelock import FileLock, Timeout
 
+    if not path:
+        raise OptionError("There is no home directory for a configuration: set CLUSTERFUTURES_CONFIG to a file.")
     if os.path.exists(path) and not os.path.isfile(path):
         raise OptionError(f"{path} is no plain file, and cannot be written: name another in $CLUSTERFUTURES_CONFIG")
     try:

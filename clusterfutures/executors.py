@@ -28,6 +28,7 @@ from clusterfutures.client.settings import MOST_WORKERS, Settings, run_directory
 from clusterfutures.errors import OptionError
 from clusterfutures.futures import ClusterFuture
 from clusterfutures.keywords import script_parts
+from clusterfutures.places import own_interpreter
 from clusterfutures.schedulers import by_name, find_scheduler, options
 from clusterfutures.schedulers.base import Scheduler
 
@@ -334,7 +335,7 @@ def _settings(
         timeout_notice=float(given.get("timeout_notice", 30.0)),
         directory=run_directory_base(given.get("directory")),
         name=given.get("name", "clusterfutures"),
-        python=given.get("python") or sys.executable,
+        python=given.get("python") or sys.executable or own_interpreter(),
         **script_parts(given),
         keep=given.get("keep", False),
         run=given.get("run", ""),

@@ -8,6 +8,7 @@ attach     --> one that is there                           it stays
 from __future__ import annotations
 
 import os
+import sys
 import time
 import uuid
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from clusterfutures.client import surroundings
 from clusterfutures.client.past import Past
 from clusterfutures.client.settings import Settings
 from clusterfutures.errors import StoreError
+from clusterfutures.places import own_interpreter
 from clusterfutures.schedulers.base import Scheduler
 from clusterfutures.store.faults import advice
 from clusterfutures.store.history import History
@@ -41,8 +43,11 @@ class Opened(NamedTuple):
 def open_run(settings: Settings, scheduler: Scheduler) -> Opened:
     """Make a run, or take over one that its program has left.
 
-    Raises StoreError when that cannot be done: because another program owns it, say.
+    Raises StoreError when that cannot be done: because another program owns it, say.  Raises
+    OptionError when it is not known what its jobs are to run.
     """
+    if settings.python == sys.executable:
+        own_interpreter()  # raises where that is the program: each job would start it, and submit a job
     patience = min(settings.visibility_timeout, START_SECONDS)
     try:
         opened = (_lasting if settings.run else _new)(settings, scheduler, patience)

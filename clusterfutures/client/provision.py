@@ -26,6 +26,7 @@ from clusterfutures.client.past import Past
 from clusterfutures.client.settings import Settings
 from clusterfutures.client.surroundings import environment_text
 from clusterfutures.errors import StoreError
+from clusterfutures.places import current_directory
 from clusterfutures.schedulers.base import JobSpec, Scheduler
 from clusterfutures.store import launch, names
 from clusterfutures.store.faults import explained
@@ -142,6 +143,7 @@ class Provision:
         """What the jobs of a pool run."""
         settings = self._settings
         package = os.path.dirname(os.path.dirname(os.path.abspath(clusterfutures.__file__)))
+        cwd = str(self._context.get("cwd") or current_directory())
         environment_file = ""
         if not self._scheduler.exports_environment:
             environment_file = run.write_environment(environment_text()) if run is self._run else run.environment_path
@@ -149,7 +151,8 @@ class Provision:
             name=f"{settings.name}-{_short(run.path)}-{batch}",
             command=launch.worker_command(settings.python, run, pool, batch, package),
             log=run.log_path(batch).removesuffix(".log"),
-            cwd=str(self._context.get("cwd") or os.getcwd()),
+            cwd=cwd or run.path,
+            cwd_else=run.path if self._scheduler.name == "local" or not os.path.isdir(cwd) else "",
             resources=resources,
             check_in=launch.check_in_lines(run, batch),
             modules=settings.modules,

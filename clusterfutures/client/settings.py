@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from clusterfutures.errors import OptionError
+from clusterfutures.places import absolute
 
 __all__ = ["Settings", "run_directory_base"]
 
+#: what to do when there is no place for runs
+_PLACE = "Give directory= or set CLUSTERFUTURES_DIR: the absolute path of a directory that the nodes see too."
 #: how many jobs there may be at most, where the user names no number
 MOST_WORKERS = 64
 
@@ -32,7 +34,7 @@ class Settings:
     timeout_notice: float = 30.0
     directory: str = ""
     name: str = "clusterfutures"
-    python: str = sys.executable
+    python: str = ""
     setup: Sequence[str] = ()
     teardown: Sequence[str] = ()
     modules: Sequence[str] = ()
@@ -87,8 +89,8 @@ def _positive(name: str, value: Any) -> None:
 def run_directory_base(directory: str | os.PathLike[str] | None) -> str:
     """Where runs live: the argument, ``$CLUSTERFUTURES_DIR``, or the home directory."""
     if directory is not None:
-        return os.path.abspath(os.path.expanduser(os.fspath(directory)))
+        return absolute(os.fspath(directory), _PLACE)
     configured = os.environ.get("CLUSTERFUTURES_DIR")
     if configured:
-        return os.path.abspath(os.path.expanduser(configured))
-    return os.path.expanduser("~/.clusterfutures/runs")
+        return absolute(configured, _PLACE)
+    return absolute("~/.clusterfutures/runs", _PLACE)

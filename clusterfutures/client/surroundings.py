@@ -7,6 +7,7 @@ who, where, when                      --run_fields()--> ``run.json``       (peop
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import sys
@@ -18,10 +19,13 @@ import cloudpickle
 import clusterfutures
 from clusterfutures.client.pickling import Pickler
 from clusterfutures.client.settings import Settings
+from clusterfutures.places import current_directory
 from clusterfutures.store import definitions
 from clusterfutures.store.bins import CallHead
 
 __all__ = ["context", "environment_text", "run_fields"]
+
+logger = logging.getLogger("clusterfutures")
 
 #: variables that describe the machine or the session the program runs in, not the program
 _OWN_TO_A_HOST = (
@@ -34,6 +38,12 @@ _OWN_TO_A_JOB = ("SLURM", "SBATCH", "PBS_", "PMI", "PMIX", "CLUSTERFUTURES_")
 
 def context(settings: Settings, pickler: Pickler) -> dict[str, Any]:
     """What every worker has to know, once per run."""
+    directory = current_directory()
+    if not directory:
+        logger.warning(
+            "clusterfutures: the working directory of this program was removed; its calls run in the run directory, "
+            "which is removed at the end"
+        )
     initializer = None
     if settings.initializer is not None:
         extras = pickler.initializer(settings.initializer, settings.initargs)
@@ -47,9 +57,9 @@ def context(settings: Settings, pickler: Pickler) -> dict[str, Any]:
         "program": program(),
         "python": sys.version_info[:2],
         "cloudpickle": cloudpickle.__version__,
-        "sys_path": [os.path.abspath(entry) for entry in sys.path],
+        "sys_path": [os.path.abspath(entry) for entry in sys.path if directory or os.path.isabs(entry)],
         "prefixes": [sys.prefix, sys.base_prefix],
-        "cwd": os.getcwd(),
+        "cwd": directory,
         "told": sorted(set(os.environ) | set(settings.env)),
         "initializer": initializer,
         "on_timeout": on_timeout,

@@ -6,6 +6,7 @@ import json
 import os
 from typing import Any
 
+from clusterfutures.config_file import trusted_text
 from clusterfutures.errors import OptionError
 
 __all__ = ["RC_PARAMS", "read"]
@@ -15,8 +16,7 @@ def read(path: str = "~/.clufrc") -> dict[str, Any]:
     """The options in the file; none when there is no file.  Raises OptionError naming the place."""
     full = os.path.expanduser(path)
     try:
-        with open(full, encoding="utf-8") as file:
-            found = json.load(file)
+        found = json.loads(trusted_text(full))
     except FileNotFoundError:
         return {}
     except json.JSONDecodeError as error:

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from clusterfutures import config
 from clusterfutures.errors import OptionError, StoreError
 from clusterfutures.jobs.job import Job
-from clusterfutures.jobs.request import DIRECTORY
+from clusterfutures.jobs.request import DIRECTORY, NO_PLACE
+from clusterfutures.places import absolute
 from clusterfutures.schedulers import find_scheduler
 from clusterfutures.schedulers.base import split_id
 
@@ -22,7 +23,7 @@ log = logging.getLogger("clusterfutures")
 def jobs_directory(directory: str | None = None, profile: str | None = None) -> str:
     """The one that is named, else the configured one, else the usual one."""
     found = directory or config.load().options(profile).get("jobs_directory") or DIRECTORY
-    return os.path.abspath(os.path.expanduser(found))
+    return absolute(found, NO_PLACE)
 
 
 def scheduler_name(name: str | None = None, profile: str | None = None) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,13 +17,16 @@ from clusterfutures.errors import OptionError
 from clusterfutures.jobs.dependencies import Awaited, awaited
 from clusterfutures.jobs.files import JobFiles
 from clusterfutures.jobs.template import filled, has_field, is_for_a_shell, joined, with_arguments, word
+from clusterfutures.places import absolute, own_interpreter
 from clusterfutures.schedulers import find_scheduler, options
 from clusterfutures.schedulers.base import Dependency, JobSpec
 
-__all__ = ["DIRECTORY", "Command", "Request", "label", "spec_of"]
+__all__ = ["DIRECTORY", "NO_PLACE", "Command", "Request", "label", "spec_of"]
 
 #: where the directories of jobs are made
 DIRECTORY = "~/.clusterfutures/jobs"
+#: what to do when that is no place
+NO_PLACE = "Give directory= (--directory) or set jobs_directory: an absolute path that the nodes see too."
 #: stands for the name of a job's directory until there is one
 _DIRECTORY_NAME = "\0"
 #: shell text, the words of a command, a program's path, or a function
@@ -53,18 +55,19 @@ class Request:
                     "them, as in args=['--name=value'], or submit a function"
                 )
         self._settings, self._resources = _layered(given, profile)
+        self._python = self._settings.get("python") or (own_interpreter() if callable(self.command) else "")
         self.awaited: Awaited = awaited(self._settings.get("dependencies", ()), self.directory)
 
     @property
     def directory(self) -> str:
         """Where the job's directory is made."""
-        return os.path.abspath(os.path.expanduser(self._settings.get("jobs_directory") or DIRECTORY))
+        return absolute(self._settings.get("jobs_directory") or DIRECTORY, NO_PLACE)
 
     def record(self) -> dict[str, Any]:
         """What is kept of the job in ``job.json``, all settings and options resolved."""
         settings = self._settings
         own = getattr(self.command, "__name__", "") if callable(self.command) else "job"
-        cwd = os.path.abspath(os.path.expanduser(settings.get("cwd") or "."))
+        cwd = absolute(settings.get("cwd") or ".", "Give cwd=: the absolute path of the directory to run in.")
         scheduler = settings.get("scheduler") or find_scheduler().name
         local = {"local_cores": settings["local_cores"]} if scheduler == "local" and "local_cores" in settings else {}
         return {
@@ -121,8 +124,7 @@ class Request:
             paths = [os.path.abspath(path) for path in settings.get("syspaths", ())]
             files.write("call", packed(self.command, self.args, self.kwargs, settings.get("imports", ()), paths))
             path = os.pathsep.join(filter(None, [_PACKAGE, os.environ.get("PYTHONPATH", "")]))
-            python = settings.get("python") or sys.executable
-            return ["env", f"PYTHONPATH={path}", python, "-P", "-m", "clusterfutures.jobs.function", files.path]
+            return ["env", f"PYTHONPATH={path}", self._python, "-P", "-m", "clusterfutures.jobs.function", files.path]
         text, words = self._line(self.command)
         text = text if text.startswith("#!") else f"#!/bin/bash\n{text}\n"
         files.write("command", text.encode("utf-8", "surrogateescape"), 0o700)

@@ -129,7 +129,8 @@ def _enter(context: dict[str, Any]) -> None:
     """Find here what the program finds there: modules, relative paths, cores."""
     sys.path[:] = _search_path(context)
     try:
-        os.chdir(context["cwd"])
+        if context["cwd"]:  # "": the program's was removed, and the script has found another
+            os.chdir(context["cwd"])
     except OSError as error:
         say(f"cannot enter {context['cwd']}: {error.strerror}; staying where the job began")
     given = os.environ.get("CLUSTERFUTURES_CORES", "")

@@ -192,6 +192,7 @@ class JobSpec:
     command: argv of the program; ``exec``ed last (or run, when there is a teardown).
     log: path prefix of the output: element i writes ``<log>-<i>.log``.
     cwd: directory the job starts in (and logs relative to nothing: all paths absolute).
+    cwd_else: where it goes on when ``cwd`` was removed; "": it ends with a message then.
     resources: normalised options, as ``options.normalise`` returns them.
     check_in: shell lines run first of all, before modules and setup.
     modules, setup, teardown: entries for ``module_commands.py``; shell lines before and after.
@@ -216,6 +217,7 @@ class JobSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     environment_file: str = ""
     launcher: Sequence[str] = ()
+    cwd_else: str = ""
     dependencies: Sequence[Dependency] = ()
     avoid: Sequence[str] = ()
 

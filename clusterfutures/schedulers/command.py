@@ -31,6 +31,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from clusterfutures.errors import SchedulerUnavailable
+from clusterfutures.places import current_directory
 
 __all__ = [
     "CannotStart", "Process", "Result", "cluster_key", "inside_a_job", "run", "scrubbed_environment", "why_not_started",
@@ -241,7 +242,7 @@ def _once(
         # two, and a time-out must reach the children of a site's wrapper script as well.
         process = Process(
             list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=dict(env), cwd=cwd, start_new_session=True,
+            env=dict(env), cwd=cwd or (None if current_directory() else "/"), start_new_session=True,
         )  # fmt: skip
     except OSError as error:
         failed = CannotStart(message=why_not_started(argv[0], error, env, cwd), command=shlex.join(argv))

@@ -24,6 +24,7 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from clusterfutures.errors import SubmitError
+from clusterfutures.places import current_directory
 from clusterfutures.schedulers import local_jobs
 from clusterfutures.schedulers import script as scripts
 from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, QueuedJob, Scheduler
@@ -93,6 +94,7 @@ class _Job:
                 stderr=log,
                 env=environment,
                 start_new_session=True,
+                cwd=None if current_directory() else "/",
             )
         self.deadline = None if limit is None else time.monotonic() + limit
 

@@ -102,7 +102,7 @@ def build(spec: JobSpec, *, directives: Iterable[str], prologue: Iterable[str]) 
         _FAILED,
         *_verbatim(spec.check_in),
         *_environment(spec),
-        f"cd {quoted(spec.cwd)} || clusterfutures_failed $? {quoted('cannot enter ' + spec.cwd)}",
+        _directory(spec),
         *module_commands.definition(spec.modules, (*spec.setup, *spec.teardown)),
         *module_commands.commands(spec.modules),
         *_setup(spec.setup),
@@ -132,6 +132,15 @@ def job_end(spec: JobSpec) -> str:
     """When a job that starts now ends, as shell: seconds since the epoch, nothing without a limit."""
     limit = spec.resources.get("time")
     return "" if limit is None else f"$(($(date +%s) + {int(limit)}))"
+
+
+def _directory(spec: JobSpec) -> str:
+    """Enter the job's directory: a program may have removed it meanwhile."""
+    refuse = f"clusterfutures_failed $? {quoted('cannot enter ' + spec.cwd)}"
+    if not spec.cwd_else or spec.cwd_else == spec.cwd:
+        return f"cd {quoted(spec.cwd)} || {refuse}"
+    text = quoted(f"clusterfutures: cannot enter {spec.cwd}; going on in {spec.cwd_else}")
+    return f"cd {quoted(spec.cwd)} 2>/dev/null || {{ echo {text} >&2; cd {quoted(spec.cwd_else)} || {refuse}; }}"
 
 
 def _verbatim(lines: Sequence[str]) -> list[str]:

@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from clusterfutures import config, config_file
+from clusterfutures.cluf import rcfile
 from clusterfutures.errors import OptionError
 from clusterfutures.executors import LocalExecutor, _layered
 
@@ -211,3 +213,53 @@ def test_a_setting_keeps_the_name_that_it_has_in_the_file(files: tuple[Path, Pat
     assert user.read_text() == 'mem = "2GB"\n[profile.long]\nwalltime = "2h"\n'
     config.set_option("memory", None)
     assert user.read_text() == '[profile.long]\nwalltime = "2h"\n'
+
+
+# ------------------------------------------------------------------------- whose words
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["site", "user"])
+@pytest.mark.parametrize("mode", [0o666, 0o602, 0o622])
+def test_a_file_that_others_may_write_is_refused(files: tuple[Path, Path], which: int, mode: int) -> None:
+    files[which].write_text("cores = 3\n")
+    files[which].chmod(mode)
+    with pytest.raises(OptionError, match=rf"others may write it \(mode {mode:o}\).*chmod go-w {files[which]}"):
+        LocalExecutor(max_workers=1)
+    files[which].chmod(0o644)
+    assert config.load().options() == {"cores": 3}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_another_user_is_refused(files: tuple[Path, Path], tmp_path: Path) -> None:
+    files[1].write_text("cores = 3\n")
+    os.chown(files[1], 65534, 65534)
+    with pytest.raises(OptionError, match=r"it belongs to user 65534.*name another file"):
+        config.load()
+    with pytest.raises(OptionError, match="it belongs to user 65534"):
+        config.set_option("cores", 4)
+    rc = tmp_path / "rc"
+    rc.write_text("{}")
+    os.chown(rc, 65534, 65534)
+    with pytest.raises(OptionError, match="it belongs to user 65534"):
+        rcfile.read(str(rc))
+
+
+def test_a_file_in_a_group_of_ones_own_is_nobody_elses(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the umask is 002, each user has a group; the same mode in a group of several is refused."""
+    group = SimpleNamespace(gr_name="me", gr_mem=[])
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: SimpleNamespace(pw_name="me", pw_gid=os.getegid()))
+    monkeypatch.setattr("grp.getgrgid", lambda gid: group)
+    monkeypatch.setattr("os.geteuid", lambda: os.stat(files[1].parent).st_uid or 1000)
+    files[1].write_text("cores = 3\n")
+    files[1].chmod(0o664)
+    assert config.load().options() == {"cores": 3}
+    group.gr_mem.append("somebody")
+    with pytest.raises(OptionError, match="others may write it"):
+        config.load()
+
+
+def test_what_is_no_file_is_nobodys(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLUSTERFUTURES_CONFIG", "/dev/null")
+    assert config.load().options() == {}

@@ -24,7 +24,7 @@ from clusterfutures.schedulers import script as scripts
 from clusterfutures.schedulers.base import Answer, JobSpec, JobState, JobStatus, QueuedJob, Scheduler
 from clusterfutures.schedulers.command import scrubbed_environment
 from clusterfutures.schedulers.local import PROLOGUE, cores_here, user_here
-from clusterfutures.schedulers.local_queue.keeper import summon
+from clusterfutures.schedulers.local_queue.keeper import keeper_interpreter, summon
 from clusterfutures.schedulers.local_queue.place import state_directory
 from clusterfutures.schedulers.local_queue.table import Row, Table
 
@@ -62,6 +62,7 @@ class LocalQueue(Scheduler):
         return scripts.build(spec, directives=[], prologue=PROLOGUE)
 
     def submit(self, spec: JobSpec, path: str, count: int) -> list[str]:
+        keeper_interpreter()  # refused before the job is written down, or never
         asked = int(spec.resources.get("cores", 1))
         directory = state_directory()
         with Table(directory) as table:

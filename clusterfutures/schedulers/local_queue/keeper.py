@@ -28,6 +28,7 @@ import time
 from collections.abc import Iterator
 
 from clusterfutures.errors import ClusterError, SchedulerUnavailable
+from clusterfutures.places import own_interpreter
 from clusterfutures.schedulers import command
 from clusterfutures.schedulers.base import JobState
 from clusterfutures.schedulers.local import cores_here
@@ -72,11 +73,17 @@ def is_awake(directory: str) -> bool:
     return True
 
 
+def keeper_interpreter() -> str:
+    """The Python that runs the keeper.  Raises OptionError when it is not known."""
+    named = os.environ.get("CLUSTERFUTURES_PYTHON")
+    return named or own_interpreter("Set $CLUSTERFUTURES_PYTHON to a Python interpreter")
+
+
 def summon(directory: str) -> None:
     """Wake the keeper, or start one.  Raises SchedulerUnavailable when it does not come."""
     if is_awake(directory):
         return
-    words = [sys.executable, "-m", __name__, directory]
+    words = [keeper_interpreter(), "-m", __name__, directory]
     environment = command.scrubbed_environment()
     path = os.pathsep.join(filter(None, [_PACKAGE, environment.get("PYTHONPATH", "")]))
     complaints = os.path.join(directory, "keeper.log")

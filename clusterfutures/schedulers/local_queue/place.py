@@ -15,6 +15,7 @@ import os
 import stat
 
 from clusterfutures.errors import StoreError
+from clusterfutures.places import absolute
 
 __all__ = ["state_directory"]
 
@@ -26,7 +27,7 @@ def state_directory() -> str:
     """
     base = os.environ.get("XDG_STATE_HOME", "")
     if not os.path.isabs(base):
-        base = os.path.expanduser("~/.local/state")
+        base = absolute("~/.local/state", "Set XDG_STATE_HOME to the absolute path of a directory of yours.")
     host = os.uname().nodename.replace("/", "_")
     path = os.path.join(base, "clusterfutures", f"local-{host}")
     try:
