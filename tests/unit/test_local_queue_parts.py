@@ -504,10 +504,12 @@ def test_one_keeper_at_a_time(site: Site) -> None:
     assert not keeper.is_awake(state_directory())
 
 
-def test_a_keeper_that_does_not_come(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_keeper_that_does_not_come(site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    broken = tmp_path / "python"
+    broken.touch()  # it is there, and cannot be started
     monkeypatch.setattr(keeper, "SUMMON_SECONDS", 0.1)
-    monkeypatch.setattr(keeper.sys, "executable", "/nowhere/python")
-    with pytest.raises(SchedulerUnavailable, match=r"did not come up.*keeper\.log says: .*/nowhere/python"):
+    monkeypatch.setattr(keeper.sys, "executable", str(broken))
+    with pytest.raises(SchedulerUnavailable, match=rf"did not come up.*keeper\.log says: .*{broken}"):
         keeper.summon(state_directory())
 
 
