@@ -69,7 +69,9 @@ def hand_client(workers: int) -> Iterator[tuple[Client, HandScheduler]]:
     """A client on such a scheduler, and the latter."""
     directory = tempfile.mkdtemp()
     scheduler = HandScheduler()
-    client = Client(scheduler, Settings(max_workers=workers, directory=directory, idle_timeout=600.0))
+    client = Client(
+        scheduler, Settings(max_workers=workers, directory=directory, idle_timeout=600.0, python=sys.executable)
+    )
     try:
         yield client, scheduler
     finally:
