@@ -39,7 +39,7 @@ import cloudpickle
 
 from clusterfutures.store import code_objects, definitions
 
-__all__ = ["Pickler", "dumps", "everything", "is_by_value"]
+__all__ = ["Pickler", "dumps", "everything", "global_names", "is_by_value"]
 
 logger = logging.getLogger("clusterfutures")
 
@@ -362,7 +362,7 @@ class _Found:
         data = _DefinitionPickler(self, (module, name)).definition(value)
         version = hashlib.blake2b(data, digest_size=8).digest()
         if type(value) is types.FunctionType and _is_simple(value):
-            needs = tuple(_global_names(value.__code__))
+            needs = global_names(value.__code__)
             _known[value] = _Known(module, name, value.__code__, version, data, needs)
         return name, version, data
 
@@ -501,13 +501,18 @@ def _has_annotations(function: types.FunctionType) -> bool:
     return bool(function.__annotations__)
 
 
+_GLOBAL_OPERATIONS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"})
+
+
 @functools.lru_cache(maxsize=10_000)
-def _global_names(code: types.CodeType) -> tuple[str, ...]:
-    """The names in code, those of globals among them."""
-    names = dict.fromkeys(code.co_names)
+def global_names(code: types.CodeType) -> tuple[str, ...]:
+    """The names of the globals that code uses, the code inside it too.  ``co_names`` has attributes as well."""
+    import dis  # late: many programs never ask
+
+    names = dict.fromkeys(str(i.argval) for i in dis.get_instructions(code) if i.opname in _GLOBAL_OPERATIONS)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            names |= dict.fromkeys(_global_names(constant))
+            names |= dict.fromkeys(global_names(constant))
     return tuple(names)
 
 

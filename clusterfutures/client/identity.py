@@ -40,7 +40,6 @@ _BUILTIN = (
     types.MethodDescriptorType, types.WrapperDescriptorType, types.MethodWrapperType,
 )  # fmt: skip
 _CACHED = type(functools.lru_cache(int))
-_GLOBAL_NAMES = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"})
 #: of a class: what differs between programs, or says nothing of what it does
 _NOT_COMPARED = frozenset(
     {"__dict__", "__weakref__", "__module__", "__firstlineno__", "__static_attributes__", "__annotations__", "__doc__"}
@@ -157,7 +156,7 @@ class _Digest:
     def _function(self, function: types.FunctionType) -> bytes:
         if is_importable(function):
             return _digest(b"imported", _name(function), self.of(function.__code__))
-        names = sorted(_globals_of(function.__code__))
+        names = sorted(by_value.global_names(function.__code__))
         used = [(name, function.__globals__[name]) for name in names if name in function.__globals__]
         parts = (
             function.__code__, function.__defaults__, function.__kwdefaults__, function.__closure__, used,
@@ -204,17 +203,6 @@ class _Digest:
         state, items, pairs = [*rest, None, None, None][:3]
         parts = (make, arguments, state, list(items or ()), list(pairs or ()))
         return self._row("object", parts)
-
-
-def _globals_of(code: types.CodeType) -> set[str]:
-    """The names of globals that code uses, the code inside it too."""
-    import dis  # late: most programs never ask
-
-    found = {str(i.argval) for i in dis.get_instructions(code) if i.opname in _GLOBAL_NAMES}
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            found |= _globals_of(constant)
-    return found
 
 
 def _name(value: Any) -> bytes:
