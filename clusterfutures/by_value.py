@@ -38,16 +38,16 @@ from typing import Any, ClassVar, NamedTuple
 import cloudpickle
 
 from clusterfutures.store import code_objects, definitions
+from clusterfutures.store.fingerprints import ATOMS, DESCRIPTORS, Part, looks_up, parts_of
 
-__all__ = ["Pickler", "dumps", "everything", "global_names", "is_by_value"]
+__all__ = ["Pickler", "dumps", "everything", "is_by_value"]
 
+#: of an object whose class has none of its own
+_REDUCE: Any = object.__reduce__
 logger = logging.getLogger("clusterfutures")
 
 #: items of a container that travels although no function names it, at the most
 _MOST_ITEMS = 1000
-_ATOMS = (int, float, complex, bool, type(None), str, bytes)
-#: a function that calls one of these may use any global
-_LOOKS_UP = frozenset({"globals", "eval", "exec", "vars"})
 
 #: what a class of 3.14 keeps for its annotations, in the order in which it looks there
 _LAZY = ("__annotate_func__", "__annotate__", "__annotations_cache__")
@@ -116,7 +116,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return self._module(obj)
         if kind in _NAMED:
             return self._named(obj, obj.__module__, getattr(obj, "__qualname__", "") or obj.__name__, _NAMED[kind])
-        if "__reduce__" in dir(kind) and is_by_value(kind.__module__):
+        if is_by_value(kind.__module__) and kind.__reduce__ is not _REDUCE:
             return self._sentinel(obj)
         return NotImplemented
 
@@ -161,7 +161,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if not importable:
             for name in names:
                 self._found.need(module, name)
-            if not _LOOKS_UP.isdisjoint(function.__code__.co_names):
+            if looks_up(function.__code__):
                 for name in vars(sys.modules[module]):
                     if not name.startswith("__"):
                         self._found.need(module, name, optional=True)
@@ -202,8 +202,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             first = {**first, "__qualname__": cls.__qualname__}
             if "__slots__" in vars(cls):
                 first = {**first, "__slots__": _slots(cls)}
-                descriptors = (types.MemberDescriptorType, types.GetSetDescriptorType)
-                attributes = {n: v for n, v in attributes.items() if not isinstance(v, descriptors)}
+                attributes = {n: v for n, v in attributes.items() if not isinstance(v, DESCRIPTORS)}
             made = (definitions.make_class, (kind, name, bases, first, number, where))
         return *made, (setter, (attributes, slots), shared), items, pairs, definitions.set_class_state
 
@@ -314,6 +313,8 @@ class _Found:
         #: True when the receiver has to look some up elsewhere
         self.leaves_out = False
         self._needed: dict[tuple[str, str], bool] = {}
+        self._order: list[tuple[str, str]] = []
+        self._asked: list[tuple[str, str]] = []  # by the definition that is pickled now
         self._bundle: definitions.Bundle = {}
         self._names: dict[str, dict[int, str]] = {}
 
@@ -321,10 +322,12 @@ class _Found:
         """A definition is needed; optional: it is left out when it cannot be pickled."""
         # A pickle says an object once: with the same strings each time it has the same bytes, and version.
         module, name = sys.intern(module), sys.intern(name)
+        self._asked.append((module, name))
         if self._are_known and definitions.is_known((module, name)):
             self.leaves_out = True
         elif (module, name) not in self._needed and name in vars(sys.modules[module]):
             self._needed[module, name] = optional or self._all_optional
+            self._order.append((module, name))
 
     def name_of(self, module: str, value: Any) -> str:
         """The first global of a module that has this very value; "" when there is none."""
@@ -332,20 +335,17 @@ class _Found:
         if names is None:
             names = self._names[module] = {}
             for name, other in reversed(vars(sys.modules[module]).items()):
-                if type(other) not in _ATOMS and not name.startswith("__"):
+                if type(other) not in ATOMS and not name.startswith("__"):
                     names[id(other)] = name
         return names.get(id(value), "")
 
     def bundle(self) -> definitions.Bundle:
         """All definitions, those that others need among them."""
-        at = 0
-        while at < len(self._needed):  # it grows
-            (module, name), optional = list(self._needed.items())[at]
-            at += 1
+        for module, name in self._order:  # it grows
             try:
                 entry = self._entry(module, name)
             except Exception as error:
-                if not optional:
+                if not self._needed[module, name]:
                     raise
                 logger.debug("clusterfutures: %s.%s does not travel: %s", module, name, error)
                 continue
@@ -354,16 +354,19 @@ class _Found:
 
     def _entry(self, module: str, name: str) -> tuple[str, bytes, bytes]:
         value = vars(sys.modules[module])[name]
-        known = _known.get(value) if type(value) is types.FunctionType else None
-        if known is not None and known.holds(module, name, value):
-            for other in known.needs:
-                self.need(module, other)
+        known = _known.get(value) if isinstance(value, types.FunctionType | type) else None
+        if known is not None and known.place == (module, name) and all(part.holds() for part in known.parts):
+            for place in known.needs:
+                self.need(*place)
             return name, known.version, known.data
+        self._asked = []
         data = _DefinitionPickler(self, (module, name)).definition(value)
         version = hashlib.blake2b(data, digest_size=8).digest()
-        if type(value) is types.FunctionType and _is_simple(value):
-            needs = global_names(value.__code__)
-            _known[value] = _Known(module, name, value.__code__, version, data, needs)
+        parts = parts_of(value)
+        if parts is not None:
+            # what is not defined yet may be, before the definition is needed again
+            later = [(module, other) for part in parts for other in part.names()]
+            _known[value] = _Known((module, name), version, data, parts, tuple(dict.fromkeys(self._asked + later)))
         return name, version, data
 
 
@@ -387,21 +390,16 @@ def _is_small(value: Any) -> bool:
 
 
 class _Known(NamedTuple):
-    """The definition of a function as it was pickled last."""
+    """The definition of a function or class as it was pickled last, and what it depends on."""
 
-    module: str
-    name: str
-    code: types.CodeType
+    place: tuple[str, str]
     version: bytes
     data: bytes
-    needs: tuple[str, ...]
-
-    def holds(self, module: str, name: str, function: types.FunctionType) -> bool:
-        """True while the function would be pickled to the same bytes."""
-        return self.module == module and self.name == name and self.code is function.__code__ and _is_simple(function)
+    parts: list[Part]
+    needs: tuple[tuple[str, str], ...]
 
 
-_known: weakref.WeakKeyDictionary[types.FunctionType, _Known] = weakref.WeakKeyDictionary()
+_known: weakref.WeakKeyDictionary[Any, _Known] = weakref.WeakKeyDictionary()
 
 
 def dumps(
@@ -458,7 +456,7 @@ def _is_found(module: types.ModuleType) -> bool:
 
 def _is_code(value: Any) -> bool:
     """True for what is referred to by its own name wherever it stands."""
-    return type(value) in _ATOMS or isinstance(value, types.FunctionType | type | types.ModuleType)
+    return type(value) in ATOMS or isinstance(value, types.FunctionType | type | types.ModuleType)
 
 
 def _attributes(module: str) -> dict[str, Any]:
@@ -481,39 +479,6 @@ def _slots(cls: type) -> Any:
     if isinstance(slots, str | tuple | list | dict):
         return slots
     return tuple(name for name, value in vars(cls).items() if isinstance(value, types.MemberDescriptorType))
-
-
-def _is_simple(function: types.FunctionType) -> bool:
-    """True when a function is its code and plain values: its pickle is the same as long as they are."""
-    return (
-        function.__closure__ is None
-        and not function.__kwdefaults__
-        and not function.__dict__
-        and all(type(value) in _ATOMS for value in function.__defaults__ or ())
-        and not _has_annotations(function)
-        and _LOOKS_UP.isdisjoint(function.__code__.co_names)
-    )
-
-
-def _has_annotations(function: types.FunctionType) -> bool:
-    if sys.version_info >= (3, 14):
-        return function.__annotate__ is not None
-    return bool(function.__annotations__)
-
-
-_GLOBAL_OPERATIONS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"})
-
-
-@functools.lru_cache(maxsize=10_000)
-def global_names(code: types.CodeType) -> tuple[str, ...]:
-    """The names of the globals that code uses, the code inside it too.  ``co_names`` has attributes as well."""
-    import dis  # late: many programs never ask
-
-    names = dict.fromkeys(str(i.argval) for i in dis.get_instructions(code) if i.opname in _GLOBAL_OPERATIONS)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            names |= dict.fromkeys(global_names(constant))
-    return tuple(names)
 
 
 def _make_new_type(new: Any, module: str, name: str) -> Any:

@@ -43,7 +43,7 @@ MAY_IMPORT = {
     },
     "arguments": set[str](),
     "places": {"errors"},
-    "by_value": {"store.code_objects", "store.definitions"},
+    "by_value": {"store.code_objects", "store.definitions", "store.fingerprints"},
     "iterable_queue": {"by_value", "queue_database"},
     "queue_database": set[str](),
     "cluf": {

@@ -25,6 +25,7 @@ from typing import Any
 
 from clusterfutures import by_value
 from clusterfutures.client.snapshot import is_importable
+from clusterfutures.store.fingerprints import global_names
 
 __all__ = ["SIZE", "Identities", "digest_of"]
 
@@ -156,7 +157,7 @@ class _Digest:
     def _function(self, function: types.FunctionType) -> bytes:
         if is_importable(function):
             return _digest(b"imported", _name(function), self.of(function.__code__))
-        names = sorted(by_value.global_names(function.__code__))
+        names = sorted(global_names(function.__code__))
         used = [(name, function.__globals__[name]) for name in names if name in function.__globals__]
         parts = (
             function.__code__, function.__defaults__, function.__kwdefaults__, function.__closure__, used,

@@ -4,8 +4,8 @@ A function that can be imported is pickled as its name, which never changes.  An
 (of the main program, a lambda, a closure) is pickled by value: its code, its defaults,
 the variables of its closure and the globals that it names.  A ``Snapshot`` remembers
 these, and ``holds`` compares them by identity: cheap enough for every ``submit``.  What
-may change without becoming another object (a list, an instance, a class of the main
-program) has no snapshot: such a function is pickled every time.
+may change without becoming another object (a list, an instance, a class that holds one) has
+no snapshot: such a function is pickled every time.  A class of plain functions and values has one.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ import types
 from typing import Any
 
 from clusterfutures.by_value import is_by_value
+from clusterfutures.store.fingerprints import ATOMS, FunctionPart, Part, global_names, looks_up, parts_of
 
 __all__ = ["Snapshot", "is_importable"]
 
-_ATOMS = (int, float, complex, str, bytes, bool, type(None))
 _MISSING = object()
 
 
 class Snapshot:
     """What a function's pickle depends on, as it was."""
 
-    __slots__ = ("_cells", "_functions", "_globals")
+    __slots__ = ("_cells", "_classes", "_functions", "_globals")
 
     def __init__(self) -> None:
         self._functions: list[tuple[types.FunctionType, Any, Any, Any]] = []
         self._globals: list[tuple[dict[str, Any], str, Any]] = []
         self._cells: list[tuple[types.CellType, Any]] = []
+        self._classes: list[Part] = []
 
     @classmethod
     def of(cls, function: Any) -> Snapshot | None:
@@ -53,6 +54,8 @@ class Snapshot:
         for variables, name, value in self._globals:
             if variables.get(name, _MISSING) is not value:
                 return False
+        if not all(part.holds() for part in self._classes):
+            return False
         if not self._cells:
             return True
         try:
@@ -75,19 +78,36 @@ class Snapshot:
                 return False
             self._cells.append((cell, value))
             values.append(value)
-        for name in _names(function.__code__):
+        for name in global_names(function.__code__):
             value = function.__globals__.get(name, _MISSING)
             self._globals.append((function.__globals__, name, value))
             if value is not _MISSING:
                 values.append(value)
-        return not keywords and not function.__dict__ and all(self._is_steady(value, seen) for value in values)
+        if keywords or function.__dict__ or looks_up(function.__code__):
+            return False
+        return all(self._is_steady(value, seen) for value in values)
 
     def _is_steady(self, value: Any, seen: set[int]) -> bool:
         if isinstance(value, types.ModuleType):
             return _is_importable_module(value)
-        if type(value) in _ATOMS or is_importable(value):
+        if type(value) in ATOMS or is_importable(value):
             return True
+        if isinstance(value, type):
+            return self._add_class(value, seen)
         return isinstance(value, types.FunctionType) and self._add(value, seen)
+
+    def _add_class(self, cls: type, seen: set[int]) -> bool:
+        if id(cls) in seen:
+            return True
+        seen.add(id(cls))
+        parts = parts_of(cls)
+        if parts is None:
+            return False
+        self._classes.append(parts[0])
+        functions = [part.function for part in parts if isinstance(part, FunctionPart)]
+        return all(self._add(function, seen) for function in functions) and all(
+            self._is_steady(base, seen) for base in cls.__bases__
+        )
 
 
 def _is_importable_module(module: types.ModuleType) -> bool:
@@ -109,12 +129,3 @@ def is_importable(obj: Any) -> bool:
     for part in name.split("."):
         found = getattr(found, part, None)
     return found is obj
-
-
-def _names(code: types.CodeType) -> set[str]:
-    """The global names that code may use (and the attributes, which do no harm)."""
-    found = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            found |= _names(constant)
-    return found

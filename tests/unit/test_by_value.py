@@ -54,3 +54,65 @@ def test_an_attribute_is_no_global() -> None:
 
 def test_a_global_that_is_defined_later_is_taken_along() -> None:
     assert said(_LATER) == "['Reader', 'call', 'inner', 'log'] ['Reader', 'call', 'helper', 'inner', 'log']\n"
+
+
+_CLASSES = """
+from clusterfutures import by_value
+from clusterfutures.store import definitions
+from clusterfutures.client.snapshot import Snapshot
+made = []
+original = by_value._DefinitionPickler.definition
+by_value._DefinitionPickler.definition = lambda self, value: made.append(value) or original(self, value)
+class Base:
+    limit = 3
+class Item(Base):
+    __slots__ = ("value",)
+    def get(self, n=1):
+        return helper(n)
+    @property
+    def twice(self):
+        return 2
+    @classmethod
+    def make(cls):
+        return cls()
+def helper(n):
+    return n
+def call():
+    return Item().get(), Item.limit
+
+def versions():
+    return dict(definitions.fields(by_value.dumps(call))[1])
+before = versions()
+count = len(made)
+assert versions() == before
+print("pickled again:", len(made) - count)
+
+def changed(change):
+    global before
+    snapshot = Snapshot.of(call)
+    assert snapshot is not None and snapshot.holds()
+    change()
+    now = versions()
+    print(snapshot.holds(), sorted(name for (_, name) in now if now[_, name] != before.get((_, name))))
+    before = now
+
+changed(lambda: None)
+changed(lambda: setattr(Base, "limit", 4))
+changed(lambda: setattr(Item.get, "__defaults__", (2,)))
+changed(lambda: setattr(Item, "more", lambda self: 1))
+changed(lambda: setattr(helper, "__code__", (lambda n: n + 1).__code__))
+Item.items = []
+print(Snapshot.of(call))
+"""
+
+
+def test_a_class_is_pickled_again_only_when_it_has_changed() -> None:
+    assert said(_CLASSES).splitlines() == [
+        "pickled again: 0",
+        "True []",
+        "False ['Base']",
+        "False ['Item']",
+        "False ['Item']",
+        "False ['helper']",
+        "None",
+    ]

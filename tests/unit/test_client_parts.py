@@ -187,7 +187,7 @@ def test_what_may_change_unseen_has_no_snapshot(value: Any) -> None:
 
 
 def test_functions_that_may_change_unseen() -> None:
-    main = program("class C:\n def __call__(self): pass\ndef f(): return C()\ndef g(*, x=[]): pass")
+    main = program("class C:\n items = []\n def __call__(self): pass\ndef f(): return C()\ndef g(*, x=[]): pass")
     for function in (main["f"], main["g"], main["C"], main["C"](), functools.partial(max, 1), [].append):
         assert Snapshot.of(function) is None
 
