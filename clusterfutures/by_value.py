@@ -38,7 +38,7 @@ from typing import Any, ClassVar, NamedTuple
 import cloudpickle
 
 from clusterfutures.store import code_objects, definitions
-from clusterfutures.store.fingerprints import ATOMS, DESCRIPTORS, Part, looks_up, parts_of
+from clusterfutures.store.fingerprints import ATOMS, DESCRIPTORS, Part, is_note, looks_up, parts_of
 
 __all__ = ["Pickler", "dumps", "everything", "is_by_value"]
 
@@ -192,7 +192,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         *_, number, _ = arguments
         number = definitions.remember(number, cls)
         shared = self._shared(attributes.items())
-        attributes = {name: value for name, value in attributes.items() if name not in shared}
+        attributes = {n: v for n, v in attributes.items() if n not in shared and not is_note(n, v)}
         if issubclass(cls, enum.Enum):
             made: Any = (definitions.make_enum, (make, arguments, number, where))
         else:

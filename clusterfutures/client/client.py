@@ -340,6 +340,7 @@ class Client:
         if self.settings.keep or self.run.lasting:
             self._ownership.release()
         else:
+            definitions.readers.pop(os.path.basename(self.run.path), None)
             self._ownership.remove_run()
 
     def start(self) -> None:

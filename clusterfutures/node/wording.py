@@ -32,7 +32,7 @@ def dumped(value: Any, keep: Callable[[pickle.PickleBuffer], bool], buffers: lis
         if not any(name in data for name in definitions.module_names()):
             return data
     except Exception:
-        pass
+        pass  # no error is lost: what the second pickler cannot do either, it raises itself
     buffers.clear()
     with late_imports():
         from clusterfutures import by_value

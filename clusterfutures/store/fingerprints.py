@@ -13,13 +13,31 @@ import sys
 import types
 from typing import Any
 
-__all__ = ["ATOMS", "DESCRIPTORS", "ClassPart", "FunctionPart", "Part", "global_names", "looks_up", "parts_of"]
+__all__ = [
+    "ATOMS",
+    "DESCRIPTORS",
+    "ClassPart",
+    "FunctionPart",
+    "Part",
+    "global_names",
+    "is_note",
+    "looks_up",
+    "parts_of",
+]
 
 ATOMS = (int, float, complex, bool, type(None), str, bytes)
 DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType)
 #: a function that calls one of these may use any global
 _LOOKS_UP = frozenset({"globals", "eval", "exec", "vars"})
 _MISSING = object()
+
+
+def is_note(name: str, value: Any) -> bool:
+    """True for what Python itself notes in a class: copyreg its slots, Python 3.11 that it has no annotations.
+
+    Pickling an instance makes such a note. The program has changed nothing, so it is neither compared nor sent.
+    """
+    return name == "__slotnames__" or (name == "__annotations__" and not value)
 
 
 class FunctionPart:
@@ -45,23 +63,27 @@ class FunctionPart:
 class ClassPart:
     """A class without its functions, as it was.  Nothing in it can change without becoming another object."""
 
-    __slots__ = ("_attributes", "cls")
+    __slots__ = ("_attributes", "_bases", "cls")
 
     def __init__(self, cls: type) -> None:
         self.cls = cls
-        self._attributes = dict(vars(cls))
-        self._attributes["__bases__"] = cls.__bases__
+        self._attributes = _own(cls)
+        self._bases = cls.__bases__
 
     def holds(self) -> bool:
         """True while the class is the same."""
-        saved, now = self._attributes, vars(self.cls)
-        if len(now) + 1 != len(saved) or self.cls.__bases__ != saved["__bases__"]:
+        saved, now = self._attributes, _own(self.cls)
+        if len(now) != len(saved) or self.cls.__bases__ != self._bases:
             return False
         return all(saved.get(name, _MISSING) is value for name, value in now.items())
 
     def names(self) -> tuple[str, ...]:
         """Its functions name globals; the class itself does not."""
         return ()
+
+
+def _own(cls: type) -> dict[str, Any]:
+    return {name: value for name, value in vars(cls).items() if not is_note(name, value)}
 
 
 Part = FunctionPart | ClassPart
@@ -74,7 +96,9 @@ def parts_of(value: Any) -> list[Part] | None:
     if type(value) is not type:
         return None
     parts: list[Part] = [ClassPart(value)]
-    for attribute in vars(value).values():
+    for name, attribute in _own(value).items():
+        if name == "__annotations__":  # as the class statement made it
+            continue
         functions = _functions_in(attribute)
         if functions is None or not all(map(_is_simple, functions)):
             return None

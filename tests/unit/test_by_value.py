@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 _ATTRIBUTE = """
 import sqlite3
@@ -116,3 +117,41 @@ def test_a_class_is_pickled_again_only_when_it_has_changed() -> None:
         "False ['helper']",
         "None",
     ]
+
+
+_CACHES = """
+import pickle
+from clusterfutures import by_value
+from clusterfutures.store import definitions
+class Item:
+    def get(self):
+        return 1
+def versions():
+    return definitions.fields(by_value.dumps(Item))[1]
+before = versions()
+by_value.dumps(Item())          # copyreg notes in the class that it has no slots
+Item.__annotations__            # Python makes an empty dictionary for that question
+print(versions() == before)
+"""
+
+
+def test_what_python_notes_in_a_class_is_no_change_of_the_program() -> None:
+    assert said(_CACHES) == "True\n"
+
+
+_EXECUTORS = """
+import sys
+from clusterfutures import LocalExecutor
+from clusterfutures.store import definitions
+def call():
+    return 1
+for _ in range(3):
+    with LocalExecutor(max_workers=1, directory=sys.argv[-1]) as ex:
+        assert ex.submit(call).result(60) == 1
+print(len(definitions.readers))
+"""
+
+
+def test_executors_that_follow_each_other_leave_nothing(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", _EXECUTORS, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "0\n", done.stderr
