@@ -98,6 +98,18 @@ def _children(parent: int) -> dict[int, int]:
     return {pid: start for pid, start in started.items() if parents[pid] in above and pid not in servers}
 
 
+class _Connection(sqlite3.Connection):
+    """Closes itself when it is dropped, where Python 3.13 and later warn of one that was left open."""
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self._opened_by = os.getpid()
+
+    def __del__(self) -> None:
+        if self._opened_by == os.getpid():  # a forked child closes nothing of its parent's
+            self.close()
+
+
 class Database:
     """The database, opened anew in every process and thread."""
 
@@ -127,7 +139,13 @@ class Database:
             path = os.path.join(self.directory, "queue.db")
             if not os.path.exists(path):
                 raise IterableQueueIllegalStateException("the process that made this queue has ended, and the queue")
-            self._local.connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+            self._local.connection = sqlite3.connect(
+                path,
+                timeout=_BUSY_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,  # one thread uses it, but another one may drop it
+                factory=_Connection,
+            )
             self._local.connection.execute("pragma synchronous=off")
             self._local.pid = os.getpid()
         connection: sqlite3.Connection = self._local.connection

@@ -183,7 +183,11 @@ class JobFiles:
         self._remove(_OURS)
         self._kept = self._kept or kept
         above = JobFiles(os.path.dirname(self.path))
-        if os.path.isfile(above.file("array.json")) and not any(entry.is_dir() for entry in os.scandir(above.path)):
+        if not os.path.isfile(above.file("array.json")):
+            return
+        with os.scandir(above.path) as entries:
+            is_last = not any(entry.is_dir() for entry in entries)
+        if is_last:
             above._remove([name for name in os.listdir(above.path) if re.fullmatch(_OURS_OF_ARRAYS, name)])
 
     def _remove(self, names: Iterable[str]) -> None:

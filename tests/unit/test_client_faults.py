@@ -9,7 +9,6 @@ import signal
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from pathlib import Path
@@ -35,6 +34,9 @@ from clusterfutures.futures import ClusterFuture
 from clusterfutures.store import names
 from clusterfutures.store.bins import CALLS, Bin
 from clusterfutures.store.run import RunDirectory
+
+# pytest and its plugins have threads, so Python warns; the children take no lock of theirs
+pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 
 LIMIT = 10.0
 
@@ -262,10 +264,8 @@ def test_a_first_call_while_the_interpreter_ends(tmp_path: Path, monkeypatch: py
 
 def test_a_forked_child_has_no_part_in_it(executor: LocalExecutor) -> None:
     """It can submit nothing, take back nothing, and ends without waiting for the parent's threads."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of fork in a process with threads
-        blocked = [executor.submit(time.sleep, 0.2) for _ in range(2)]
-        child = os.fork()
+    blocked = [executor.submit(time.sleep, 0.2) for _ in range(2)]
+    child = os.fork()
     if not child:
         status = 1
         try:

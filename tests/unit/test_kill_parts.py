@@ -30,6 +30,9 @@ from clusterfutures.store import names
 from clusterfutures.store.bins import CALLS, Bin, CallHead
 from clusterfutures.store.run import RunDirectory
 
+# pytest and its plugins have threads, so Python warns; the children take no lock of theirs
+pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+
 WORKER = "0001-0-0"
 
 

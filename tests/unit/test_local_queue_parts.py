@@ -22,6 +22,14 @@ from clusterfutures.schedulers.local_queue.packing import Packing
 from clusterfutures.schedulers.local_queue.place import state_directory
 from clusterfutures.schedulers.local_queue.table import Row, Table
 
+# pytest and its plugins have threads, so Python warns; the children take no lock of theirs
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning"),
+    # a minder outlives the keeper that started it
+    pytest.mark.filterwarnings("ignore:.*is still running:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:.*Popen.__del__:pytest.PytestUnraisableExceptionWarning"),
+]
+
 LIMIT = 40.0
 UNTIL_RELEASED = "i=0; while [ ! -e release ] && [ $i -lt 3000 ]; do sleep 0.01; i=$((i + 1)); done"
 

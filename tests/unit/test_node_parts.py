@@ -55,6 +55,9 @@ from clusterfutures.store import bins, names, records
 from clusterfutures.store.bins import CALLS, CHUNK, Bin, CallHead
 from clusterfutures.store.run import LARGE_BYTES, RunDirectory
 
+# pytest and its plugins have threads, so Python warns; the children take no lock of theirs
+pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+
 WORKER = "0001-0-0"
 COUNT = 15
 LIMIT = 20.0

@@ -21,6 +21,9 @@ from clusterfutures.schedulers import shared
 from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, QueuedJob, Scheduler
 from clusterfutures.schedulers.rhythm import Rhythm, smallest_spacing
 
+# pytest and its plugins have threads, so Python warns; the children take no lock of theirs
+pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+
 FASTER = 900.0  # an hour in four seconds
 processes = multiprocessing.get_context("fork")
 

@@ -25,6 +25,9 @@ from clusterfutures.store.frames import framed, unframed
 from clusterfutures.store.records import CallInfo
 from clusterfutures.store.run import RunDirectory
 
+# pytest and its plugins have threads, so Python warns; the children take no lock of theirs
+pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+
 WORKER = "0001-0-0"
 
 

@@ -163,6 +163,7 @@ def forget(path: str) -> None:
 
 def sweep(directory: str, keep: Container[str]) -> None:
     """Remove files that nobody has written to for an hour, except those of minders that are known."""
-    for entry in os.scandir(directory):
-        if entry.path not in keep and time.time() - entry.stat(follow_symlinks=False).st_mtime > _STALE_SECONDS:
-            forget(entry.path)
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.path not in keep and time.time() - entry.stat(follow_symlinks=False).st_mtime > _STALE_SECONDS:
+                forget(entry.path)
