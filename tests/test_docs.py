@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,6 +46,8 @@ PAGES = {
     if "_build" not in path.parts
 }
 SECONDS = 150
+#: snippets of one page
+AT_ONCE = 4
 
 
 class Block(NamedTuple):
@@ -75,23 +78,27 @@ def _blocks() -> list[Block]:
 BLOCKS = _blocks()
 
 
-def of(language: str, *marks: str) -> pytest.MarkDecorator:
+def of(language: str, *marks: str) -> list[Block]:
     chosen = [block for block in BLOCKS if block.language == language and block.mark in marks]
     assert chosen, f"no {language} blocks are marked {marks}"
-    return pytest.mark.parametrize("block", chosen, ids=[f"{block.page}:{block.line}" for block in chosen])
+    return chosen
 
 
-@pytest.fixture
-def environment(tmp_path: Path, real_slurm_cluster: RealSlurm) -> dict[str, str]:
-    """Of a user with an empty home, who has a Slurm."""
-    (tmp_path / "home").mkdir()
-    (tmp_path / "here").mkdir()
-    _commands(tmp_path / "bin")
+def each(blocks: list[Block]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("block", blocks, ids=[f"{block.page}:{block.line}" for block in blocks])
+
+
+def user(place: Path, cluster: RealSlurm) -> dict[str, str]:
+    """The environment of a user with an empty home and an empty working directory, who has a Slurm."""
+    place.mkdir()
+    (place / "home").mkdir()
+    (place / "here").mkdir()
+    _commands(place / "bin")
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("CLUSTERFUTURES_")},
-        **real_slurm_cluster.environment,
-        "HOME": str(tmp_path / "home"),
-        "PATH": os.pathsep.join([str(tmp_path / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]),
+        **cluster.environment,
+        "HOME": str(place / "home"),
+        "PATH": os.pathsep.join([str(place / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PYTHONPATH": str(ROOT),
     }
 
@@ -106,15 +113,15 @@ def _commands(directory: Path) -> None:
         file.chmod(0o755)
 
 
-def run(argv: list[str], tmp_path: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def run(argv: list[str], place: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run in an empty directory; it must end well and leave nothing in the home."""
     done = subprocess.run(
-        argv, cwd=tmp_path / "here", env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        argv, cwd=place / "here", env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
         timeout=SECONDS,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    runs = tmp_path / "home" / ".clusterfutures" / "runs"
+    runs = place / "home" / ".clusterfutures" / "runs"
     assert not runs.exists() or not list(runs.iterdir())
     return done
 
@@ -132,37 +139,57 @@ def scheduler_of(block: Block, environment: dict[str, str]) -> Iterator[dict[str
         pbs.stop()
 
 
-@of("python", "")
-def test_python(block: Block, tmp_path: Path, environment: dict[str, str]) -> None:
-    script = tmp_path / "snippet.py"
+def run_python(block: Block, place: Path, environment: dict[str, str]) -> None:
+    script = place / "snippet.py"
     script.write_text(block.text)
     with scheduler_of(block, environment) as variables:
-        done = run([sys.executable, str(script)], tmp_path, variables)
+        done = run([sys.executable, str(script)], place, variables)
     if block.output is not None:
         assert done.stdout == block.output
 
 
-@of("python", "pytest")
-def test_pytest(block: Block, tmp_path: Path, environment: dict[str, str]) -> None:
-    (tmp_path / "here" / "test_snippet.py").write_text(block.text)
+def run_pytest(block: Block, place: Path, environment: dict[str, str]) -> None:
+    (place / "here" / "test_snippet.py").write_text(block.text)
     installed = importlib.metadata.entry_points(group="pytest11", name="clusterfutures")
     plugin = [] if installed else ["-p", "clusterfutures.testing.pytest_plugin"]
-    done = run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin], tmp_path, environment)
+    done = run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin], place, environment)
     assert f"{block.text.count('def test_')} passed" in done.stdout
 
 
-@of("sh", "")
-def test_shell(block: Block, tmp_path: Path, environment: dict[str, str]) -> None:
-    run(["sh", "-e", "-c", block.text], tmp_path, environment)
+def run_shell(block: Block, place: Path, environment: dict[str, str]) -> None:
+    done = run(["sh", "-e", "-c", block.text], place, environment)
+    if block.output is not None:
+        assert done.stdout == block.output
 
 
-@of("sh", "ci")
+RUN = {("python", ""): run_python, ("python", "pytest"): run_pytest, ("sh", ""): run_shell}
+TO_RUN = [block for block in BLOCKS if (block.language, block.mark) in RUN]
+
+
+@pytest.mark.parametrize("page", dict.fromkeys(block.page for block in TO_RUN))
+def test_snippets(page: str, tmp_path: Path, real_slurm_cluster: RealSlurm) -> None:
+    """All snippets of one page, at the same time: most of their time is waiting for jobs to start."""
+
+    def try_out(block: Block) -> str:
+        place = tmp_path / str(block.line)
+        try:
+            RUN[block.language, block.mark](block, place, user(place, real_slurm_cluster))
+        except Exception as error:
+            return f"{block.page}:{block.line}: {type(error).__name__}: {error}"
+        return ""
+
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        failures = list(filter(None, threads.map(try_out, [block for block in TO_RUN if block.page == page])))
+    assert not failures, "\n\n".join(failures)
+
+
+@each(of("sh", "ci"))
 def test_ci_runs_what_the_readme_says(block: Block) -> None:
     lines = [line.strip() for line in (ROOT / ".ci" / "run").read_text().splitlines()]
     assert block.text.strip() in lines
 
 
-@of("toml", "config")
+@each(of("toml", "config"))
 def test_configuration(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No mistake is found in it, and every key of every profile arrives."""
     file = tmp_path / "config.toml"
@@ -177,7 +204,7 @@ def test_configuration(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_no_block_is_left_out() -> None:
-    known = {("python", ""), ("python", "pytest"), ("sh", ""), ("sh", "ci"), ("toml", "config"), ("text", "")}
+    known = RUN.keys() | {("sh", "ci"), ("toml", "config"), ("text", "")}
     directives = [block for block in BLOCKS if block.language.startswith("{")]
     left = [block for block in BLOCKS if (block.language, block.mark) not in known and block not in directives]
     assert [block for block in left if (block.language, block.mark) != ("text", "example")] == []
