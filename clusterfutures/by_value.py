@@ -229,6 +229,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if not isinstance(reduced, str):
             return reduced
         module = getattr(obj, "__module__", None)
+        if isinstance(module, str) and not is_by_value(module):
+            return reduced  # a function of Cython, say: only its class is of a module that cannot be imported
         reference = self._reference(obj, module, reduced)
         return reference or (copyreg.__newobj__, (type(obj),), getattr(obj, "__dict__", None))  # type: ignore[attr-defined]
 

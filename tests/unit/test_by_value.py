@@ -155,3 +155,36 @@ print(len(definitions.readers))
 def test_executors_that_follow_each_other_leave_nothing(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", _EXECUTORS, str(tmp_path)], capture_output=True, text=True, timeout=60)
     assert done.stdout == "0\n", done.stderr
+
+
+_UNPICKLERS = """
+import io, json, pickle, sys, types
+import numpy
+from clusterfutures import by_value
+
+def there_and_back(value):
+    file = io.BytesIO()
+    by_value.Pickler(file, 5).dump(value)
+    return pickle.loads(file.getvalue())
+
+# Cython gives its functions a class of a module that nobody can import: their own module is another one.
+seed = numpy.random.SeedSequence(12345).spawn(1)[0]
+assert there_and_back(seed).generate_state(2).tolist() == seed.generate_state(2).tolist()
+assert there_and_back([type(seed), seed])[0] is type(seed)
+
+# The same without Cython: a callable of an importable module, its class in one that nobody can import.
+made = types.ModuleType("_made_at_run_time")
+sys.modules["_made_at_run_time"] = made
+class Callable:
+    __module__ = "_made_at_run_time"
+    def __reduce__(self): return "rebuild"
+made.Callable = Callable
+json.rebuild = Callable()
+json.rebuild.__module__ = "json"
+assert there_and_back(json.rebuild) is json.rebuild
+print("same")
+"""
+
+
+def test_an_object_of_an_importable_module_travels_by_its_name() -> None:
+    assert said(_UNPICKLERS) == "same\n"
