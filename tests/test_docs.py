@@ -12,8 +12,7 @@ A comment before a block changes that:
     <!-- test: pytest -->    a test module, for pytest
     <!-- test: ci -->        a command that .ci/run runs, word by word
     <!-- test: config -->    a configuration file without a mistake
-    <!-- table: options -->  comes before the table of resources
-    <!-- table: cluf -->     before that of the options of cluf
+    <!-- table: cluf -->     before a table that docs/tables.py writes
     <!-- example -->         what is printed, shortened
 """
 
@@ -34,12 +33,13 @@ from typing import NamedTuple
 import pytest
 
 from clusterfutures import config
-from clusterfutures.cluf import table as cluf_table
-from clusterfutures.schedulers.options import OPTIONS
 from clusterfutures.testing import FakePBS
 from clusterfutures.testing.real_slurm import RealSlurm
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "docs"))
+import tables  # noqa: E402
+
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text()
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -48,6 +48,8 @@ PAGES = {
 SECONDS = 150
 #: snippets of one page
 AT_ONCE = 4
+#: such a snippet runs after the others of its page, alone
+LOOKS_AT_ALL_JOBS = re.compile(r"\bQueue\(|clusterfutures (queue|wait|clean)\b")
 
 
 class Block(NamedTuple):
@@ -178,8 +180,11 @@ def test_snippets(page: str, tmp_path: Path, real_slurm_cluster: RealSlurm) -> N
             return f"{block.page}:{block.line}: {type(error).__name__}: {error}"
         return ""
 
+    blocks = [block for block in TO_RUN if block.page == page]
+    together = [block for block in blocks if not LOOKS_AT_ALL_JOBS.search(block.text)]
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        failures = list(filter(None, threads.map(try_out, [block for block in TO_RUN if block.page == page])))
+        failures = list(filter(None, threads.map(try_out, together)))
+    failures += filter(None, map(try_out, [block for block in blocks if block not in together]))
     assert not failures, "\n\n".join(failures)
 
 
@@ -212,20 +217,14 @@ def test_no_block_is_left_out() -> None:
     assert fences == 2 * (len(BLOCKS) + sum(block.output is not None for block in BLOCKS))
 
 
-def test_table_of_options() -> None:
-    rows = ["| option | also called | meaning | example |", "|---|---|---|---|"]
-    for row in OPTIONS:
-        also = ", ".join(f"`{name}`" for name in row.synonyms)
-        rows.append(f"| `{row.name}` | {also} | {row.text} | `{row.example}` |")
-    assert "<!-- table: options -->\n" + "\n".join(rows) + "\n\n" in PAGES["docs/how-to/resources.md"]
+@pytest.mark.parametrize("page", [page for page in PAGES if "<!-- table: " in PAGES[page]])
+def test_tables_are_those_of_the_code(page: str) -> None:
+    assert tables.filled(PAGES[page]) == PAGES[page], "run python docs/tables.py"
+    assert PAGES[page].count("<!-- table: ") == PAGES[page].count("<!-- end of table -->")
 
 
-def test_table_of_cluf() -> None:
-    rows = ["| option | | meaning |", "|---|---|---|"]
-    for row in cluf_table.ROWS:
-        name = row.key if row.where == "file" else f"--{row.name}" + (f"={row.value}" if row.value else "")
-        rows.append(f"| `{name}` | {f'`-{row.short}`' if row.short else ''} | {row.text} |")
-    assert "<!-- table: cluf -->\n" + "\n".join(rows) + "\n\n" in PAGES["docs/how-to/cluf.md"]
+def test_every_table_is_in_a_page() -> None:
+    assert set(re.findall(r"<!-- table: (\w+) -->", "".join(PAGES.values()))) == set(tables.TABLES)
 
 
 def _anchors(page: Path) -> set[str]:
@@ -265,7 +264,7 @@ def test_main_options_are_the_executors() -> None:
 def test_errors_are_those_that_exist() -> None:
     import clusterfutures
 
-    table = PAGES["docs/reference/failures.md"]
+    table = PAGES["docs/explanation/failures.md"]
     named = set(re.findall(r"`([A-Z]\w+(?:Error|Failed|Died|Unavailable))`", table)) - {"BrokenExecutor"}
     assert named <= set(clusterfutures.__all__)
     assert named >= {name for name in clusterfutures.__all__ if name.endswith(("Error", "Failed", "Died"))}
