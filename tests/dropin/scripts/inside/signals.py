@@ -12,9 +12,9 @@ def stop(number, frame):
     raise TooLong(number)
 
 
-def limited(seconds):
+def limited(seconds, limit):
     signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    signal.setitimer(signal.ITIMER_REAL, limit)
     try:
         time.sleep(seconds)
     except TooLong:
@@ -26,4 +26,4 @@ def limited(seconds):
 
 if __name__ == "__main__":
     with Executor(max_workers=1) as ex:
-        print(ex.submit(limited, 5).result(), ex.submit(limited, 0).result())
+        print(ex.submit(limited, 60, 0.05).result(), ex.submit(limited, 0, 60).result())
