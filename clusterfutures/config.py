@@ -64,7 +64,7 @@ def _checked(key: str, value: Any, where: str) -> tuple[str, Any]:
     """The setting's own name, and its value as it is kept.  Raises OptionError."""
     name = _canonical(key)
     if name is None:
-        raise OptionError(f"{where}: there is no setting {key!r}. {_nearest(key, _known())}")
+        raise OptionError(f"{where}: there is no setting {key!r}: {_instead(key)}")
     try:
         if name in SETTINGS:
             return name, keywords.read(SETTINGS[name], key, value)
@@ -87,11 +87,11 @@ def _known() -> list[str]:
     return [*SETTINGS, *(name for row in SETTINGS.values() for name in row.synonyms), *options.names(), _INHERITS]
 
 
-def _nearest(name: str, known: list[str]) -> str:
-    import difflib
+def _instead(name: str) -> str:
+    """What to write in the place of a name that is no setting."""
+    from clusterfutures.schedulers import misspelt
 
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
-    return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
+    return misspelt.advice(name, _known())
 
 
 # ---------------------------------------------------------------------------- layers
@@ -151,7 +151,10 @@ class Configuration:
 
 def _profiles_hint(name: str, known: list[str]) -> str:
     if known:
-        return _nearest(name, known)
+        import difflib
+
+        near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
+        return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
     return f"Write one: [profile.{name}] in {user_file()}"
 
 
@@ -285,7 +288,7 @@ def set_option(name: str, value: Any, *, profile: str | None = None) -> None:
     there = _spelt_there(table, name)
     if there is None and value is None:
         if _canonical(name) is None and name != _INHERITS:
-            raise OptionError(f"there is no setting {name!r}. {_nearest(name, _known())}")
+            raise OptionError(f"there is no setting {name!r}: {_instead(name)}")
         return
     config_file.change(user_file(), table, there or name, value)
 

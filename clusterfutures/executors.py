@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, ClassVar, TypeVar
 
-from clusterfutures import config
+from clusterfutures import config, keywords
 from clusterfutures.client.client import Client, Target
 from clusterfutures.client.mapping import Plan
 from clusterfutures.client.settings import MOST_WORKERS, Settings, run_directory_base
@@ -38,11 +38,16 @@ logger = logging.getLogger("clusterfutures")
 
 T = TypeVar("T")
 
+#: all that an executor takes besides resources
 _SETTINGS = (
-    "max_workers", "processes", "bins_per_job", "max_tasks_per_child", "initializer", "initargs", "idle_timeout",
-    "on_timeout", "timeout_notice", "directory", "name", "python", "setup", "teardown", "modules", "env", "launcher",
-    "keep", "scheduler", "profile", "retries", "run",
+    "max_workers", "mp_context", "initializer", "initargs", "processes", "bins_per_job", "max_tasks_per_child",
+    "idle_timeout", "on_timeout", "timeout_notice", "directory", "name", "python", "setup", "teardown", "modules",
+    "env", "launcher", "keep", "scheduler", "profile", "retries", "run",
 )  # fmt: skip
+#: of these, what is read as a configuration's values are; the others have words of the standard library's, or their own
+_READ = frozenset(
+    {"timeout_notice", "directory", "name", "python", "setup", "teardown", "modules", "env", "launcher", "keep"}
+)
 
 
 class _Calls(Executor):
@@ -126,11 +131,32 @@ class _Calls(Executor):
         """The same executor, with other resources for the calls that are made through
         what is returned; what is not named stays as it is.  ``retries`` is one of them."""
         retries = options.plain_number(resources.pop("retries", self._retries))
-        return _Options(self, {**self._resources, **options.normalise(resources)}, retries)
+        for name in resources:
+            if name in _SETTINGS:
+                raise OptionError(
+                    f"with_options has no {name}=: it holds for the whole executor. {_another(self, name)}"
+                )
+        return _Options(self, {**self._resources, **options.normalise(resources, ("retries",))}, retries)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As usual, but an option is not changed by assigning it: nobody would look there."""
+        if type(self).__module__ == __name__ and not name.startswith("_") and (name in _SETTINGS or options.find(name)):
+            raise AttributeError(
+                f"{name} of an executor cannot be changed. {_another(self, name)}", name=name, obj=self
+            )
+        super().__setattr__(name, value)
 
     def job_script(self) -> str:
         """The script that would be submitted for one job."""
         return self._client.job_script(self._resources)
+
+
+def _another(executor: _Calls, name: str) -> str:
+    """What to do about an option that cannot be changed."""
+    if name == "retries" or options.find(name) is not None:
+        return f"Make calls through executor.with_options({name}=...), which gives a view of it"
+    kind = type(executor._owner if isinstance(executor, _Options) else executor).__name__
+    return f"Make another one: {kind}({name}=...)"
 
 
 class _Options(_Calls):
@@ -170,7 +196,7 @@ class ClusterExecutor(_Calls):
     python: interpreter on the nodes.  launcher: command put in front of it
         (``"apptainer exec image.sif"``).  modules: names to ``module load``, or commands of
         ``module`` (``["purge", "use /my/modules", "gcc/12"]``).
-        setup, teardown: shell lines before and after.  env: variables for the jobs.
+        setup, teardown: shell lines before and after.  env: variables for the jobs: text, numbers and paths.
     scheduler: "slurm", "pbs" or "local", to name one.
     profile: name of a profile of the configuration (``clusterfutures.config``), whose
         settings hold where the call says nothing; None: $CLUSTERFUTURES_PROFILE or "default".
@@ -210,7 +236,7 @@ class ClusterExecutor(_Calls):
         setup: str | Sequence[str] | None = None,
         teardown: str | Sequence[str] | None = None,
         modules: str | Sequence[str] | None = None,
-        env: Mapping[str, str] | None = None,
+        env: Mapping[str, str | float | os.PathLike[str]] | None = None,
         launcher: str | Sequence[str] | None = None,
         keep: bool | None = None,
         scheduler: str | None = None,
@@ -231,7 +257,7 @@ class ClusterExecutor(_Calls):
         given, self._resources = _layered(told, resources, profile)
         wanted = self._scheduler_name or given.get("scheduler")
         adapter = by_name(wanted) if wanted else find_scheduler()
-        self.scheduler = adapter.name
+        self._scheduler = adapter.name
         if given.get("processes", 1) != 1 and "cores" not in self._resources:
             self._resources["cores"] = given["processes"]
         settings = _settings(adapter, given, initializer, initargs)
@@ -244,6 +270,16 @@ class ClusterExecutor(_Calls):
         self._finalizer.atexit = False
         if wanted is None:
             logger.info("clusterfutures: using the %s scheduler", self.scheduler)
+
+    @property
+    def scheduler(self) -> str:
+        """The scheduler of its jobs: "slurm", "pbs" or "local"."""
+        return self._scheduler
+
+    @property
+    def max_workers(self) -> int:
+        """The most jobs at once."""
+        return self._client.settings.max_workers
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accept no more calls; see ``concurrent.futures.Executor.shutdown``.
@@ -307,16 +343,23 @@ def _layered(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings and normalised resources: the configuration's, and over them the call's own."""
     configured = config.load().options(profile)
-    try:
-        own = options.normalise(resources)
-    except OptionError as error:
-        raise OptionError(f"{error} Options of the executor itself: {', '.join(_SETTINGS)}.") from None
+    own = options.normalise(resources, _SETTINGS)
     below = options.normalise({name: value for name, value in configured.items() if name not in config.SETTINGS})
     # a resource that the call sets to None (or False, or 0 GPUs) is not asked for, whatever is configured
     named = {row.name for name in resources if (row := options.find(name)) is not None}
     merged = {name: value for name, value in below.items() if name not in named} | own
     given = {name: value for name, value in configured.items() if name in config.SETTINGS}
-    return given | {name: value for name, value in told.items() if value is not None}, merged
+    return given | {name: _read(name, value) for name, value in told.items() if value is not None}, merged
+
+
+def _read(name: str, value: Any) -> Any:
+    """The value of a setting as it is kept.  Raises OptionError."""
+    if name == "idle_timeout" and not isinstance(value, int | float):
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise OptionError(f"idle_timeout={value!r} cannot be used: give a number of seconds, as 60") from None
+    return keywords.read(config.SETTINGS[name], name, value) if name in _READ else value
 
 
 def _settings(

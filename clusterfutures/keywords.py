@@ -82,9 +82,36 @@ def _scheduler(value: Any) -> str:
 
 
 def _variables(value: Any) -> dict[str, str]:
-    if not isinstance(value, Mapping) or not all(isinstance(item, str) for item in value.values()):
-        raise ValueError("it is no table of texts")
-    return dict(value)
+    if not isinstance(value, Mapping):
+        raise ValueError("it is no table of variables")
+    return {_variable_name(name): _variable(name, item) for name, item in value.items()}
+
+
+def _variable_name(name: Any) -> str:
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError(f"{name!r} cannot be the name of an environment variable")
+    return name
+
+
+def _variable(name: str, value: Any) -> str:
+    """Text, a number or a path, as the text that a job finds."""
+    kind = type(value)
+    if isinstance(value, str | os.PathLike):
+        text = os.fsdecode(value)
+    elif (
+        "bool" not in kind.__name__
+        and not hasattr(kind, "__len__")
+        and any(hasattr(kind, method) for method in ("__index__", "__float__"))
+    ):
+        text = str(value)  # numbers of other libraries, too
+    else:
+        hint = f"write {name!r}: {str(value)!r}" if isinstance(value, bool | bytes) else "leave it out"
+        if value is not None and not isinstance(value, bool | bytes):
+            hint = "give text, a number or a path"
+        raise ValueError(f"the value of {name} is {value!r}, of type {kind.__name__}: {hint}")
+    if "\0" in text:
+        raise ValueError(f"the value of {name} contains a NUL character")
+    return text
 
 
 def _exported(value: Any) -> dict[str, str | None]:
@@ -144,8 +171,8 @@ KEYWORDS: tuple[Keyword, ...] = (
     Keyword("modules", _texts, _LINES, "modules to load, or as in 'use /my/modules'", "module load ... in the script"),
     Keyword("setup", _texts, _LINES, "shell lines before", "in the script"),
     Keyword("teardown", _texts, _LINES, "shell lines after", "in the script"),
-    Keyword("env", _variables, 'a table of texts, for example {OMP_NUM_THREADS = "4"}', "variables for the job",
-            "export ... in the script"),
+    Keyword("env", _variables, "a table of text, numbers and paths, for example {'OMP_NUM_THREADS': 4}",
+            "variables for the job", "export ... in the script"),
     Keyword("local_cores", _count, _NUMBER, "cores that jobs of this machine may have together", of="jobs"),
     Keyword("max_jobs", _count, _NUMBER, "submit only while fewer of your jobs wait or run", of="jobs"),
     Keyword("dependencies", _as_it_is, "a Job, an id, a future, or a list of them", "what has to end first",
@@ -199,9 +226,13 @@ def script_parts(given: Mapping[str, Any]) -> dict[str, Any]:
         else _lines_of("modules", modules),
         "setup": _lines_of("setup", given.get("setup")),
         "teardown": _lines_of("teardown", given.get("teardown")),
-        "env": dict(given.get("env") or {}),
+        "env": _environment(given.get("env")),
         "launcher": _words_of("launcher", given.get("launcher")),
     }
+
+
+def _environment(value: Any) -> dict[str, str]:
+    return {} if value is None else dict(read(_BY_NAME["env"], "env", value))
 
 
 def _lines_of(name: str, value: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -157,7 +157,7 @@ def test_a_scheduler_that_is_not_here(started: Demo, scheduler: str, product: st
         (["--files", "0"], "'0' is not a whole number from 1 on"),
         (["--workers", "many"], "'many' is not a whole number from 1 on"),
         (["--option", "memory"], "'memory' is not NAME=VALUE"),
-        (["--scheduler", "local", "--option", "memroy=1GB"], "did you mean memory=?"),
+        (["--scheduler", "local", "--option", "memroy=1GB"], "write memory='4GB', not memroy"),
         (["--scheduler", "local", "--option", "time=5"], "a unit is needed"),
         (["--option", "processes=no"], "processes = 'no' cannot be used"),
         (["--option", "scheduler=local"], "say --scheduler=local"),

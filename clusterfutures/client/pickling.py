@@ -29,6 +29,7 @@ from clusterfutures.client.repeated import Repeated
 from clusterfutures.client.snapshot import Snapshot
 from clusterfutures.client.work import name_of
 from clusterfutures.errors import TransferError
+from clusterfutures.places import current_directory
 from clusterfutures.store import references
 from clusterfutures.store.bins import Extras
 from clusterfutures.store.frames import Bytes
@@ -76,6 +77,8 @@ class Pickler:
         self._repeated = Repeated(run)
         self._path = list(sys.path)
         self._new_path: list[str] = []
+        self._directory = current_directory()
+        self._new_directory = ""  # "": that of the run's begin
         self._known: dict[int, tuple[Any, str, Snapshot]] = {}
         self._rest = ""
         self._rest_names: list[tuple[str, int]] = []
@@ -93,7 +96,7 @@ class Pickler:
         keys = self._store_buffers(buffers)
         if len(data) <= LARGE_BYTES:
             return Pickled(data, Extras("", keys, ()), tuple(pickler.futures))
-        stored = self._store([data, pickle.dumps((keys, self._new_path), 5)])
+        stored = self._store([data, pickle.dumps((keys, self._new_path, ""), 5)])
         return Pickled(b"", Extras(stored, (), ()), tuple(pickler.futures))
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any], function: Callable[..., Any]) -> Pickled:
@@ -125,7 +128,7 @@ class Pickler:
         pickler = by_value.Pickler(file, 5, buffer_callback=_keeper(buffers), rest=self._rest_of_program)
         _dump(pickler, value, what, function)
         keys = self._store_buffers(buffers)
-        return self._store([file.getvalue(), pickle.dumps((keys, self._new_path), 5)])
+        return self._store([file.getvalue(), pickle.dumps((keys, self._new_path, self._new_directory), 5)])
 
     def _rest_of_program(self) -> str:
         """The key of what the program defines besides; stored when a name is new or means something else.
@@ -139,7 +142,7 @@ class Pickler:
         ]
         if names != self._rest_names:
             content = by_value.everything(main.__name__ if main.__name__ in sys.modules else "__main__")
-            self._rest = f"{os.path.basename(self._run.path)} {self._store([content, pickle.dumps(((), ()), 5)])}"
+            self._rest = f"{os.path.basename(self._run.path)} {self._store([content, pickle.dumps(((), (), ''), 5)])}"
             self._rest_names = names
         return self._rest
 
@@ -150,11 +153,20 @@ class Pickler:
         self._path = list(sys.path)
         self._known.clear()
 
+    def _directory_changed(self, directory: str) -> None:
+        """The program has gone to another directory: functions take along where their calls run."""
+        self._directory = self._new_directory = directory
+        if "" in sys.path and directory not in self._new_path:  # modules are looked for in the directory of now
+            self._new_path.append(directory)
+        self._known.clear()
+
     def function(self, function: Callable[..., Any]) -> str:
         """The key under which ``function`` is stored; stores it when it is new, or when
         anything that its pickle depends on may have changed (``snapshot.py``)."""
         if sys.path != self._path:
             self._path_changed()
+        if (directory := current_directory()) != self._directory and directory:
+            self._directory_changed(directory)
         known = self._known.get(id(function))
         if known is not None and known[0] is function and known[2].holds():
             return known[1]

@@ -81,7 +81,7 @@ class Settings:
 def _positive(name: str, value: Any) -> None:
     """The standard library's words for a number that is not positive."""
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer, not {type(value).__name__}")
+        raise TypeError(f"{name} must be an integer, not {type(value).__name__}: write {name}=4, say")
     if value <= 0:
         raise ValueError(f"{name} must be greater than 0")
 

@@ -165,6 +165,11 @@ def _arguments(args: Any) -> tuple[Any, ...]:
     return tuple(args)
 
 
+_JOB_KEYWORDS = frozenset(
+    name for row in keywords.KEYWORDS if row.of != "executors" for name in (row.name, *row.synonyms)
+)
+
+
 def label(name: str) -> str:
     """``name`` as the beginning of a file's name."""
     return re.sub(r"[^A-Za-z0-9_.+-]", "_", name)[:60].lstrip(".") or "job"
@@ -182,12 +187,7 @@ def _layered(given: Mapping[str, Any], profile: str | None) -> tuple[dict[str, A
             raise OptionError(f"{row.name}= is given twice, also as {name}=: give it once")
         else:
             settings[row.name] = keywords.read(row, name, value) if value is not None else None
-    try:
-        own = options.normalise(resources)
-    except OptionError as error:
-        known = ", ".join(row.name for row in keywords.KEYWORDS if row.of != "executors")
-        more = f" Keywords of the job itself: {known}." if "no option" in str(error) else ""
-        raise OptionError(f"{error}{more}") from None
+    own = options.normalise(resources, _JOB_KEYWORDS)
     configured = config.load().options(profile)
     named = {option.name for name in resources if (option := options.find(name)) is not None}
     below = options.normalise({name: value for name, value in configured.items() if name not in config.SETTINGS})

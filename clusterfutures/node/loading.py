@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from clusterfutures.node.late import late_imports
 from clusterfutures.node.notice import Notice
+from clusterfutures.node.patience import say
 from clusterfutures.store import definitions, references
 from clusterfutures.store.bins import CallHead
 from clusterfutures.store.frames import Bytes
@@ -43,6 +44,7 @@ class Loader:
         self._bytes = 0
         self._checked: set[str] = set()
         self._notice: Notice | None = None
+        self._begin = self._directory = _current_directory()
 
     def function(self, key: str) -> Callable[..., Any]:
         """The function stored under ``key``; raises what its unpickling raises."""
@@ -51,18 +53,30 @@ class Loader:
             self._bytes -= known.size
             known = None
         self._functions[key] = known = known or self._load(key)
-        self._last = key
+        if key != self._last:
+            self._enter(known.directory or self._begin)
+            self._last = key
         return known.function
 
+    def _enter(self, directory: str) -> None:
+        """Go where the program was when it submitted the call; not back from where a call has gone itself."""
+        if directory == self._directory:
+            return
+        self._directory = directory
+        try:
+            os.chdir(directory)
+        except OSError as error:
+            say(f"cannot enter {directory}: {error.strerror}; calls go on in {_current_directory()}")
+
     def _load(self, key: str) -> _Function:
-        data, buffers = self._frames(key)
+        data, buffers, directory = self._frames(key)
         function = _loads(data, buffers)
         if self._notice is not None:
             function = self._notice.reaching(function)
         self._bytes += len(data)
         while self._functions and (self._bytes > _MOST_BYTES or len(self._functions) >= _MOST_FUNCTIONS):
             self._bytes -= self._functions.pop(next(iter(self._functions))).size
-        return _Function(function, len(data), definitions.fields(data))
+        return _Function(function, len(data), definitions.fields(data), directory)
 
     def prepare(
         self,
@@ -92,17 +106,17 @@ class Loader:
         references.results[:] = [_loads(result, self._buffers(keys)) for result, keys in extras.dependencies]
         try:
             if extras.stored:
-                return _loads(*self._frames(extras.stored))
+                return _loads(*self._frames(extras.stored)[:2])
             return _loads(data, self._buffers(extras.buffers))
         finally:
             references.results.clear()
 
-    def _frames(self, key: str) -> tuple[Bytes, list[memoryview]]:
-        """What is pickled under a key, and its buffers."""
+    def _frames(self, key: str) -> tuple[Bytes, list[memoryview], str]:
+        """What is pickled under a key, its buffers, and the directory that the program was in, if it has changed it."""
         data, head = self._object(key)
-        keys, new_path = pickle.loads(head)
+        keys, new_path, *directory = pickle.loads(head)  # a run of an earlier version has two of them
         sys.path += [entry for entry in new_path if entry not in sys.path]
-        return data, self._buffers(keys)
+        return data, self._buffers(keys), directory[0] if directory else ""
 
     def _buffers(self, keys: Sequence[str]) -> list[memoryview]:
         return [self._object(key)[0] for key in keys]
@@ -111,6 +125,13 @@ class Loader:
         frames = self._run.map_object(key, self._wait, checked=key in self._checked)
         self._checked.add(key)
         return frames
+
+
+def _current_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # removed
+        return "."
 
 
 def _loads(data: Bytes, buffers: Sequence[memoryview] = ()) -> Any:
@@ -126,11 +147,12 @@ def _loads(data: Bytes, buffers: Sequence[memoryview] = ()) -> Any:
 
 
 class _Function(NamedTuple):
-    """A function that was loaded, the size of its pickle, and the definitions that it came with."""
+    """A function that was loaded, the size of its pickle, the definitions that it came with, and where it runs."""
 
     function: Callable[..., Any]
     size: int
     needs: tuple[str, list[tuple[definitions.Key, bytes]]] | None
+    directory: str
 
     def is_as_it_was(self) -> bool:
         """True while what it needs is what was bound last."""

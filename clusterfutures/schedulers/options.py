@@ -19,7 +19,7 @@ import math
 import operator
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from clusterfutures.errors import OptionError
@@ -304,11 +304,12 @@ def plain_number(value: Any) -> Any:
         return value
 
 
-def normalise(options: Mapping[str, Any]) -> dict[str, Any]:
+def normalise(options: Mapping[str, Any], others: Collection[str] = ()) -> dict[str, Any]:
     """Resolve synonyms, check every value, and convert it to the unit it is kept in.
 
     Kept are: counts as int, memory as int MiB, time as int seconds, the rest as str,
     list[str] or True.  An option whose value is None, False or 0 GPUs is not given.
+    others: names that may be given in the same place, for the error about one that may not.
     Raises OptionError for an unknown name, a bad value, or one option under two names.
     """
     kept: dict[str, Any] = {}
@@ -316,7 +317,7 @@ def normalise(options: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in options.items():
         row = _BY_NAME.get(name)
         if row is None:
-            raise OptionError(_unknown(name))
+            raise OptionError(_unknown(name, others))
         if value is None:
             continue
         if row.name in given:
@@ -337,16 +338,10 @@ def _read(row: Option, name: str, value: Any) -> Any:
         ) from None
 
 
-def _unknown(name: str) -> str:
-    known = ", ".join(f"{r.name} ({', '.join(r.synonyms)})" if r.synonyms else r.name for r in OPTIONS)
-    import difflib  # for errors only: it costs more than this module
+def _unknown(name: str, others: Collection[str]) -> str:
+    from clusterfutures.schedulers import misspelt  # for errors only: it costs more than this module
 
-    near = difflib.get_close_matches(name.lower(), _BY_NAME, n=1, cutoff=0.6)
-    hint = f"did you mean {near[0]}=? " if near else ""
-    return (
-        f"there is no option {name!r}: {hint}Known options (and their synonyms): {known}. "
-        "Whatever else your scheduler knows goes into extra=[...]."
-    )
+    return f"there is no option {name!r}: {misspelt.advice(name, [*_BY_NAME, *others])}"
 
 
 def spell(resources: Mapping[str, Any], dialect: str) -> list[tuple[Option, str]]:

@@ -33,10 +33,8 @@ def test_resources_for_some_calls(ground: Ground) -> None:
 
 def test_an_option_that_does_not_exist(ground: Ground) -> None:
     for make in (ground.executor, ground.executor().with_options):
-        with pytest.raises(OptionError, match="did you mean memory=") as caught:
+        with pytest.raises(OptionError, match=r"no option 'memroy': write memory='4GB', not memroy$"):
             make(memroy="1GB")
-        for name in ("cores", "partition", "gpus", "walltime"):
-            assert name in str(caught.value)
     with pytest.raises(OptionError, match="idle_timeout"):
         ground.executor(idle_time=3)
     with pytest.raises(OptionError, match="unit"):

@@ -229,8 +229,9 @@ def test_values_are_checked(ground: Ground) -> None:
         ({"cores": "many"}, "whole number"), ({"mem": "20 XB"}, "amount"), ({"time": 30}, "a unit is needed"),
         ({"outfile": 3}, "one line of text"), ({"modules": [1]}, "list of texts"), ({"export": "1A"}, "no name of a"),
         ({"export": "NOT_SET_ANYWHERE"}, "no variable NOT_SET"), ({"suffix": "a/b"}, "end of a file"),
-        ({"clean_files": "maybe"}, "true or false"), ({"max_jobs": 0}, "whole number"), ({"env": {"A": 1}}, "table"),
-        ({"coers": 3}, r"did you mean cores=\?.*Keywords of the job itself: .*outfile"),
+        ({"clean_files": "maybe"}, "true or false"), ({"max_jobs": 0}, "whole number"),
+        ({"env": {"A": []}}, "give text"),
+        ({"coers": 3}, "write cores, not coers$"), ({"stdout_file": "x"}, "write outfile, not stdout_file"),
         ({"processes": 2}, "no option 'processes'"),
     ]:  # fmt: skip
         with pytest.raises(OptionError, match=told):
