@@ -92,7 +92,7 @@ class CommandLog:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables for the process whose commands are to be counted."""
+        """Return the variables for the process that has its commands counted."""
         return {"PATH": f"{self.directory}{os.pathsep}{os.environ['PATH']}"}
 
     def counts(self) -> Counter[str]:

@@ -38,7 +38,7 @@ POOL = "0"
 
 class VirtualTime:
     """Stands for the module ``time``: a thread that sleeps lets the next one run, the one
-    whose moment comes first."""
+    with the earliest wake-up time."""
 
     def __init__(self) -> None:
         self._now = 0.0
@@ -64,7 +64,7 @@ class VirtualTime:
         threading.Thread(target=run, daemon=True).start()
 
     def next(self) -> None:
-        """Let the thread run whose moment comes first."""
+        """Run the thread with the earliest wake-up time."""
         self._now, _, turn = heapq.heappop(self._waiting)
         turn.release()
 

@@ -27,7 +27,7 @@ def workload(function: Callable[..., Figures]) -> Callable[..., Figures]:
 
 @workload
 def idle(peer: OurPeer, futures: int, settle: float, seconds: float) -> Figures:
-    """What a client costs whose calls run for long: every slot holds one, and many wait.
+    """Measure the cost of a client while its calls run for long: every slot holds one, and many wait.
 
     settle: seconds that it may take to notice that nothing happens.
     """

@@ -62,7 +62,7 @@ def steps_of(asked: str | None) -> list[str]:
 
 
 def run(peers: Sequence[str], steps: Collection[str]) -> None:
-    """Measure these steps and write the files.  A step that fails is told, and the others go on."""
+    """Measure these steps and write the files.  A step that fails is reported, and the others go on."""
     if set(steps) <= {"report"}:
         report.write(Results.load(SAVED), HERE)
         return

@@ -1,7 +1,7 @@
 """The goals: each a ratio or a count, from samples of the same run.
 
-A row says what is compared, what it has to be, and how to compute it from ``Results``; a
-row whose samples are missing says so instead of being left out.
+A row says what is compared, what it has to be, and how to compute it from ``Results``.  A
+row without samples says so and is not left out.
 """
 
 from __future__ import annotations

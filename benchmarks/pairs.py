@@ -264,5 +264,5 @@ def _idle(results: Results, ours: Session, _scratch: Path, sizes: Sizes) -> None
     results.add("idle client, operations/s", "ours", found["operations"])
 
 
-#: steps on one executor of ours whose slots are all up
+#: steps on one executor of ours with all its slots up
 _WITH_SLOTS = (_warm, _large, _naps, _files, _idle)

@@ -46,7 +46,7 @@ class Like(NamedTuple):
 
 
 class Workload(NamedTuple):
-    """figure: its name in the results.  asks: the driver's workload, with its parameters.
+    """figure: its name in the results.  asks: the workload of the driver, with its parameters.
 
     limit: seconds.  repeat: how often in a round.  per_call: other parameters for those who
     run each call as a job; None: nothing for them.  ideal: seconds of a perfect schedule;
@@ -137,7 +137,7 @@ class Rivals:
             self._series(contender, workloads, warm=False)
 
     def warm(self, workloads: Sequence[Workload], rounds: int) -> None:
-        """All workloads on an executor whose slots are all up."""
+        """All workloads on an executor with all its slots up."""
         for contender in self._in_turns(rounds):
             self._series(contender, workloads, warm=True)
 

@@ -1,4 +1,4 @@
-"""The other side of a driver: asks for workloads, never waits longer than it was told.
+"""The other side of a driver: request workloads, with a limit on every wait.
 
 Session.ask("warm_map", 20, count=1000) --JSON--> driver.py --JSON--> figures
 """

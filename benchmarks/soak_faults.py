@@ -28,7 +28,7 @@ OUTAGE = (1.0, 8.0)
 
 
 class Process(NamedTuple):
-    """One of a worker's; the supervisor is the one whose parent is none."""
+    """One process of a worker.  The supervisor is the one without a parent among them."""
 
     pid: int
     parent: int

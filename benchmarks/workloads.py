@@ -168,7 +168,7 @@ def warm_naps(
 ) -> Figures:
     """Calls of a function (``nap``, ``doze``) that last so long each.
 
-    singly: whether map is told to send them one by one; None: only if all are long.
+    singly: whether map has to send them one by one; None: only if all are long.
     """
     called = getattr(calls, function)
     pairs = list(enumerate(durations))

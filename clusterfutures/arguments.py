@@ -14,7 +14,7 @@ class Arguments:
         Arguments(0, *[1, 2], four=4)      calls target(0, 1, 2, four=4)
 
     ``arguments[0]`` is a positional argument, ``arguments["four"]`` one by keyword (KeyError
-    when there is none); ``in`` asks for either.
+    when there is none); ``in`` looks for either.
     """
 
     __slots__ = ("args", "kwargs")

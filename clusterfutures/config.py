@@ -17,8 +17,8 @@ The keys are those of an executor and its resources, with the same synonyms, typ
 (``keywords.KEYWORDS``, ``schedulers.options.OPTIONS``).  A key or value that is wrong raises
 OptionError, with file, line and the nearest right name.
 
-For whoever builds on it: ``load()`` reads all layers once; ``Configuration.options(profile)``
-is what an executor, job or command starts from, before what it was told itself;
+For other modules: ``load()`` reads all layers once; ``Configuration.options(profile)``
+is what an executor, job or command starts from; its own arguments win over it;
 ``Configuration.settings(profile)`` says for each where it comes from (``config show``);
 ``problems()`` finds everything wrong at once (``config check``).
 """
@@ -247,7 +247,7 @@ def _settings(
 
 
 def _from_environment(environ: Mapping[str, str], wrong: list[OptionError]) -> dict[str, Setting]:
-    """Variables whose name is a setting's.  Others with our prefix are left alone: sites
+    """Return the variables that are named like a setting.  Others with our prefix are left alone: sites
     and programs have variables of their own."""
     found: dict[str, Setting] = {}
     in_a_job = f"{_PREFIX}JOB_ID" in environ  # where CLUSTERFUTURES_CORES is what the job was given

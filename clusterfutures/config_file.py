@@ -269,7 +269,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, str):
-        # JSON's escapes are TOML's too, save for surrogate pairs, which this keeps out; DEL is JSON's only
+        # JSON and TOML have the same escapes, except surrogate pairs, which this excludes, and DEL, which only JSON has
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_name(str(name))} = {_toml(inner)}" for name, inner in value.items()) + "}"

@@ -241,7 +241,7 @@ class StoreError(ClusterError):
 
 
 class TimeLimitNear(ClusterError):
-    """Raised in a call whose job reaches its time limit, with ``on_timeout="raise"``.  Field: seconds left."""
+    """Raised in a call when its job reaches its time limit, with ``on_timeout="raise"``.  Field: seconds left."""
 
     def __init__(self, *, seconds: float) -> None:
         super().__init__(seconds=seconds)

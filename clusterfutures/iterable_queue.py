@@ -6,11 +6,10 @@
 
 Everything is in one SQLite database in a temporary directory: its transactions survive
 the death of any process at any moment, where a lock or a pipe shared by all would not.
-Who waits looks again after a few milliseconds, and now and then looks whether the
-processes that hold the other endpoints still live: the dead are counted out.
+A waiting process looks again after a few milliseconds, and from time to time checks whether the
+processes that hold the other endpoints still live.  Dead ones are counted out.
 
-The process that uses an endpoint first holds it; how the dead are told is in
-``queue_database.py``.
+The process that uses an endpoint first holds it.  ``queue_database.py`` finds the processes that have died.
 """
 
 from __future__ import annotations

@@ -218,7 +218,7 @@ def read(row: Keyword, name: str, value: Any) -> Any:
 
 
 def script_parts(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Of all keywords those that stand in the job's script, as a JobSpec has them.  Raises OptionError."""
+    """Return the keywords that become part of the job's script, as a JobSpec has them.  Raises OptionError."""
     modules = given.get("modules")
     return {
         "modules": tuple(module_commands.entries(modules))
@@ -265,7 +265,7 @@ def _texts_of(name: str, value: Sequence[str]) -> list[str]:
 
 
 def option_table(scheduler: str | None = None) -> list[tuple[str, ...]]:
-    """All keywords as rows, the head first: name, synonyms, what each scheduler is told, meaning.
+    """Return all keywords as rows, the head first: name, synonyms, what each scheduler receives, meaning.
 
     scheduler: "slurm", "pbs", "torque" or "local", for that one alone.
     """

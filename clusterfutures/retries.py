@@ -54,7 +54,7 @@ MOST_FREE = 20
 OF_JOBS = frozenset({"oom", "timeout", "lost", FREE})
 #: paid by the program being run again: it would have made the call that its jobs lost
 RESUMED = "resumed"
-#: options whose value may be multiplied: they are kept as numbers
+#: options that may be multiplied: they are kept as numbers
 _SCALED = ("memory", "time", "cores")
 _EXAMPLE = 'retries=2 or retries={"oom": {"memory": "x2", "max": 2}, "timeout": {"time": "x2"}, "crash": 1}'
 
@@ -81,7 +81,7 @@ class Rule(NamedTuple):
 
 
 class Retries:
-    """What one executor or view of it was told, for jobs with ``resources``.
+    """The retries of one executor or view of it, for jobs with ``resources``.
 
     shared: the rules have one number of attempts together.
     """

@@ -46,7 +46,7 @@ def guarded(program: str, body: Callable[[], int]) -> int:
 
 
 def _prepare_streams() -> None:
-    """Whoever has closed stdout or stderr wants to see nothing of it; names of files may be no text."""
+    """Do not fail when stdout or stderr was closed, or when a file name is not valid text."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  (as long as the program)

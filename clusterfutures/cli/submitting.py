@@ -98,7 +98,7 @@ def _one(wanted: inputs.Wanted, keywords: dict[str, Any]) -> Job:
 
 
 def _name_of(command: str) -> str:
-    """The program's name, for whoever looks at the queue."""
+    """Return the program's name, as the queue shows it."""
     found = re.match(r"[\w./+-]*?([\w.+-]+)(\s|$)", command)
     return found[1] if found else "job"
 

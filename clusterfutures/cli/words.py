@@ -1,8 +1,8 @@
-"""A command line taken apart: options by a table of rows, and what is no option.
+"""Take a command line apart: options, by a table of rows, and the other words.
 
     ["--name=a", "-w", "sort", "x", "--", "y"]  --take()-->  positional, rest (after --), options
 
-Values stay the words that they were; who knows what they mean reads them.  Every mistake is an
+Values stay text; the command that knows their meaning reads them.  Every mistake is an
 ``OptionError`` of one line.
 """
 

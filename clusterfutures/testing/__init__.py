@@ -13,15 +13,15 @@ run the jobs as local processes::
                 assert list(executor.map(abs, [-1, -2])) == [1, 2]
             assert slurm.calls("sbatch") == 1
 
-With pytest, ask for the fixtures ``fake_slurm``, ``fake_pbs`` or ``fake_torque``.
+With pytest, use the fixtures ``fake_slurm``, ``fake_pbs`` or ``fake_torque``.
 
 A stand-in fails on demand (``fail_next``, ``flaky``, ``slow``, ``accept_but_time_out``,
 ``banner``, ``submit_limit``, ``down``, ``preempt``, ``kill_node``, ``forget`` ...), so that a
 program can be shown a cluster's worst days.
 
 How data passes: ``standin`` (this process) writes a directory; each command in its ``bin``
-is a start of ``command``, which asks a ``Dialect`` (``pbs``, ``torque``, ``slurm``) and keeps
-what it knows in ``state``; ``runner`` processes run the jobs.
+starts ``command``, which calls a ``Dialect`` (``pbs``, ``torque``, ``slurm``) and keeps
+its data in ``state``; ``runner`` processes run the jobs.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ class Faults:
             call.out(self.data["banner"])
 
     def instead(self, call: Call) -> bool:
-        """True when the command failed because it was told to."""
+        """Return True when the command failed on request."""
         fault = self._take_next(call.name) or self._take_flaky(call.name)
         if fault is None:
             return False

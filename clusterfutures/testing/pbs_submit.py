@@ -67,7 +67,7 @@ def submit(call: Call, state: State, job: Job, environment: dict[str, str], scri
 
 
 def build(call: Call, options: po.Options) -> tuple[Job, dict[str, str]]:
-    """The job, checked as far as qsub itself checks it, and its variables."""
+    """Return the job, with the checks that qsub itself makes, and its variables."""
     values = options.values
     job = Job(submitted=now(), name=_name(options), walltime=0.0)
     if "I" in values:
@@ -159,7 +159,7 @@ def _set_attributes(job: Job, options: po.Options) -> None:
 
 
 def environment(call: Call, values: dict[str, str], directory: str) -> dict[str, str]:
-    """Variable_List: what qsub says of itself, and what it was told to pass on."""
+    """Variable_List: the variables of qsub itself, and those that -v and -V pass on."""
     import pwd
 
     mine = os.environ

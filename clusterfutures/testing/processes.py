@@ -35,7 +35,7 @@ def _table() -> list[tuple[int, int, int, str]]:
 
 def members(leader: int, descendants: bool = False) -> list[int]:
     """The living processes of a session; with ``descendants`` also those that left it but
-    whose parents lead to it (Slurm's view)."""
+    descend from it (Slurm's view)."""
     if not leader:
         return []
     table = [row for row in _table() if row[3] not in "ZX"]

@@ -1,6 +1,6 @@
 """Fixtures for pytest: ``fake_slurm``, ``fake_pbs``, ``fake_torque``.
 
-Each is a running stand-in whose commands are first on the PATH during the test; options go
+Each is a running stand-in, with its commands first on the PATH during the test; options go
 into ``configure``, or use the classes of ``clusterfutures.testing`` directly::
 
     def test_it(fake_slurm):

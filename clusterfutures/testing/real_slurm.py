@@ -350,7 +350,7 @@ def _listen_setting() -> str:
 
 
 def _hold_ports(count: int) -> list[socket.socket]:
-    """Ports for a cluster: its daemons, which allow their reuse, get them all the same, another cluster does not."""
+    """Reserve ports for a cluster.  Its daemons allow the reuse of a port and get them; another cluster does not."""
     # Not port 0, which gives ephemeral ones: while a daemon is stopped for a test, any outgoing connection
     # could take such a port, even the one that tries to reach the daemon (it then connects to itself).
     low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])

@@ -60,7 +60,7 @@ def wake(run: Run) -> None:
 
 
 def _settle(dialect: Dialect, state: State) -> None:
-    """End the jobs whose dependencies cannot come true, and those that wait for these."""
+    """End the jobs with a dependency that cannot come true, and those that wait for these."""
     while jobs := [job for job in scheduling.impossible(state, dialect.unknown) if dialect.deletes_impossible(job)]:
         for job in jobs:
             for index in list(job.waiting):
@@ -101,7 +101,7 @@ def _fork(target: object, store: Store, *arguments: object) -> int:
         os.umask(0o077)
         target(store, *arguments)  # type: ignore[operator]
     except BaseException:  # a defect of ours: there is nobody to raise it to
-        # A stand-in whose directory is gone was closed: that is no fault of a runner.
+        # The directory is gone: the stand-in was closed.  That is no error of a runner.
         if os.path.isdir(store.directory):
             os.write(2, _trace())
     finally:

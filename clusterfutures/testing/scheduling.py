@@ -1,11 +1,11 @@
 """Which element starts next: decisions only, no file, process or clock.
 
     (State, cpus, time) --> next_due() --> (job, index) | None
-                            settle()   --> jobs whose dependency can never come true
+                            settle()   --> jobs with a dependency that can never come true
                             next_wake()--> when to look again although nothing happens
 
 Jobs start in the order of their numbers: a job that has to wait for a slot holds up those
-behind it.  A job that asks for more than there is never starts and holds up nobody.
+behind it.  A job that requests more than the cluster has never starts and delays no other job.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def start(job: Job, index: int, now: float) -> Run:
 
 
 def impossible(state: State, unknown: str) -> list[Job]:
-    """Queued jobs whose dependency can never come true."""
+    """Return the queued jobs with a dependency that can never come true."""
     return [
         job
         for job in state.jobs.values()

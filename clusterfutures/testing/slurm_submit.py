@@ -87,7 +87,7 @@ def read_script(options: dict[str, str], words: list[str]) -> tuple[bytes, str]:
 
 
 def build(call: Call, options: dict[str, str], name: str, arguments: list[str]) -> Job:
-    """The job, as far as sbatch itself looks at it."""
+    """Return the job, with the checks that sbatch itself makes."""
     config = call.config
     limit = so.minutes(options["time"]) if "time" in options else 0
     cpus = so.number(options.get("cpus-per-task", "1"), "cpus-per-task")

@@ -206,8 +206,8 @@ class Store:
             return State({}, self.config.get("first_number", 1))
 
     def read_settled(self) -> State:
-        """The state after whoever is changing it now: for a runner that was just woken, by a
-        command that still holds the lock."""
+        """Return the state after the change that is under way: the command that woke this runner may
+        still hold the lock."""
         lock = os.open(self.path("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_SH)

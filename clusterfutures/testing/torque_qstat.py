@@ -115,7 +115,7 @@ def exit_status(run: Run) -> int | None:
 
 
 def attributes(call: Call, state: State, job: Job, run: Run) -> Record:
-    """Everything that is told of one job or element."""
+    """Return all that qstat -f prints of one job or element."""
     x, host, store = job.x, call.config["submit_host"], call.store
     record: Record = {
         "Job_Id": pbs_ids.element_id(store, job, run.index if run.index != PLAIN else None),

@@ -46,7 +46,7 @@ def submit_error(code: int, text: str, more: str = "") -> Refused:
 
 
 def build(call: Call, options: po.Options) -> tuple[Job, dict[str, str]]:
-    """The job, checked as far as qsub itself checks it, and its variables."""
+    """Return the job, with the checks that qsub itself makes, and its variables."""
     values = options.values
     name = values.get("N", os.path.basename(options.script)[:15] if options.script else "STDIN")
     if len(name) > 15 or not _NAME.fullmatch(name):
