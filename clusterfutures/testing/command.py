@@ -105,9 +105,14 @@ class Faults:
                 self.data = read_faults(store)
 
     def before(self, call: Call) -> None:
-        """Sleep, and say what a chatty site says."""
-        seconds = self.data.get("slow", {}).get(call.name, 0.0)
-        wait(self.store, seconds)
+        """Sleep, until ``slow`` is ended if that is sooner, and say what a chatty site says."""
+        began = time.monotonic()
+        while (left := began + self.data.get("slow", {}).get(call.name, 0.0) - time.monotonic()) > 0:
+            wait(self.store, min(left, 0.2))
+            if not os.path.isdir(self.store.directory):
+                break
+            with self.store.locked():
+                self.data = read_faults(self.store)
         if self.data.get("banner"):
             call.out(self.data["banner"])
 

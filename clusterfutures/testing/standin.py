@@ -170,7 +170,7 @@ class StandIn:
             data.setdefault("fail", {}).setdefault(command, []).append({"n": n, "text": text, "code": code})
 
     def slow(self, command: str, seconds: float) -> None:
-        """Every call of ``command`` takes this much longer (0 to end it)."""
+        """Every call of ``command`` takes this much longer (0 to end it, for those that wait just now as well)."""
         with self._faults() as data:
             data.setdefault("slow", {})[command] = seconds
 

@@ -31,6 +31,7 @@ Start = Callable[..., Job]
 @pytest.fixture
 def start(ground: StandInGround, monkeypatch: pytest.MonkeyPatch) -> Start:
     monkeypatch.setattr(watch, "FIRST_SPACING", 0.5)  # tests ask more often than a user
+    monkeypatch.setattr(watch, "_LATE_SECONDS", 1.0)  # and their files are never late
 
     def submitted(*args: Any, **options: Any) -> Job:
         return submit(*args, scheduler="pbs", directory=str(ground.work / "jobs"), **options)
@@ -52,14 +53,17 @@ def running(job: Job) -> Job:
 # -- how a job has ended -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["sleep 60", "trap 'exit 143' TERM; sleep 60 & wait; exit 143"])
-def test_a_cancelled_job(start: Start, history: bool, command: str) -> None:
-    job = running(start(command))
-    assert job.cancel()
-    assert (job.wait(30).state, job.exitcode) == (JobState.CANCELLED, None)
-    with pytest.raises(JobFailed, match="cancelled"):
-        job.get(30)
-    assert "143" not in str(job)
+#: what is ended by a signal: one says nothing of it, one says so itself
+COMMANDS = ("sleep 60", "trap 'exit 143' TERM; sleep 60 & wait; exit 143")
+
+
+def test_cancelled_jobs(start: Start, history: bool) -> None:
+    for job in [running(start(command)) for command in COMMANDS]:
+        assert job.cancel()
+        assert (job.wait(30).state, job.exitcode) == (JobState.CANCELLED, None)
+        with pytest.raises(JobFailed, match="cancelled"):
+            job.get(30)
+        assert "143" not in str(job)
 
 
 def test_a_job_that_qdel_ends(start: Start, ground: StandInGround, history: bool) -> None:
@@ -70,18 +74,17 @@ def test_a_job_that_qdel_ends(start: Start, ground: StandInGround, history: bool
     assert (job.wait(30).state, job.exitcode) == (JobState.CANCELLED, None)
 
 
-@pytest.mark.parametrize("command", ["sleep 60", "trap 'exit 143' TERM; sleep 60 & wait; exit 143"])
-def test_a_job_that_its_time_limit_ends(start: Start, history: bool, command: str) -> None:
-    job = running(start(command, time="2s"))
-    assert (job.wait(30).state, job.exitcode) == (JobState.TIMEOUT, None)
-    with pytest.raises(JobFailed, match="timeout"):
-        job.get(30)
+def test_jobs_that_their_time_limit_ends(start: Start, history: bool) -> None:
+    for job in [start(command, time="2s") for command in COMMANDS]:
+        assert (job.wait(30).state, job.exitcode) == (JobState.TIMEOUT, None)
+        with pytest.raises(JobFailed, match="timeout"):
+            job.get(30)
 
 
 def test_a_job_that_ends_itself_by_a_signal(start: Start, history: bool) -> None:
     """Nobody has cancelled it: what it says of itself is true."""
-    assert start("kill -TERM $$").get(40)[0] == 143
-    assert start("exit 137").get(40)[0] == 137
+    jobs = [start("kill -TERM $$"), start("exit 137")]
+    assert [job.get(40)[0] for job in jobs] == [143, 137]
 
 
 # -- an answer that is slow --------------------------------------------------------------
@@ -93,6 +96,7 @@ def test_the_jobs_own_files_need_no_answer(start: Start, ground: StandInGround) 
     began = time.monotonic()
     assert job.get(30) == (0, "done\n", "")
     assert time.monotonic() - began < 10
+    ground.standin.slow("qstat", 0)
 
 
 def test_a_timeout_needs_no_answer_either(start: Start, ground: StandInGround) -> None:
@@ -102,6 +106,7 @@ def test_a_timeout_needs_no_answer_either(start: Start, ground: StandInGround) -
     with pytest.raises(TimeoutError):
         job.wait(1.0)
     assert time.monotonic() - began < 5
+    ground.standin.slow("qstat", 0)
     ground.end_job(job.id)
 
 
@@ -130,7 +135,7 @@ def test_what_never_comes_is_said_once(
     jobs = [start("true", **options) for _ in range(2)]
     for job in jobs:
         with pytest.raises(TimeoutError):
-            job.wait(1.5)
+            job.wait(0.8)
     (line,) = told(caplog)
     assert jobs[0].id in line
     assert reason in line
@@ -146,7 +151,7 @@ def test_no_answer_is_said_once_of_many_jobs(
     ground.standin.fail_next("qstat", 1000, text="qstat: cannot connect to server vm (errno=15010)", code=255)
     for job in jobs:
         with pytest.raises(TimeoutError):
-            job.wait(2.0)
+            job.wait(1.0)
     assert len([record for record in caplog.records if "no answer about job" in record.getMessage()]) == 1
     for job in jobs:
         ground.end_job(job.id)
