@@ -877,3 +877,58 @@ def test_array_limit_that_nobody_tells(programs: Programs, dialect: Dialect, lim
 def test_array_limit_of_torque(programs: Programs) -> None:
     programs.answer("qmgr", "Server vm\n    max_job_array_size = 64\n")
     assert speaking(Torque()).array_limit() == 64
+
+
+# ------------------------------------------------------------------------ several servers
+
+
+@pytest.mark.parametrize(
+    ("words", "server"),
+    [
+        ("-q workq@other.site", "other.site"),
+        ("-qworkq@other", "other"),
+        ("-q @other", "other"),
+        ("-q a@one -l ncpus=1 -q b@two", "two"),
+        ("-q a@one -q b", ""),
+        ("-N x@y -l q=1", ""),
+        ("-q", ""),
+    ],
+)
+def test_the_server_that_qsub_is_told(words: str, server: str) -> None:
+    assert parse.server_in(words.split()) == server
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("vm", "vm.site.org", True),
+        ("VM.site.org:15001", "vm", True),
+        ("vm", "vm2", False),
+        ("vm.a.org", "vm.b.org", False),
+        ("vm", "", False),
+    ],
+)
+def test_names_of_a_server(one: str, other: str, same: bool) -> None:
+    assert parse.is_same_server(one, other) is same
+    assert parse.is_same_server(other, one) is same
+
+
+def test_a_server_that_does_not_answer_takes_no_other_along(programs: Programs) -> None:
+    """Its jobs are left out of the answer: nobody knows about them."""
+    record = json.dumps({"timestamp": 1, "Jobs": {"1.vm": {"job_state": "R"}}})
+    programs.answer(
+        "qstat", record, first='case "$*" in *.other*) echo "cannot connect to server other" >&2; exit 255; esac'
+    )
+    seen = speaking(Pro()).states(["1", "1.other", "2"])
+    assert {job_id: status.state for job_id, status in seen.items()} == {"1": JobState.RUNNING, "2": JobState.GONE}
+    with pytest.raises(SchedulerUnavailable, match="other"):
+        speaking(Pro()).states(["1.other"])
+
+
+def test_a_job_that_was_moved_and_is_unknown_there(programs: Programs) -> None:
+    moved = json.dumps({"timestamp": 1, "Jobs": {"1.vm": {"job_state": "M", "queue": "workq@other"}}})
+    programs.answer(
+        "qstat", moved, first='case "$*" in *@other*) echo "qstat: Unknown Job Id 1.vm" >&2; exit 153; esac'
+    )
+    assert speaking(Pro()).states(["1"])["1"].state is JobState.GONE
+    assert [call[-1] for call in programs.calls("qstat")] == ["1", "1.vm@other"]

@@ -17,7 +17,7 @@ from clusterfutures.jobs.finding import find, jobs_directory, scheduler_name
 from clusterfutures.jobs.job import Job, cancel_all
 from clusterfutures.jobs.queue import Queue
 from clusterfutures.jobs.watch import ONE_AT_A_TIME, adapter
-from clusterfutures.schedulers.base import JobState
+from clusterfutures.schedulers.base import JobState, split_id
 
 __all__ = ["cancel", "clean", "queue", "wait"]
 
@@ -194,6 +194,11 @@ def _must_be_known(job_ids: Sequence[str], scheduler: str) -> None:
     known = {job.id for job in listed.jobs}
     bases = {job_id.partition("_")[0].partition("[")[0] for job_id in known}
     for job_id in job_ids:
+        if split_id(job_id)[1]:  # on a cluster or server of its own
+            with ONE_AT_A_TIME:
+                told = adapter(scheduler).states([job_id]).get(job_id)
+            if told is not None and told.state is not JobState.GONE:
+                continue
         if job_id not in known and job_id.removesuffix("[]") not in bases:
             raise OptionError(
                 f"there is no job {job_id!r} in the queue of {scheduler}, nor one of yours that has ended"

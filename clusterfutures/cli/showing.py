@@ -76,6 +76,6 @@ def shown_ids(jobs: Sequence[Job]) -> list[str]:
     """Their ids; those of a whole array are one, by which all commands know them."""
     found: dict[str, None] = {}
     for job in jobs:
-        base = re.fullmatch(r"(\d+)(?:_\d+|\[\d+(\])(?:\..*)?)", job.id) if job.array_size > 1 else None
-        found[f"{base[1]}[]" if base and base[2] else base[1] if base else job.id] = None
+        base = re.fullmatch(r"(\d+)(?:_\d+|\[\d+(\]))([@.].*)?", job.id) if job.array_size > 1 else None
+        found[f"{base[1]}{'[]' if base[2] else ''}{base[3] or ''}" if base else job.id] = None
     return list(found)

@@ -210,7 +210,7 @@ _OURS_OF_ARRAYS = r"array\.json|script|log-\d+\.log(\.attempt)?"
 
 def _with_id(path: str) -> str:
     """The path as a word for the shell."""
-    return '"$CLUSTERFUTURES_JOB_ID"'.join(shlex.quote(part) if part else "" for part in path.split(ID_FIELD))
+    return '"${CLUSTERFUTURES_JOB_ID%%.*}"'.join(shlex.quote(part) if part else "" for part in path.split(ID_FIELD))
 
 
 def _umask() -> int:

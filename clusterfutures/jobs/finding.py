@@ -11,8 +11,9 @@ from clusterfutures import config
 from clusterfutures.errors import OptionError, StoreError
 from clusterfutures.jobs.job import Job
 from clusterfutures.jobs.request import DIRECTORY, NO_PLACE
+from clusterfutures.jobs.watch import ONE_AT_A_TIME, adapter
 from clusterfutures.places import absolute
-from clusterfutures.schedulers import find_scheduler
+from clusterfutures.schedulers import by_name, find_scheduler
 from clusterfutures.schedulers.base import split_id
 
 __all__ = ["find", "job_directories", "jobs_directory", "jobs_in", "plain_id", "scheduler_name", "with_id"]
@@ -55,7 +56,12 @@ def jobs_in(directory: str) -> Iterator[Job]:
 def plain_id(text: str) -> str:
     """An id as we have it, of one as qsub (``25[].server``) or sbatch (``25;cluster``) prints it."""
     with_cluster = re.sub(r"^(\d+(?:_\d+)?);(.+)", r"\1@\2", text)
-    return re.sub(r"^(\d+(?:\[\d*\])?)\..*", r"\1", with_cluster)
+    if re.fullmatch(r"\d+(?:\[\d*\])?\..*", with_cluster) is None:
+        return with_cluster
+    if not by_name("pbs").is_here():
+        return with_cluster.partition(".")[0]
+    with ONE_AT_A_TIME:
+        return adapter("pbs").usual_id(with_cluster)
 
 
 def find(words: Iterable[str], directory: str, scheduler: str) -> list[Job | str]:
@@ -93,16 +99,20 @@ def with_id(job_id: str, directory: str | None = None) -> Job:
 
 
 def _by_id(directory: str, scheduler: str) -> dict[str, list[Job]]:
-    known: dict[str, dict[str, list[Job]]] = {}
+    whole: dict[str, dict[str, list[Job]]] = {}
+    short: dict[str, dict[str, list[Job]]] = {}  # by ids without the cluster or server that theirs have
     for job in jobs_in(directory):
-        if job.id and job.scheduler == scheduler:
-            plain, _ = split_id(job.id)
-            base = plain.partition("_")[0].partition("[")[0]
-            of_array = {base, f"{base}[]", job.id.replace(plain, base)} if job.array_size else set()
-            own = {job.id, plain}
-            for key, group in [
-                *((key, job.path) for key in own),
-                *((key, os.path.dirname(job.path)) for key in of_array),
-            ]:
-                known.setdefault(key, {}).setdefault(group, []).append(job)
-    return {key: max(groups.values(), key=lambda jobs: jobs[0].submitted or 0.0) for key, groups in known.items()}
+        if not job.id or job.scheduler != scheduler:
+            continue
+        plain, _ = split_id(job.id)
+        base = plain.partition("_")[0].partition("[")[0]
+        bases = [base, f"{base}[]"] if job.array_size else []
+        for meant, group in [(plain, job.path), *((one, os.path.dirname(job.path)) for one in bases)]:
+            key = job.id.replace(plain, meant, 1)
+            whole.setdefault(key, {}).setdefault(group, []).append(job)
+            if key != meant:
+                short.setdefault(meant, {}).setdefault(group, []).append(job)
+    return {
+        key: max(groups.values(), key=lambda jobs: jobs[0].submitted or 0.0)
+        for key, groups in [*short.items(), *whole.items()]
+    }

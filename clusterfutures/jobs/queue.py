@@ -51,6 +51,12 @@ class _Listing:
         self._jobs: list[QueuedJob] = []
         self._asked_at = float("-inf")
 
+    def know(self, job_ids: Iterable[str]) -> None:
+        """Have the jobs listed of the clusters and servers that these ids name, too."""
+        with self._lock:
+            if self._scheduler.know_places({split_id(job_id)[1] for job_id in job_ids} - {""}):
+                self._asked_at = float("-inf")
+
     def jobs(self, waited: float = 0.0) -> list[QueuedJob]:
         """The jobs as they were a few seconds ago at most; older ones do for who has waited long."""
         return self.answer(waited)[0]
@@ -197,6 +203,7 @@ class Queue:
 
         It is said of those of ``wanted`` that can never start.
         """
+        self._listing.know(wanted)
         try:
             jobs, asked_at = self._listing.answer(waited)
         except SchedulerUnavailable as error:
@@ -273,7 +280,7 @@ def _id(job: Any) -> str:
 
 def _names_of(job_id: str) -> set[str]:
     """All by which a listed job may be meant: its id, and the ids of the array that it is an element of."""
-    plain, place = split_id(job_id)
+    plain, _ = split_id(job_id)
     base = re.split(r"[_\[]", plain, maxsplit=1)[0]
-    names = {job_id} if base == plain else {job_id, base, f"{base}[]"}
-    return names | {job_id.replace(plain, base, 1)} if place else names
+    meant = [plain] if base == plain else [plain, base, f"{base}[]"]
+    return {job_id.replace(plain, one, 1) for one in meant}

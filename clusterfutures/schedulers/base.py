@@ -318,6 +318,14 @@ class Scheduler(ABC):
         ``states``: accounting, ``scontrol``); None when it knows nothing."""
         return self.states([job_id]).get(job_id)
 
+    def know_places(self, places: set[str]) -> bool:
+        """Have ``queue`` list the jobs of these clusters or servers as well; True when one of them is new."""
+        return False
+
+    def usual_id(self, job_id: str) -> str:
+        """An id as ``submit`` returns it, of one as the scheduler's commands print it."""
+        return job_id
+
     def last_seen(self, status: JobStatus) -> JobStatus | None:
         """How a job has ended that is in no list any more, and that was seen like this last; None when that
         does not tell."""

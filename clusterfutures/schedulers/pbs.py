@@ -15,7 +15,9 @@ it at the end), the environment comes from ``JobSpec.environment_file`` (PBS exp
 and with -V it breaks its own JSON), and the number of the attempt is counted in a file
 beside the log (nothing in a job's environment tells that it runs again).
 
-Job ids carry no server's name: ``25``, ``25[3]``.
+Job ids carry no server's name, ``25``, ``25[3]``, but those of jobs on another server than the usual one
+(``-q queue@server``), ``25[3].other.site``: each is asked for and cancelled there.  A job that its server
+has moved on keeps its id; the commands name the server where it is, ``25.first@second``.
 """
 
 from __future__ import annotations
@@ -28,13 +30,23 @@ import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from clusterfutures.errors import ClusterError, SchedulerUnavailable, SubmitError
 from clusterfutures.schedulers import pbs_parse as parse
 from clusterfutures.schedulers import pbs_queue
 from clusterfutures.schedulers import script as scripts
-from clusterfutures.schedulers.base import EXIT_NO_LOG, JobSpec, JobState, JobStatus, QueuedJob, Scheduler
+from clusterfutures.schedulers.base import (
+    EXIT_NO_LOG,
+    Dependency,
+    JobSpec,
+    JobState,
+    JobStatus,
+    QueuedJob,
+    Scheduler,
+    by_place,
+    split_id,
+)
 from clusterfutures.schedulers.command import CannotStart, Result, cluster_key, run, scrubbed_environment
 from clusterfutures.schedulers.pbs_dialects import Dialect, dialect_of, extra_has, in_directive
 
@@ -45,13 +57,24 @@ log = logging.getLogger("clusterfutures")
 _SUBMIT_SECONDS = 60.0
 _ASK_SECONDS = 30.0
 _IDS_PER_COMMAND = 200
+#: how many times in one question a job is followed to the server that it was moved to
+_MOST_MOVES = 3
 
+#: the state of a job that is on another server now
+_MOVED = "M"
 #: exit codes are the server's error number modulo 256
 _UNKNOWN_JOB = 153
 _FINISHED = 35
 #: qdel of what needs no deleting: unknown, finished, finished or unknown element, and
 #: (Torque) a job in the wrong state, which is an ended one
 _NOTHING_TO_DELETE = frozenset({0, _UNKNOWN_JOB, _FINISHED, 55, 156, 170})
+
+
+class _Records(NamedTuple):
+    """What servers say of jobs, by the ids of those; jobs whose server has not answered are ``unheard`` of."""
+
+    known: dict[str, parse.Record]
+    unheard: set[str]
 
 
 class PBSScheduler(Scheduler):
@@ -65,6 +88,10 @@ class PBSScheduler(Scheduler):
         self._dialect: Dialect | None = None
         self._history = True
         self._array_limit: int | None = None
+        self._usual: str | None = None  # the name of the server that commands ask when none is named
+        self._server = ""  # that the last submission went to; "": the usual one
+        self._seen: set[str] = set()  # other servers that have jobs of this program
+        self._moved: dict[str, str] = {}  # jobs that are on another server now -> how that one is asked about them
 
     @classmethod
     def is_here(cls) -> bool:
@@ -116,7 +143,7 @@ class PBSScheduler(Scheduler):
             ["-N", self.dialect.job_name(spec.name)],
             *(self.dialect.array(count) if count > 1 else []),
             *(words for words in defaults if not extra_has(extra, words[0])),
-            *self.dialect.dependency(spec.dependencies),
+            *self.dialect.dependency(self._named(spec)),
             *self.dialect.resources(spec.resources),
             *([list(extra)] if extra else []),
         ]
@@ -128,7 +155,7 @@ class PBSScheduler(Scheduler):
         log_path = f'{scripts.quoted(spec.log)}-"$CLUSTERFUTURES_INDEX".log'
         return [
             f'export CLUSTERFUTURES_INDEX="{index}"',
-            'export CLUSTERFUTURES_JOB_ID="${PBS_JOBID%%.*}"',
+            f'export CLUSTERFUTURES_JOB_ID="{"$PBS_JOBID" if self._server_of(spec) else "${PBS_JOBID%%.*}"}"',
             f'export CLUSTERFUTURES_CORES="{cores}"',
             f'export CLUSTERFUTURES_JOB_END="{scripts.job_end(spec)}"',
             f"clusterfutures_log={log_path}",
@@ -147,6 +174,7 @@ class PBSScheduler(Scheduler):
     def submit(self, spec: JobSpec, path: str, count: int) -> list[str]:
         arguments = [word for words in self._directives(spec, count) for word in words]
         argv = ["qsub", *arguments, path]
+        self._server = self._server_of(spec)
         try:
             result = run(
                 argv, timeout=_SUBMIT_SECONDS, env=scrubbed_environment(), hands_on=True,
@@ -164,38 +192,76 @@ class PBSScheduler(Scheduler):
             raise SchedulerUnavailable(message=f"qsub told no job id: {result.said!r}", command=result.command)
         if result.stderr.strip():
             log.info("qsub said about job %s: %s", number, result.stderr.strip())
-        return _ids(number, count)
+        return _ids(number, count, parse.submitted_to(result.stdout) if self._server else "")
 
     def find(self, name: str, count: int) -> list[str] | None:
         wanted = self.dialect.job_name(name)
-        result = self._ask(self.dialect.search(wanted, history=self._history))
+        result = self._ask(self.dialect.search(wanted, self._server, history=self._history))
         if parse.HISTORY_IS_OFF in result.said and self._history:
             self._history = False
-            result = self._ask(self.dialect.search(wanted, history=False))
+            result = self._ask(self.dialect.search(wanted, self._server, history=False))
         if result.returncode != 0:
             raise SchedulerUnavailable(message=result.said or f"{result.argv[0]} failed", command=result.command)
         found = self.dialect.found(result.stdout, wanted)
         if found is None:
             return None
-        number, is_array = found
-        return _ids(number, max(count, 2)) if is_array else [number]
+        number, is_array, server = found
+        return _ids(number, max(count, 2) if is_array else 1, server if self._server else "")
+
+    # ----------------------------------------------------------------------- servers
+
+    def _server_of(self, spec: JobSpec) -> str:
+        """The server that a job is sent to, by ``-q queue@server``; "" for the usual one."""
+        words = [*(word for pair in self.dialect.resources(spec.resources) for word in pair)]
+        return self._unless_usual(parse.server_in([*words, *(spec.resources.get("extra") or [])]))
+
+    def _unless_usual(self, server: str) -> str:
+        """``server``, "" when it is the usual one, as far as that is known."""
+        if not server:
+            return ""
+        if self._usual is None:
+            try:
+                self._usual = parse.server_name(self._ask(["qstat", "-Bf"]).stdout)
+            except SchedulerUnavailable as error:
+                log.info("qstat does not tell the name of the usual server now: %s", error)
+                return server
+        return "" if parse.is_same_server(server, self._usual) else server
+
+    def usual_id(self, job_id: str) -> str:
+        plain, server = split_id(job_id)
+        return plain if server and not self._unless_usual(server) else job_id
+
+    def _named(self, spec: JobSpec) -> list[Dependency]:
+        """The dependencies as the server of the job has to be told: another one takes ``25`` for a job of its own."""
+        found = []
+        is_elsewhere = bool(spec.dependencies) and self._server_of(spec)
+        for one in spec.dependencies:
+            job_id = self._moved.get(one.job_id, one.job_id)
+            if is_elsewhere and not split_id(job_id)[1] and self._usual:
+                job_id = f"{job_id}.{self._usual}"
+            found.append(one._replace(job_id=job_id))
+        return found
 
     # ------------------------------------------------------------------------ asking
 
     def states(self, job_ids: Iterable[str]) -> dict[str, JobStatus]:
+        """Each server is asked about its own jobs; those of one that does not answer are left out."""
         wanted = list(job_ids)
         if not wanted:
             return {}
-        records = self._records(wanted)
-        return {job_id: self._status(job_id, records) for job_id in wanted}
+        records, unheard = self._records(wanted)
+        return {job_id: self._status(job_id, records) for job_id in wanted if job_id not in unheard}
 
     def _status(self, job_id: str, records: Mapping[str, parse.Record]) -> JobStatus:
         if job_id not in records:
             return JobStatus(job_id, JobState.GONE)
         status = parse.status_of(job_id, records[job_id], self.dialect.exits)
-        if not job_id.endswith("[]"):
+        plain, server = split_id(job_id)
+        if not plain.endswith("[]"):
             return status
-        elements = [one for one in records if one.startswith(job_id[:-1]) and one != job_id]
+        elements = [
+            one for one in records if one.startswith(plain[:-1]) and split_id(one)[1] == server and one != job_id
+        ]
         return parse.of_array(status, (self._status(one, records) for one in elements))
 
     def explain(self, job_id: str) -> JobStatus | None:
@@ -204,7 +270,7 @@ class PBSScheduler(Scheduler):
         A job that is ended in its first ten seconds stays R for as long; its comment tells before, and a
         time limit that has passed by the clock of this machine tells as well.
         """
-        records = self._records([job_id])
+        records, _ = self._records([job_id])
         status = self._status(job_id, records)
         if status.state not in (JobState.RUNNING, JobState.ENDING):
             return status
@@ -218,16 +284,75 @@ class PBSScheduler(Scheduler):
         told = parse.told_by(status.reason)
         return None if told is None else replace(status, state=told[0], reason=told[1] or status.reason)
 
-    def queue(self) -> list[QueuedJob]:
-        records = self._records([])
-        arrays = {job_id.partition("[")[0] for job_id in records if re.search(r"\[\d+\]$", job_id)}
-        return [
-            pbs_queue.job_of(self._status(job_id, records), record)
-            for job_id, record in records.items()
-            if not (job_id.endswith("[]") and job_id[:-2] in arrays)
-        ]
+    def know_places(self, places: set[str]) -> bool:
+        new = {place.rpartition("@")[2] for place in places} - self._seen
+        self._seen |= new
+        return bool(new)
 
-    def _records(self, job_ids: Sequence[str]) -> dict[str, parse.Record]:
+    def queue(self) -> list[QueuedJob]:
+        jobs: list[QueuedJob] = []
+        for server in ["", *sorted(self._seen)]:
+            records = self._records_at([f"@{server}"] if server else [])
+            arrays = {job_id.partition("[")[0] for job_id in records if re.search(r"\[\d+\]$", job_id)}
+            for job_id, record in records.items():
+                if job_id.endswith("[]") and job_id[:-2] in arrays:
+                    continue
+                listed = self._status(job_id, records)
+                if record.get("job_state") == _MOVED:
+                    listed = self.states([job_id]).get(job_id, listed)
+                own = replace(listed, job_id=f"{job_id}.{server}" if server else job_id)
+                jobs.append(pbs_queue.job_of(own, record))
+        return jobs
+
+    def _records(self, job_ids: Sequence[str]) -> _Records:
+        """The records of these jobs and of their elements, from the server where each of them is."""
+        known: dict[str, parse.Record] = {}
+        silence: SchedulerUnavailable | None = None
+        unheard: set[str] = set()
+        left = list(job_ids)
+        for turn in range(_MOST_MOVES):
+            moved: list[str] = []
+            for home, place, asked in self._by_server(left):
+                try:
+                    records = self._records_at([f"{plain}.{place}" if place else plain for plain in asked])
+                except SchedulerUnavailable as error:
+                    log.info("the jobs of server %s are not known now: %s", place or "here", error)
+                    silence, unheard = error, unheard | set(asked.values())
+                    continue
+                if turn:  # what the first server said of them tells no more
+                    known = {job_id: record for job_id, record in known.items() if job_id not in asked.values()}
+                known |= {(f"{plain}.{home}" if home else plain): record for plain, record in records.items()}
+                moved += [job_id for plain, job_id in asked.items() if self._follow(job_id, records.get(plain))]
+            left = moved
+            if not left:
+                break
+        if silence is not None and unheard >= set(job_ids):
+            raise silence
+        return _Records(known, unheard)
+
+    def _by_server(self, job_ids: Iterable[str]) -> list[tuple[str, str, dict[str, str]]]:
+        """Which server to ask about which jobs: the one in their ids, the one to ask, and as there -> as given."""
+        groups: dict[tuple[str, str], dict[str, str]] = {}
+        for home, jobs in by_place(job_ids).items():
+            self._seen |= {home.rpartition("@")[2]} - {""}
+            for plain, job_id in jobs.items():
+                groups.setdefault((home, split_id(self._moved.get(job_id, job_id))[1]), {})[plain] = job_id
+        return [(home, place, jobs) for (home, place), jobs in groups.items()]
+
+    def _follow(self, job_id: str, record: parse.Record | None) -> bool:
+        """True when a job was moved to another server, which is asked about it from now on."""
+        if record is None or record.get("job_state") != _MOVED:
+            return False
+        server, before = parse.moved_to(record), self._moved.get(job_id, "")
+        whole = record.get("job_id", "") or job_id
+        there = f"{whole.partition('@')[0]}@{server}"
+        if not server or there == before:
+            return False
+        log.info("job %s was moved to the server %s: it is asked for there", job_id, server)
+        self._moved[job_id] = there
+        return True
+
+    def _records_at(self, job_ids: Sequence[str]) -> dict[str, parse.Record]:
         result = self._qstat(job_ids)
         records = self.dialect.records(result.stdout)
         if records is None:
@@ -274,16 +399,30 @@ class PBSScheduler(Scheduler):
 
     def cancel(self, job_ids: Sequence[str]) -> None:
         # Never a whole array as "25[]", nor -x: both lose how its elements have ended.
-        for start in range(0, len(job_ids), _IDS_PER_COMMAND):
-            result = self._ask(["qdel", *job_ids[start : start + _IDS_PER_COMMAND]])
-            if result.returncode not in _NOTHING_TO_DELETE:
-                raise SchedulerUnavailable(message=result.said or "qdel failed", command=result.command)
+        silence: SchedulerUnavailable | None = None
+        for _, _, jobs in self._by_server(job_ids):
+            words = self._where(list(jobs.values()))
+            for start in range(0, len(words), _IDS_PER_COMMAND):
+                try:
+                    result = self._ask(["qdel", *words[start : start + _IDS_PER_COMMAND]])
+                except SchedulerUnavailable as error:
+                    silence = error
+                    break
+                if result.returncode not in _NOTHING_TO_DELETE:
+                    silence = SchedulerUnavailable(message=result.said or "qdel failed", command=result.command)
+        if silence is not None:  # once the other servers have been told
+            raise silence
+
+    def _where(self, job_ids: Sequence[str]) -> list[str]:
+        """The ids with the servers where the jobs are now."""
+        return [self._moved.get(job_id, job_id) for job_id in job_ids]
 
     def cancel_command(self, job_ids: Sequence[str]) -> str:
-        return shlex.join(["qdel", *job_ids])
+        return shlex.join(["qdel", *self._where(job_ids)])
 
     def cancel_by_name_command(self, name: str) -> str:
-        return f"qselect -N {shlex.quote(self.dialect.job_name(name))} | xargs -r qdel"
+        there = f" -q {shlex.quote('@' + self._server)}" if self._server else ""
+        return f"qselect{there} -N {shlex.quote(self.dialect.job_name(name))} | xargs -r qdel"
 
     def _ask(self, argv: Sequence[str]) -> Result:
         """Run a command that may be run twice."""
@@ -298,8 +437,9 @@ def _refusal(error: CannotStart) -> ClusterError:
     return SubmitError(message=error.message, command=error.command) if error.is_final else error
 
 
-def _ids(number: str, count: int) -> list[str]:
-    return [number] if count == 1 else [f"{number}[{index}]" for index in range(count)]
+def _ids(number: str, count: int, server: str = "") -> list[str]:
+    ids = [number] if count == 1 else [f"{number}[{index}]" for index in range(count)]
+    return [f"{one}.{server}" for one in ids] if server else ids
 
 
 def _limit_passed(record: parse.Record) -> tuple[JobState, str] | None:

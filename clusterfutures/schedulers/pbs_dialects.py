@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from clusterfutures.errors import OptionError, SubmitError
 from clusterfutures.schedulers import options
 from clusterfutures.schedulers import pbs_parse as parse
-from clusterfutures.schedulers.base import Dependency, JobState
+from clusterfutures.schedulers.base import Dependency, JobState, split_id
 
 __all__ = ["Dialect", "Pro", "Torque", "dialect_of", "extra_has", "in_directive"]
 
@@ -58,12 +58,12 @@ class Dialect(ABC):
         """The answer to ``question``; None when it must be asked again, ``plain``."""
 
     @abstractmethod
-    def search(self, name: str, *, history: bool) -> list[str]:
-        """The question for jobs called ``name``."""
+    def search(self, name: str, server: str, *, history: bool) -> list[str]:
+        """The question for jobs called ``name``.  server: where; "" for the usual one."""
 
     @abstractmethod
-    def found(self, stdout: str, name: str) -> tuple[str, bool] | None:
-        """The answer to ``search``: number of the newest, and whether it is an array."""
+    def found(self, stdout: str, name: str) -> tuple[str, bool, str] | None:
+        """The answer to ``search``: number of the newest, whether it is an array, and its server."""
 
     def job_name(self, name: str) -> str:
         """``name`` as this qsub takes it: its characters, a letter first, not too long.
@@ -133,10 +133,10 @@ class Pro(Dialect):
             return parse.parse_plain(stdout)
         return found
 
-    def search(self, name: str, *, history: bool) -> list[str]:
-        return ["qselect", *(["-x"] if history else []), "-N", name]
+    def search(self, name: str, server: str, *, history: bool) -> list[str]:
+        return ["qselect", *(["-x"] if history else []), *(["-q", f"@{server}"] if server else []), "-N", name]
 
-    def found(self, stdout: str, name: str) -> tuple[str, bool] | None:
+    def found(self, stdout: str, name: str) -> tuple[str, bool, str] | None:
         return parse.newest(stdout.splitlines())
 
 
@@ -181,11 +181,12 @@ class Torque(Dialect):
         found = parse.parse_xml(stdout)
         return None if stdout.strip() and not found else found
 
-    def search(self, name: str, *, history: bool) -> list[str]:
-        return ["qstat", "-x"]  # its qselect leaves ended jobs out
+    def search(self, name: str, server: str, *, history: bool) -> list[str]:
+        return ["qstat", "-x", *([f"@{server}"] if server else [])]  # its qselect leaves ended jobs out
 
-    def found(self, stdout: str, name: str) -> tuple[str, bool] | None:
-        return parse.newest(job_id for job_id, job in parse.parse_xml(stdout).items() if job.get("job_name") == name)
+    def found(self, stdout: str, name: str) -> tuple[str, bool, str] | None:
+        jobs = parse.parse_xml(stdout).values()
+        return parse.newest(job["job_id"] for job in jobs if job.get("job_name") == name)
 
 
 def _depend(dependencies: Sequence[Dependency], for_arrays: str) -> list[list[str]]:
@@ -195,7 +196,7 @@ def _depend(dependencies: Sequence[Dependency], for_arrays: str) -> list[list[st
     """
     clauses: dict[str, list[str]] = {}
     for one in dependencies:
-        if not re.fullmatch(r"\d+(?:\[\d*\])?(?:\.[\w.-]+)?", one.job_id):
+        if not re.fullmatch(r"\d+(?:\[\d*\])?(?:\.[\w.-]+)?(?:@[\w.-]+)?", one.job_id):
             raise OptionError(f"{one.job_id!r} is no id of a PBS job: write '25', or '25[]' for an array")
         job_id = re.sub(r"\[\d*\]", "[]", one.job_id)
         ids = clauses.setdefault(f"after{one.kind}{for_arrays if '[]' in job_id else ''}", [])
@@ -210,13 +211,14 @@ def _asked(job_ids: Iterable[str]) -> list[str]:
     arrays: dict[str, list[str]] = {}
     asked: list[str] = []
     for job_id in job_ids:
-        number, bracket, _ = job_id.partition("[")
+        plain, server = split_id(job_id)
+        number, bracket, _ = plain.partition("[")
         if bracket:
-            arrays.setdefault(number, []).append(job_id)
+            arrays.setdefault(f"{number}[]{'.' if server else ''}{server}", []).append(job_id)
         else:
             asked.append(job_id)
-    for number, elements in arrays.items():
-        asked += [f"{number}[]"] if len(elements) >= _WHOLE_ARRAY else elements
+    for array, elements in arrays.items():
+        asked += [array] if len(elements) >= _WHOLE_ARRAY else elements
     return asked
 
 

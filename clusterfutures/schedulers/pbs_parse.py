@@ -19,16 +19,16 @@ import contextlib
 import html
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from clusterfutures.errors import ArrayTooLarge, ClusterError, SchedulerUnavailable, SubmitError, SubmitLimitReached
 from clusterfutures.schedulers.base import JobState, JobStatus
 
 __all__ = [
-    "HISTORY_IS_OFF", "PRO_EXITS", "TORQUE_EXITS", "TRANSIENT", "Record", "classify_refusal", "newest", "of_array",
-    "parse_json", "parse_limit", "parse_plain", "parse_submitted", "parse_xml", "seconds_used", "short_id",
-    "status_of", "told_by",
+    "HISTORY_IS_OFF", "PRO_EXITS", "TORQUE_EXITS", "TRANSIENT", "Record", "classify_refusal", "is_same_server",
+    "moved_to", "newest", "of_array", "parse_json", "parse_limit", "parse_plain", "parse_submitted", "parse_xml",
+    "seconds_used", "server_in", "server_name", "short_id", "status_of", "submitted_to", "told_by",
 ]  # fmt: skip
 
 Record = dict[str, str]
@@ -104,7 +104,7 @@ def short_id(job_id: str) -> str:
 
 # ------------------------------------------------------------------------------ qsub
 
-_SUBMITTED = r"(\d+)(\[\])?(?:\.\S+)?"
+_SUBMITTED = r"(\d+)(\[\])?(?:\.(\S+))?"
 _PREFIX = r"(?m)^qsub: "
 _USAGE = r"(?ms)^usage: qsub.*"
 _TOO_LARGE = r"(?i)Array job exceeds|array size too large"
@@ -145,6 +145,40 @@ def parse_submitted(stdout: str) -> str | None:
     return None
 
 
+def submitted_to(stdout: str) -> str:
+    """The server in the id that qsub prints; "" when it names none."""
+    ids = [match for line in stdout.splitlines() if (match := re.fullmatch(_SUBMITTED, line.strip()))]
+    return (ids[-1][3] or "") if ids else ""
+
+
+def server_in(words: Sequence[str]) -> str:
+    """The server that qsub's words name, ``-q queue@server``; "" when they name none."""
+    found = ""
+    for at, word in enumerate(words):
+        if word.startswith("-q"):
+            found = word[2:] or next(iter(words[at + 1 :]), "")
+    return found.partition("@")[2]
+
+
+def server_name(stdout: str) -> str:
+    """The name of the server in an answer of ``qstat -Bf``; "" when it does not tell."""
+    match = re.search(r"(?m)^\s*Server:\s*(\S+)", stdout)
+    return match[1] if match else ""
+
+
+def is_same_server(one: str, other: str) -> bool:
+    """``vm`` and ``vm.site.org`` are one server; a port may stand behind a name."""
+    names = [name.partition(":")[0].lower().split(".") for name in (one, other)]
+    shorter = min(map(len, names))
+    return names[0][:shorter] == names[1][:shorter] and names[0][0] != ""
+
+
+def moved_to(record: Record) -> str:
+    """The server that a job was moved to, by its queue there; "" when it is not told."""
+    told = re.search(r"moved to \S*@([\w.-]+)", record.get("comment", ""))
+    return record.get("queue", "").partition("@")[2] or (told[1] if told else "")
+
+
 def classify_refusal(said: str, count: int, command: str) -> ClusterError:
     """The exception for a qsub that failed, saying what it said."""
     words = re.sub(_USAGE, "", re.sub(_PREFIX, "", said)).strip() or "qsub failed without a word"
@@ -176,7 +210,11 @@ def parse_json(stdout: str) -> dict[str, Record] | None:
         answer = _answer_in(text)
         if answer is not None:
             jobs = answer.get("Jobs", {})
-            return {short_id(job_id): _flat(record) for job_id, record in jobs.items() if isinstance(record, dict)}
+            return {
+                short_id(job_id): {**_flat(record), "job_id": job_id}
+                for job_id, record in jobs.items()
+                if isinstance(record, dict)
+            }
     return None
 
 
@@ -218,7 +256,8 @@ def parse_plain(stdout: str) -> dict[str, Record]:
     name = ""
     for line in stdout.splitlines():
         if line.startswith("Job Id:"):
-            record = jobs.setdefault(short_id(line.removeprefix("Job Id:").strip()), {})
+            whole = line.removeprefix("Job Id:").strip()
+            record = jobs.setdefault(short_id(whole), {"job_id": whole})
             name = ""
         elif record is not None and line.startswith("\t"):
             if name:
@@ -383,11 +422,11 @@ def _kilobytes(text: str) -> int | None:
 # ------------------------------------------------------------------- qselect and qmgr
 
 
-def newest(job_ids: Iterable[str]) -> tuple[str, bool] | None:
-    """Number of the newest of these jobs, and whether it is an array."""
+def newest(job_ids: Iterable[str]) -> tuple[str, bool, str] | None:
+    """Number of the newest of these jobs, whether it is an array, and its server."""
     found = [match for job_id in job_ids if (match := re.fullmatch(_SUBMITTED, job_id.strip()))]
     last = max(found, key=lambda match: int(match[1]), default=None)
-    return None if last is None else (last[1], last[2] is not None)
+    return None if last is None else (last[1], last[2] is not None, last[3] or "")
 
 
 def parse_limit(stdout: str, attribute: str) -> int | None:

@@ -190,6 +190,11 @@ class SlurmScheduler(Scheduler):
     def question_key(self) -> str:
         return cluster_key("squeue", os.environ.get("SBATCH_CLUSTERS", ""))
 
+    def know_places(self, places: set[str]) -> bool:
+        new = places - self._seen
+        self._seen |= new
+        return bool(new)
+
     def queue(self) -> list[QueuedJob]:
         jobs = self._listed("")
         for cluster in sorted(self._seen):
