@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-__all__ = ["Arguments"]
+__all__ = ["Arguments", "shown"]
+
+#: of what is said of the arguments of a call
+_LONGEST = 200
 
 
 class Arguments:
@@ -65,3 +68,19 @@ class Arguments:
 
 def _rebuild(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
     return Arguments(*args, **kwargs)
+
+
+def shown(arguments: Iterable[Any]) -> str:
+    """The positional arguments of a call as text for an error, shortened."""
+    import reprlib  # for errors only
+
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 60
+    words = []
+    for value in arguments:
+        try:
+            words.append(" ".join(short.repr(value).split()))
+        except BaseException:  # a ``__repr__`` of the user's
+            words.append(f"<{type(value).__qualname__}>")
+    text = ", ".join(words)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

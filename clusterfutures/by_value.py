@@ -40,7 +40,7 @@ import cloudpickle
 from clusterfutures.store import code_objects, definitions
 from clusterfutures.store.fingerprints import ATOMS, DESCRIPTORS, Part, is_note, looks_up, parts_of
 
-__all__ = ["Pickler", "dumps", "everything", "is_by_value"]
+__all__ = ["Pickler", "culprit", "dumps", "everything", "is_by_value"]
 
 #: of an object whose class has none of its own
 _REDUCE: Any = object.__reduce__
@@ -63,6 +63,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     dispatch_table: ClassVar[ChainMap[Any, Any]] = ChainMap(
         {
             types.CodeType: code_objects.reduced,
+            io.TextIOWrapper: lambda file: _file(file),
             functools.cached_property: lambda prop: _cached_property(prop),
             weakref.ReferenceType: lambda ref: (definitions.make_reference, (ref(),)),
             weakref.WeakKeyDictionary: lambda weak: (weakref.WeakKeyDictionary, (dict(weak.items()),)),
@@ -96,6 +97,11 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._found = _Found(bool(result and definitions.rest_of_program())) if found is None else found
         super().__init__(self._body, protocol, buffer_callback)
 
+    @property
+    def culprit(self) -> Any:
+        """The object at which ``dump`` failed."""
+        return self._found.last
+
     def dump(self, obj: Any) -> None:
         """As documented for pickle."""
         super().dump(obj)
@@ -108,6 +114,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def reducer_override(self, obj: Any) -> Any:
         """As documented for pickle: how to pickle ``obj``, or NotImplemented."""
         kind = type(obj)
+        self._found.last = obj
         if kind is types.FunctionType:
             return self._function(obj)
         if issubclass(kind, type):
@@ -314,6 +321,8 @@ class _Found:
         self._all_optional = all_optional
         #: True when the receiver has to look some up elsewhere
         self.leaves_out = False
+        #: the object that was come to last
+        self.last: Any = None
         self._needed: dict[tuple[str, str], bool] = {}
         self._order: list[tuple[str, str]] = []
         self._asked: list[tuple[str, str]] = []  # by the definition that is pickled now
@@ -416,6 +425,16 @@ def dumps(
     return file.getvalue()
 
 
+def culprit(value: Any) -> Any:
+    """The object in ``value`` that keeps it from being pickled, found by another try; None when that succeeds."""
+    pickler = Pickler(io.BytesIO(), 5, lambda _buffer: False, result=True)
+    try:
+        pickler.dump(value)
+    except Exception:
+        return pickler.culprit
+    return None
+
+
 _importable: dict[str, tuple[Any, bool]] = {}
 
 
@@ -509,6 +528,14 @@ def _make_cached(cached: Any, module: str, name: str) -> Any:
 
 def _cached_property(prop: functools.cached_property[Any]) -> Any:
     return functools.cached_property, (prop.func,), {"attrname": prop.attrname, "__doc__": prop.__doc__}
+
+
+def _file(file: io.TextIOWrapper) -> Any:
+    """Stdout and its like are those of the process there.  cloudpickle would send a copy of what another file has."""
+    for name in ("stdin", "stdout", "stderr"):
+        if file is getattr(sys, name):
+            return getattr, (sys, name)
+    raise TypeError(f"cannot pickle {type(file).__module__ + '.' + type(file).__qualname__!r} object")
 
 
 def _context_variable(variable: contextvars.ContextVar[Any]) -> Any:

@@ -146,6 +146,10 @@ class _Calls(Executor):
             )
         super().__setattr__(name, value)
 
+    def __reduce__(self) -> Any:
+        """An executor stays in its program."""
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object")
+
     def job_script(self) -> str:
         """The script that would be submitted for one job."""
         return self._client.job_script(self._resources)

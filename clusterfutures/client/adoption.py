@@ -90,7 +90,7 @@ class Spread:
         kept = record._replace(body=memoryview(bytes(record.body)))
 
         def decoded() -> tuple[Any, BaseException | None]:
-            value, error, _ = outcomes.decode(kept, self._run, place, self._name, self._wait, parts)
+            value, error, *_ = outcomes.decode(kept, self._run, place, self._name, self._wait, parts)
             return value, error and outcomes.tried(error, tried)
 
         if (future := self._placed(record.first, place)) is not None:

@@ -125,7 +125,7 @@ class Client:
             plan.seconds_per_call = self._limits.pace.seconds(key)
 
             def send(sink: MapRun, number: int, arguments: list[tuple[Any, ...]]) -> Chunk:
-                pickled = self._pickler.arguments(arguments, function)
+                pickled = self._pickler.arguments(arguments, function, sink.sent)
                 if pickled.futures:
                     raise OptionError("a future cannot be an argument of map: use submit, which waits for its result")
                 chunk = Chunk(pool, sink, number, function, key, pickled.data, pickled.extras, len(arguments))

@@ -101,7 +101,7 @@ def of_record(record: Record, place: Place) -> Failure | None:
         return Failure("exception", "a large exception")
     if record.kind == records.ERROR:
         body = records.split_info(record.body)[1] if record.flags & records.INFO else record.body
-        _, name, text, _, _ = pickle.loads(body)
+        _, name, text, *_ = pickle.loads(body)
         return Failure("exception", f"{name}: {text}"[:_LONGEST].splitlines()[0])
     return None
 

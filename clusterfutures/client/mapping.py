@@ -20,7 +20,7 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 from clusterfutures import binning
-from clusterfutures.client import outcomes
+from clusterfutures.client import failures, outcomes
 from clusterfutures.client.outcomes import Place
 from clusterfutures.client.work import Chunk
 from clusterfutures.errors import StoreError
@@ -102,6 +102,14 @@ def _length(iterables: tuple[Iterable[Any], ...]) -> int | None:
         return None
 
 
+def _result_of(future: ClusterFuture[Any], call: Callable[[], str]) -> Any:
+    error = future.exception()
+    if error is not None:
+        place = Place(future.host, future.job_id)
+        raise outcomes.noted(error, call(), place, failures.last_lines(future.output().encode()))
+    return future.result()
+
+
 class Mapping:
     """One ``map``: the sink of its chunks, and the iterator over its values.
 
@@ -128,9 +136,10 @@ class Mapping:
         self._reading = threading.Lock()  # a large result's file is read once: by the consumer, or before it goes
         self._out: dict[int, Chunk] = {}
         self._arrived: dict[int, dict[int, Arrived]] = {}
-        self._ready: deque[tuple[int, Arrived]] = deque()
+        self._ready: deque[tuple[int, int, Arrived]] = deque()
         self._cancelled: set[int] = set()
         self._next = 0
+        self.sent = 0  # calls of the chunks so far
         self._in_flight = 0
         self._largest = 0
         self._exhausted = False
@@ -156,7 +165,9 @@ class Mapping:
             self._largest = max(self._largest, len(arguments))
             with self._lock:
                 self._arrived[number] = {}
-            self._out[number] = self._send(self, number, arguments)
+            chunk = self._out[number] = self._send(self, number, arguments)
+            chunk.begin_at = self.sent
+            self.sent += len(arguments)
 
     def _has_room(self) -> bool:
         if self._buffersize is None or not self._in_flight:
@@ -185,7 +196,7 @@ class Mapping:
         """Of a chunk, what has no outcome yet will have none: it was cancelled."""
         with self._lock:
             self._cancelled.add(number)
-            self._ready.append((number, Arrived(1, None, None, CancelledError())))
+            self._ready.append((number, 0, Arrived(1, None, None, CancelledError())))
             self._lock.notify_all()
 
     def borrow(self, number: int, index: int, future: ClusterFuture[Any]) -> None:
@@ -199,14 +210,14 @@ class Mapping:
             waiting = self._arrived.get(number)
             if waiting is not None:
                 waiting.setdefault(first, arrived)
-                self._ready.append((number, arrived))
+                self._ready.append((number, first, arrived))
                 self._lock.notify_all()
 
     def fetch(self) -> None:
         """Read the large results that nobody has asked for yet: their files are about to go."""
         with self._lock:
             left = [arrived for waiting in self._arrived.values() for arrived in waiting.values()]
-            left += [arrived for _, arrived in self._ready]
+            left += [arrived for *_, arrived in self._ready]
         for arrived in left:
             with self._reading:
                 self._fetch(arrived)
@@ -240,10 +251,10 @@ class Mapping:
         deadline = None if timeout is None else time.monotonic() + timeout
         return self._iterate(self._in_order(deadline) if ordered else self._as_they_come(deadline))
 
-    def _iterate(self, arrivals: Iterator[tuple[int, Arrived]]) -> Iterator[Any]:
+    def _iterate(self, arrivals: Iterator[tuple[int, int, Arrived]]) -> Iterator[Any]:
         try:
-            for number, arrived in arrivals:
-                yield from self._decoded(arrived, self._out[number].name)
+            for number, first, arrived in arrivals:
+                yield from self._decoded(arrived, self._out[number], first)
                 if self._broken is not None:
                     raise self._broken
         finally:
@@ -252,21 +263,28 @@ class Mapping:
                 self._arrived.clear()
                 self._ready.clear()
 
-    def _decoded(self, arrived: Arrived, call: str) -> Iterator[Any]:
+    def _decoded(self, arrived: Arrived, chunk: Chunk, first: int) -> Iterator[Any]:
+        """The values of an outcome, which is about the chunk's calls from ``first`` on."""
+        call, place = chunk.name, arrived.place
         record, parts = self._taken(arrived)
         if arrived.future is not None:
             self._make_room()
-            yield arrived.future.result()
-        elif record is None or arrived.place is None:
-            raise CancelledError() if arrived.error is None else arrived.error
+            yield _result_of(arrived.future, lambda: chunk.said_of(first))
+        elif record is None or place is None:
+            refused = arrived.error or CancelledError()
+            if arrived.count > 1 or isinstance(refused, CancelledError):  # it is of no one call
+                raise refused
+            raise outcomes.noted(refused, chunk.said_of(first))
         elif record.kind == records.VALUES:
             values = outcomes.decode_values(record, call)
             yield from values if self._buffersize is None else self._buffered(values)
         else:
-            box = [outcomes.decode(record, self._run, arrived.place, call, self._wait, parts)]
+            box = [outcomes.decode(record, self._run, place, call, self._wait, parts)]
             del parts
             if (error := box[0].error) is not None:
-                raise outcomes.tried(error, arrived.tried)
+                arguments, output = box[0].context
+                error = outcomes.tried(error, arrived.tried)
+                raise outcomes.noted(error, chunk.said_of(first, arguments), place, output)
             self._make_room()
             yield box.pop().value  # popped: the consumer's reference is the only one
 
@@ -289,7 +307,7 @@ class Mapping:
             except Exception as error:
                 self._broken = error
 
-    def _in_order(self, deadline: float | None) -> Iterator[tuple[int, Arrived]]:
+    def _in_order(self, deadline: float | None) -> Iterator[tuple[int, int, Arrived]]:
         number = 0
         while True:
             if number not in self._out:
@@ -299,7 +317,7 @@ class Mapping:
             index, count = 0, self._out[number].count
             while index < count:
                 arrived = self._await(number, index, deadline)
-                yield number, arrived
+                yield number, index, arrived
                 index += arrived.count
             self._forget(number)
             number += 1
@@ -319,7 +337,7 @@ class Mapping:
                 self._sleep(deadline)
             return self._arrived[number].pop(index)
 
-    def _as_they_come(self, deadline: float | None) -> Iterator[tuple[int, Arrived]]:
+    def _as_they_come(self, deadline: float | None) -> Iterator[tuple[int, int, Arrived]]:
         left: dict[int, int] = {}
         while self._out or not self._exhausted:
             self.fill()
@@ -328,8 +346,8 @@ class Mapping:
             with self._lock:
                 while not self._ready:
                     self._sleep(deadline)
-                number, arrived = self._ready.popleft()
-            yield number, arrived
+                number, first, arrived = self._ready.popleft()
+            yield number, first, arrived
             left[number] = left.get(number, self._out[number].count) - arrived.count
             if not left[number]:
                 with self._lock:

@@ -6,6 +6,7 @@ call: a class that cannot be imported, a ``__setstate__`` that raises, a damaged
 
 from __future__ import annotations
 
+import logging
 import pickle
 import re
 import threading
@@ -19,8 +20,10 @@ from clusterfutures.store.run import RunDirectory
 
 __all__ = [
     "IN_FILES", "Outcome", "Place", "apart", "decode", "decode_values", "fetch", "let_interrupts_through",
-    "runs_code", "tried",
+    "noted", "runs_code", "tried",
 ]  # fmt: skip
+
+logger = logging.getLogger("clusterfutures")
 
 #: kinds of records whose outcome stands in a file of its own
 IN_FILES = (records.LARGE, records.LARGE_ERROR)
@@ -36,6 +39,7 @@ class Outcome(NamedTuple):
     value: Any
     error: BaseException | None
     info: CallInfo | None
+    context: tuple[str, str] = ("", "")  # of a call of a map that raised: its arguments, and what it printed last
 
 
 class Place(NamedTuple):
@@ -94,7 +98,7 @@ def decode(
     if record.flags & records.INFO:
         info, body = records.split_info(body)
     if record.kind == records.ERROR:
-        return Outcome(None, _exception(body), info)
+        return _raised(body, info)
     if record.kind == records.DIED:
         return Outcome(None, _death(body, place, call), info)
     if record.kind == records.KILLED:
@@ -103,7 +107,7 @@ def decode(
     try:
         if record.kind == records.LARGE_ERROR:
             (large,) = parts or run.read_large(bytes(body).decode(), wait)
-            return Outcome(None, _exception(large), info)
+            return _raised(large, info)
         if record.kind == records.LARGE:
             data, *buffers = parts or run.read_large(bytes(body).decode(), wait)
             return Outcome(pickle.loads(data, buffers=buffers), None, info)
@@ -149,9 +153,29 @@ def _plain_values(record: Record, call: str) -> Iterator[Any]:
         yield values.pop()
 
 
-def _exception(body: memoryview) -> BaseException:
+def noted(error: BaseException, call: str, place: Place | None = None, output: str = "") -> BaseException:
+    """The exception with notes: which call raised it, where, and what that printed last."""
+    where = f", job {place.job_id} on {place.host}" if place is not None and place.job_id else ""
+    notes = [f"clusterfutures: raised by {call}{where}"]
+    if output and not isinstance(error, ClusterError):  # those have it in their text
+        notes.append("its last lines of output:\n" + "\n".join(f"    {line}" for line in output.splitlines()))
+    had = getattr(error, "__notes__", None)
+    had = list(had) if isinstance(had, list | tuple) else []
+    if not any(str(note).startswith("clusterfutures: raised by ") for note in had):
+        try:
+            BaseException.__setattr__(error, "__notes__", had + notes)  # also in a frozen dataclass
+        except Exception as reason:  # it has slots, or a property of that name
+            logger.debug("clusterfutures: %s takes no notes: %s", type(error).__qualname__, reason)
+    return error
+
+
+def _raised(body: memoryview, info: CallInfo | None) -> Outcome:
+    pickled, name, text, trace, why, *context = pickle.loads(body)
+    return Outcome(None, _exception(pickled, name, text, trace, why), info, *[one for one in context if one])
+
+
+def _exception(pickled: bytes | None, name: str, text: str, trace: str, why: str) -> BaseException:
     """The exception that the call raised, with the remote traceback as its cause."""
-    pickled, name, text, trace, why = pickle.loads(body)
     if pickled is not None:
         try:
             error = pickle.loads(pickled)

@@ -42,6 +42,7 @@ _MOST_KNOWN = 1000
 #: objects in a directory: what comes after that many goes into another
 _MOST_IN_DIRECTORY = 2000
 #: what every pickler writes in the same way, and that refers to nothing
+_A_RESULT = "a result that is an argument of "
 _PLAIN = frozenset({int, float, complex, bool, type(None), str, bytes})
 
 
@@ -83,13 +84,15 @@ class Pickler:
         self._rest = ""
         self._rest_names: list[tuple[str, int]] = []
 
-    def arguments(self, value: Any, function: Callable[..., Any]) -> Pickled:
-        """Pickle arguments of ``function``.  Raises TransferError when they cannot be; StoreError or
-        OSError when a large buffer cannot be written."""
+    def arguments(self, value: Any, function: Callable[..., Any], first: int = 0) -> Pickled:
+        """Pickle arguments of ``function``: (args, kwargs), or a list of args from the ``first`` call of a map on.
+
+        Raises TransferError when they cannot be; StoreError or OSError when a large buffer cannot be written.
+        """
         buffers: list[pickle.PickleBuffer] = []
         file = io.BytesIO()
         pickler = _ArgumentPickler(file, _keeper(buffers))
-        _dump(pickler, value, "an argument of ", function)
+        _dump(pickler, value, "an argument of ", function, first)
         data = file.getvalue()
         if not buffers and len(data) <= LARGE_BYTES:
             return Pickled(data, None, tuple(pickler.futures))
@@ -113,7 +116,7 @@ class Pickler:
         """Pickle the result that another call waits for: its pickle and its buffers."""
         buffers: list[pickle.PickleBuffer] = []
         file = io.BytesIO()
-        _dump(by_value.Pickler(file, 5, buffer_callback=_keeper(buffers)), value, "an argument of ", function)
+        _dump(by_value.Pickler(file, 5, buffer_callback=_keeper(buffers)), value, _A_RESULT, function)
         return file.getvalue(), self._store_buffers(buffers)
 
     def initializer(
@@ -223,11 +226,28 @@ def _keeper(buffers: list[pickle.PickleBuffer]) -> Callable[[pickle.PickleBuffer
     return keep
 
 
-def _dump(pickler: Any, value: Any, what: str, function: Callable[..., Any]) -> None:
+def _dump(pickler: Any, value: Any, what: str, function: Callable[..., Any], first: int = 0) -> None:
     try:
         pickler.dump(value)
     except Exception as error:
-        raise TransferError(
-            message=f"{what}{name_of(function)} cannot be pickled: {type(error).__name__}: {error}; "
-            "open files, locks, sockets and running generators cannot travel: make them inside the call"
-        ) from error
+        said = _explained(value, pickler.culprit, what, first) if not isinstance(error, RecursionError) else ""
+        cause = f"{type(error).__name__}: {error}"
+        text = f"{said} ({cause})" if said else f"{cause}; {_ADVICE}"
+        raise TransferError(message=f"{what}{name_of(function)} cannot be pickled: {text}") from error
+
+
+_ADVICE = "open files, locks, sockets and running generators cannot travel: make them inside the call"
+
+
+def _explained(value: Any, culprit: Any, what: str, first: int) -> str:
+    from clusterfutures import unpicklable
+
+    if what == "the function ":
+        root = unpicklable.Root.FUNCTION
+    elif what == _A_RESULT:
+        root = unpicklable.Root.RESULT
+    elif what != "an argument of ":
+        root = unpicklable.Root.INITIALIZER
+    else:
+        root = unpicklable.Root.ROWS if isinstance(value, list) else unpicklable.Root.CALL
+    return unpicklable.explain(value, culprit, root, first)

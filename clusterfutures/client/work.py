@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from typing import Any, Protocol
 
+from clusterfutures.arguments import shown
 from clusterfutures.client import outcomes
 from clusterfutures.client.outcomes import Place
 from clusterfutures.client.tags import Row
@@ -162,7 +163,7 @@ class Call:
             return
         future, name, history = self.future, self.name, self._history
         if plain:
-            value, error, _ = outcomes.decode(record, run, place, name, wait)
+            value, error, *_ = outcomes.decode(record, run, place, name, wait)
             future._complete(value, error if error is None else outcomes.tried(error, told(history)))
             return
         try:
@@ -173,7 +174,7 @@ class Call:
         kept = record._replace(body=memoryview(bytes(record.body)))
 
         def decoded() -> tuple[Any, BaseException | None]:
-            value, error, _ = outcomes.decode(kept, run, place, name, wait, parts)
+            value, error, *_ = outcomes.decode(kept, run, place, name, wait, parts)
             return value, error if error is None else outcomes.tried(error, told(history))
 
         future._complete_later(decoded, record.kind in records.FAILURES)
@@ -221,8 +222,8 @@ class Chunk:
     """A slice of a ``map``: ``count`` calls of one function, pickled in one go."""
 
     __slots__ = (
-        "_histories", "callable", "count", "counted", "data", "extras", "file", "function", "identities", "number",
-        "orders", "pool", "queued", "resumed", "retries", "sink", "skip", "withdrawn",
+        "_histories", "begin_at", "callable", "count", "counted", "data", "extras", "file", "function", "identities",
+        "number", "orders", "pool", "queued", "resumed", "retries", "sink", "skip", "withdrawn",
     )  # fmt: skip
 
     kind = CHUNK
@@ -257,6 +258,7 @@ class Chunk:
         self.resumed = False
         self.retries: Retries | None = None
         self._histories: dict[int, list[Attempt]] = {}
+        self.begin_at = 0  # of its first call, among all of the map
 
     @property
     def left(self) -> int:
@@ -279,6 +281,15 @@ class Chunk:
     def name(self) -> str:
         """How errors name one of its calls."""
         return f"{name_of(self.callable)} (in a map)"
+
+    def said_of(self, index: int, arguments: str = "") -> str:
+        """Which of the map's calls this one is, for its errors; arguments: as the node has shortened them."""
+        if not arguments and self.extras is None:
+            try:
+                arguments = shown(pickle.loads(self.data)[index])
+            except Exception as error:  # a class of the user's that does not unpickle
+                logger.debug("clusterfutures: arguments cannot be shown: %s", error)
+        return f"call {self.begin_at + index} of a map: {name_of(self.callable)}({arguments or '...'})"
 
     def head(self) -> CallHead:
         """What the bin's file says of it."""

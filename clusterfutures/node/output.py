@@ -14,6 +14,8 @@ import ctypes
 import io
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 __all__ = ["INLINE_BYTES", "MOST_BYTES", "Capture", "shorten", "tail"]
 
@@ -33,6 +35,10 @@ class Capture:
 
     def __init__(self, log: int) -> None:
         self._log = log
+        #: tells whose turn it is; and who wrote last, from where on in the log
+        self.turn: Callable[[], object] = lambda: None
+        self._writer: object = None
+        self._written_from = 0
         self._log_status = os.fstat(log)
         libc = ctypes.CDLL(None)
         self._fflush = libc.fflush
@@ -43,10 +49,23 @@ class Capture:
         """Put the log in the place of stdout and stderr, whatever a call did to them."""
         os.dup2(self._log, 1)
         os.dup2(self._log, 2)
-        self.stdout = _text_stream(1)
-        self.stderr = _text_stream(2)
+        self.stdout = _text_stream(1, self)
+        self.stderr = _text_stream(2, self)
         sys.stdout = sys.__stdout__ = self.stdout  # type: ignore[misc]
         sys.stderr = sys.__stderr__ = self.stderr  # type: ignore[misc]
+
+    def note_writer(self) -> None:
+        """Somebody writes: note from where on, when it is another call than before."""
+        turn = self.turn()
+        if turn != self._writer:
+            self._writer, self._written_from = turn, self.position()
+
+    def last_lines(self, start: int | None) -> str:
+        """The last lines that the call wrote whose turn it is; start: where they begin at the earliest, if known."""
+        self.settle()
+        if self._writer == self.turn():
+            start = self._written_from
+        return "" if start is None else tail(self._log, start)
 
     def position(self) -> int:
         """How many bytes the log has."""
@@ -87,9 +106,22 @@ class Capture:
         self.install()
 
 
-def _text_stream(descriptor: int) -> io.TextIOWrapper:
+class _Noting(io.FileIO):
+    """A file that says when something is written."""
+
+    def __init__(self, descriptor: int, capture: Capture) -> None:
+        super().__init__(descriptor, "wb", closefd=False)
+        self._capture = capture
+
+    def write(self, data: Any, /) -> int:
+        """As documented."""
+        self._capture.note_writer()
+        return super().write(data)
+
+
+def _text_stream(descriptor: int, capture: Capture) -> io.TextIOWrapper:
     """A text stream that does not close the descriptor when it is collected."""
-    raw = open(descriptor, "wb", buffering=io.DEFAULT_BUFFER_SIZE, closefd=False)  # noqa: SIM115
+    raw = io.BufferedWriter(_Noting(descriptor, capture))
     return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 

@@ -48,7 +48,15 @@ from clusterfutures.node.late import keep_path
 from clusterfutures.node.loading import Loader
 from clusterfutures.node.output import Capture
 from clusterfutures.node.patience import patiently
-from clusterfutures.node.wording import cannot_pickle, cannot_unpickle, cannot_write, dumped, packed_error, traceback_of
+from clusterfutures.node.wording import (
+    cannot_pickle,
+    cannot_unpickle,
+    cannot_write,
+    dumped,
+    packed_error,
+    shown,
+    traceback_of,
+)
 from clusterfutures.store import records
 from clusterfutures.store.bins import CallHead
 from clusterfutures.store.records import PLAIN_FORMAT
@@ -82,6 +90,8 @@ class Process:
         self._replies = replies
         self._arena = arena
         self._capture = Capture(log)
+        words = arena.words
+        self._capture.turn = lambda: (words[BIN], words[CURRENT])
         self._chunk: list[tuple[Any, ...]] = []
         self._chunk_function: Callable[..., Any] = print
         self._large = 0
@@ -270,7 +280,8 @@ class Process:
             try:
                 value = function(*arguments)
             except BaseException as error:
-                at, row, plain = self._add_unusual(index, self._raised(error)), index + 1, True
+                context = self._context(arguments, index == first)
+                at, row, plain = self._add_unusual(index, self._raised(error, context)), index + 1, True
             else:
                 if forked:
                     os._exit(0)
@@ -289,7 +300,7 @@ class Process:
                     lengths[index - row] = len(data)
                     words[CURRENT] = index + 1
                 else:
-                    at, row, plain = self._add_unusual(index, self._packed(value)), index + 1, True
+                    at, row, plain = self._add_packed(index, value, arguments, index == first), index + 1, True
             if clock() > due and index + 1 < stop:
                 self._capture.settle(words[OUTPUT])
                 if clock() > end:
@@ -322,8 +333,15 @@ class Process:
 
     # -- what a call returned ---------------------------------------------------
 
-    def _packed(self, value: Any) -> Worked:
-        """A return value as a record's body; large ones go to a file of their own."""
+    def _add_packed(self, index: int, value: Any, arguments: tuple[Any, ...], is_first: bool) -> int:
+        """A value of a chunk that does not go into the open row; opens the next."""
+        return self._add_unusual(index, self._packed(value, (arguments, is_first)))
+
+    def _packed(self, value: Any, call: tuple[tuple[Any, ...], bool] | None = None) -> Worked:
+        """A return value as a record's body; large ones go to a file of their own.
+
+        call: of a map, as for ``_context``.
+        """
         buffers: list[pickle.PickleBuffer] = []
 
         def keep(buffer: pickle.PickleBuffer) -> bool:
@@ -335,7 +353,8 @@ class Process:
         try:
             data = dumped(value, keep, buffers)
         except Exception as error:
-            return self._raised(cannot_pickle("the result of this call", value, error))
+            context = self._context(*call) if call is not None else None
+            return self._raised(cannot_pickle("the result of this call", value, error), context)
         except BaseException as error:  # SystemExit and its like, as if the call itself had raised it
             return self._raised(error)
         if not buffers and len(data) <= LARGE_BYTES:
@@ -345,9 +364,13 @@ class Process:
         except OSError as error:
             return self._raised(cannot_write(value, error))
 
-    def _raised(self, error: BaseException) -> Worked:
+    def _context(self, arguments: tuple[Any, ...], is_first: bool) -> tuple[str, str]:
+        """What is to be said of a call of a map that raised: its arguments, and what it printed last."""
+        return shown(arguments), self._capture.last_lines(self._arena.words[OUTPUT] if is_first else None)
+
+    def _raised(self, error: BaseException, context: tuple[str, str] | None = None) -> Worked:
         """An exception as a record's body, or in a file of its own."""
-        body = packed_error(error)
+        body = packed_error(error, context)
         if len(body) <= LARGE_BYTES:
             return records.ERROR, body
         try:

@@ -17,7 +17,7 @@ from clusterfutures.node.late import late_imports
 from clusterfutures.store import definitions
 from clusterfutures.store.faults import advice
 
-__all__ = ["cannot_pickle", "cannot_unpickle", "cannot_write", "dumped", "packed_error", "traceback_of"]
+__all__ = ["cannot_pickle", "cannot_unpickle", "cannot_write", "dumped", "packed_error", "shown", "traceback_of"]
 
 _HERE = os.path.dirname(__file__)
 
@@ -40,8 +40,11 @@ def dumped(value: Any, keep: Callable[[pickle.PickleBuffer], bool], buffers: lis
     return by_value.dumps(value, 5, buffer_callback=keep, result=True)
 
 
-def packed_error(error: BaseException) -> bytes:
-    """An exception as a record's body: itself, and what to say if it cannot come back."""
+def packed_error(error: BaseException, context: tuple[str, str] | None = None) -> bytes:
+    """An exception as a record's body: itself, and what to say if it cannot come back.
+
+    context: of a call of a map, its arguments and its last lines of output.
+    """
     name = f"{type(error).__module__}.{type(error).__qualname__}"
     try:
         text = traceback_of(error, _users_part(error))
@@ -54,7 +57,7 @@ def packed_error(error: BaseException) -> bytes:
         pickled = dumped(error, lambda _buffer: True, [])
     except BaseException as reason:
         why = f"{type(reason).__name__}: {reason}"
-    return pickle.dumps((pickled, name, _text_of(error), text, why), 5)
+    return pickle.dumps((pickled, name, _text_of(error), text, why, context), 5)
 
 
 def traceback_of(error: BaseException, place: TracebackType | None) -> str:
@@ -69,6 +72,13 @@ def traceback_of(error: BaseException, place: TracebackType | None) -> str:
     except (OSError, ImportError, MemoryError):
         return _frames_of(error, place)
     return "".join(traceback.format_exception(type(error), error, place))
+
+
+def shown(arguments: tuple[Any, ...]) -> str:
+    """The arguments of a call, shortened."""
+    with late_imports():
+        from clusterfutures import arguments as kept
+    return kept.shown(arguments)
 
 
 def _frames_of(error: BaseException, place: TracebackType | None) -> str:
@@ -105,10 +115,18 @@ def cannot_unpickle(what: str, error: BaseException) -> clusterfutures.TransferE
 
 
 def cannot_pickle(what: str, value: Any, error: BaseException) -> clusterfutures.TransferError:
-    failed = _transfer_error(
-        f"{what} could not be pickled: it is a {type(value).__module__}.{type(value).__qualname__}; "
-        f"{type(error).__name__}: {_text_of(error)}"
-    )
+    said = ""
+    if not isinstance(error, RecursionError | MemoryError):
+        try:
+            with late_imports():
+                from clusterfutures import by_value, unpicklable
+            said = unpicklable.explain(value, by_value.culprit(value), unpicklable.Root.RESULT)
+        except Exception as reason:  # the error itself is told without the way to what it is about
+            said = (
+                f"it is a {type(value).__module__}.{type(value).__qualname__} (not searched: {type(reason).__name__})"
+            )
+    said = said or f"it is a {type(value).__module__}.{type(value).__qualname__}"
+    failed = _transfer_error(f"{what} could not be pickled: {said} ({type(error).__name__}: {_text_of(error)})")
     failed.__cause__ = error
     return failed
 

@@ -581,7 +581,9 @@ class Sent:
         self.chunks[number] = arguments
         if self.at_once:
             self.deliver(number)
-        return SimpleNamespace(name="the call", count=len(arguments), number=number)
+        return SimpleNamespace(
+            name="the call", count=len(arguments), number=number, said_of=lambda index, _arguments="": f"call {index}"
+        )
 
     def cancel(self, chunk: Any) -> None:
         self.cancelled.append(chunk.number)

@@ -103,7 +103,7 @@ def decoded(content: bytes, run: RunDirectory) -> Iterator[tuple[int, int, Any]]
             found = list(outcomes.decode_values(record, "call"))
             assert len(found) == record.calls
         elif record.kind not in (records.STARTED, records.BEGUN, records.RETURNED, records.ENDED, records.PACE):
-            value, error, _ = outcomes.decode(record, run, HERE, "call", 1.0)
+            value, error, *_ = outcomes.decode(record, run, HERE, "call", 1.0)
             found = [error or value] * record.calls
         else:
             continue
@@ -681,7 +681,9 @@ class Doomed:
         self.worker = worker
         worker._run, worker._name, worker._arena, worker._forked = run, "x", self.arena, []
         worker._large = worker._bin = worker._slot = 0
-        worker._capture = SimpleNamespace(settle=lambda *_: None, position=lambda: 0, read=lambda _from, _to: b"")
+        worker._capture = SimpleNamespace(
+            settle=lambda *_: None, position=lambda: 0, read=lambda _from, _to: b"", last_lines=lambda _from: ""
+        )
         worker._send = lambda _flags, _upto=0, body=b"": self.sent.extend(body)
         worker._chunk, worker._chunk_first, worker._chunk_function = [(i,) for i in range(COUNT)], 0, self.call
         worker._loader = SimpleNamespace(
