@@ -37,8 +37,9 @@ from clusterfutures.testing import FakePBS
 from clusterfutures.testing.real_slurm import RealSlurm
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "docs"))
+sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "tests")]
 import tables  # noqa: E402
+from test_house import STUMBLING  # noqa: E402
 
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text()
@@ -241,6 +242,14 @@ def test_links_lead_somewhere(page: str) -> None:
         if not file.exists() or (anchor and anchor not in _anchors(file)):
             wrong.append(target)
     assert not wrong
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_have_no_words_that_make_readers_stumble(page: str) -> None:
+    if page == "CONTRIBUTING.md":  # names some of them
+        return
+    text = re.sub(r"^```.*?^```$|<!-- table: .*?<!-- end of table -->", "", PAGES[page], flags=re.DOTALL | re.MULTILINE)
+    assert [line for line in text.splitlines() if STUMBLING.search(line)] == []
 
 
 def test_readme_is_short() -> None:

@@ -7,8 +7,11 @@ A table here that has to grow is a question to the reviewer.
 from __future__ import annotations
 
 import ast
+import io
+import re
 import subprocess
 import sys
+import tokenize
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -288,3 +291,35 @@ def test_no_two_test_modules_have_one_name() -> None:
     """They are imported by their names alone, so one of two would not be collected."""
     names = Counter(path.name for path in (PACKAGE.parent / "tests").rglob("*.py") if "__pycache__" not in path.parts)
     assert [name for name, count in names.items() if count > 1] == []
+
+
+#: words at which readers stumble, most of all those who learnt English later (CONTRIBUTING.md)
+STUMBLING = re.compile(
+    r"\b(bears?|(is|are|was|were|be|been) told|tells? itself|whoever|whose|nobody has|what is no|(is|are) to be had"
+    r"|(be|is|are|was|been) (come back to|gone on with)|as far as|forbade|once more|stands? in|all the same|asks"
+    r"|save (for|what|those|that|when|where|after|in|by|the|as))\b|, save ",
+    re.IGNORECASE,
+)
+
+#: docstrings and comments that still have one: this number may only shrink
+STUMBLING_LEFT = 205
+
+
+def prose(path: Path) -> Iterator[tuple[int, str]]:
+    """The docstrings and comments of a module, with their lines."""
+    text = path.read_text()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield getattr(node, "lineno", 1), ast.get_docstring(node) or ""
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+
+
+def test_words_that_make_readers_stumble() -> None:
+    found = []
+    for path in [*MODULES, *sorted((PACKAGE.parent / "benchmarks").glob("*.py"))]:
+        for line, text in prose(path):
+            if match := STUMBLING.search(text):
+                found.append(f"{path.name}:{line}: {match[0].strip()!r}")
+    assert len(found) <= STUMBLING_LEFT, "\n".join(["say it in plain words, see 'Write' in CONTRIBUTING.md:", *found])

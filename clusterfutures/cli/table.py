@@ -127,7 +127,7 @@ COMMANDS: dict[str, Command] = {
                 ("clusterfutures profile set large cores=16 memory=32GB",
                  "clusterfutures submit --profile=large ./fit"),
                 (_JSON,), "configuring:profile_command"),
-        Command("options", "[OPTIONS]", "what a job may ask for, and what each scheduler is told",
+        Command("options", "[OPTIONS]", "what a job may request, and what each scheduler receives",
                 ("clusterfutures options --scheduler=pbs",),
                 (Row("scheduler", "", "NAME", "choice", "which", "slurm, pbs, torque or local", "",
                      ("slurm", "pbs", "torque", "local")), _JSON), "configuring:options_command"),
