@@ -85,6 +85,8 @@ class Kills:
             self._run.ask_to_kill(piece.worker.name, state.bin_id, index)
         except FileNotFoundError:
             raise  # the run directory is gone
+        except NotADirectoryError:
+            return True  # its worker has been given up, and the call ends with that
         except OSError as error:
             logger.warning("clusterfutures: %s cannot be killed for now: %s", call.name, error)
             self._retry_at = time.monotonic() + RETRY_SECONDS

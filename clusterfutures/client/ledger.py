@@ -19,6 +19,7 @@ from clusterfutures.client.state import BinState, Limits, Out, Piece, Pool, Work
 from clusterfutures.client.work import QueueFile
 from clusterfutures.retries import Failure
 from clusterfutures.store.bins import CALLS
+from clusterfutures.store.names import Claimed
 from clusterfutures.store.records import Record
 
 __all__ = ["Ledger"]
@@ -83,8 +84,8 @@ class Ledger:
         state.pieces.remove(piece)
         self._requeue(state, piece.first, piece.stop)
 
-    def _requeue(self, state: BinState, first: int, stop: int) -> None:
-        """Calls go back to the front: as work (calls), or as a piece of their chunk."""
+    def _requeue(self, state: BinState, first: int, stop: int, anew: bool = False) -> None:
+        """Calls go back to the front: as work (calls), or as a piece of their chunk; anew: as another bin."""
         pool = self.pools[state.pool]
         if state.kind == CALLS:
             again = [state.work[i] for i in range(first, stop) if not state.settled[i]]
@@ -99,7 +100,17 @@ class Ledger:
             self.forget(state, first, stop)
             return
         for start, end in gaps(state.settled, first, stop):
-            self.publishing.publish_again(pool, state, start, end)
+            part = self.split_off(state, start, end) if anew else state
+            self.publishing.publish_again(pool, part, start, end)
+        self.drop_if_done(state)
+
+    def split_off(self, state: BinState, first: int, stop: int, pool: str = "") -> BinState:
+        """Calls of a chunk as a bin of their own: what is still told of the old one is not about them."""
+        part = BinState(self.new_bin_id(), pool or state.pool, state.work)
+        part.settled = bytearray(b"\x01" * len(state.settled))
+        part.settled[first:stop] = bytes(stop - first)
+        state.settled[first:stop] = b"\x01" * (stop - first)
+        return part
 
     def forget(self, state: BinState, first: int, stop: int) -> None:
         """Calls that nobody wants any more."""
@@ -287,45 +298,48 @@ class Ledger:
     def lost(
         self,
         worker: Worker,
-        claimed: Sequence[tuple[int, int, int]],
+        claimed: Sequence[Claimed],
         error: Callable[[str], BaseException],
         failure: Failure | None = None,
     ) -> None:
         """The worker's job is over without its last word, or with calls unfinished.
 
-        claimed: (bin id, first, stop) of the files in its directory.  Calls that had
-        begun fail with ``error(their name)``, or run again, where ``failure`` says why they
-        ended and their retries cover that; the others go back to the queue.
+        claimed: the files that were taken from it.  Calls that had begun fail with ``error(their name)``, or
+        run again, where ``failure`` says why they ended and their retries cover that; the others go back to
+        the queue, in other bins.  Of a bin whose file was not found nobody knows what has begun: all of it may have.
         """
         self.ended(worker)
         again = False
+        taken = {(found.bin_id, found.first) for found in claimed}
         for state, piece in self._pieces_of(worker, claimed):
             state.pieces.remove(piece)
-            again = self.reruns.fail_range(state, piece.first, piece.begun, error, failure) or again
-            self._requeue(state, piece.begun, piece.stop)
+            begun = piece.begun if (state.bin_id, piece.first) in taken else piece.stop
+            again = self.reruns.fail_range(state, piece.first, begun, error, failure) or again
+            self._requeue(state, begun, piece.stop, anew=True)
         pool = self.pools[worker.pool]
         pool.losses += not again  # what is paid for ends by itself
         if pool.losses >= MOST_LOSSES:
             self.fail_waiting(pool, error)
 
-    def distrust(
-        self, worker: Worker, claimed: Sequence[tuple[int, int, int]], error: Callable[[str], BaseException]
-    ) -> None:
+    def distrust(self, worker: Worker, claimed: Sequence[Claimed], error: Callable[[str], BaseException]) -> None:
         """A part of what a worker told is lost, and it works on.  Nobody knows which of the calls that it has
         have begun, so all of them fail, and none runs again.  claimed: as in ``lost``."""
         for state, piece in self._pieces_of(worker, claimed):
             self._release(state, piece)
             self.reruns.fail_range(state, piece.first, piece.stop, error, None)
 
-    def _pieces_of(self, worker: Worker, claimed: Sequence[tuple[int, int, int]]) -> list[tuple[BinState, Piece]]:
+    def _pieces_of(self, worker: Worker, claimed: Sequence[Claimed]) -> list[tuple[BinState, Piece]]:
         """What a worker has, what it has not told of included."""
-        for bin_id, first, _stop in claimed:
+        for bin_id, first, _stop, begun in claimed:
             state = self._bins.get(bin_id)
             piece = state.piece_at(first) if state else None
-            if state is not None and piece is not None and piece.worker is None:
+            if state is None or piece is None:
+                continue
+            if piece.worker is None:
                 self._claimed(worker, state, piece)
-                piece.begun = max(piece.begun, piece.first + piece.note)
-                self._begin(state, worker, piece.first, piece.begun)
+                begun = max(begun, piece.first + piece.note)
+            if piece.worker is worker and piece.begun < (upto := min(begun, piece.stop)):
+                self.has_begun(state, worker, piece, upto)
         return [(state, piece) for state in self._bins.values() for piece in state.pieces if piece.worker is worker]
 
     def failed_to_start(self, worker: Worker, error: Callable[[str], BaseException]) -> None:

@@ -222,7 +222,7 @@ class Past:
             content = found.content
             key = (found.worker, content.bin_id)
             stop = min([content.stop, *(at for at in self._returned.get(key, ()) if content.first <= at)])
-            noted = content.first + content.begun if found.worker else content.first
+            noted = max(found.begun, content.first + content.begun) if found.worker else content.first
             begun = min(stop, max(noted, self._begun.get(key, 0)))
             if content.first < stop:
                 note = min(content.begun, stop - content.first)

@@ -20,7 +20,7 @@ from typing import Any
 
 from clusterfutures.client.ledger import Ledger
 from clusterfutures.client.roster import Roster
-from clusterfutures.client.state import Worker
+from clusterfutures.client.state import Worker, WorkerState
 from clusterfutures.client.vanished import Vanished
 from clusterfutures.errors import StoreError
 from clusterfutures.store import names, records
@@ -42,6 +42,9 @@ _SHARE_OF_SQUARE = 1 / 150
 _LONG_CALL_SECONDS = 0.05
 #: how long a segment may be unreadable before it counts as damaged; one that is not whole yet is late for longer
 _LATE_SECONDS = 1.0
+
+#: what is heard of a worker that was given up
+_OF_CALLS = frozenset({records.BEGUN, records.RETURNED, *records.OUTCOMES})
 
 
 class Reader:
@@ -126,7 +129,8 @@ class Reader:
         worker = self._roster.worker(worker_name)
         if worker is not None:
             for record in records.records(body):
-                self._feed(worker, record)
+                if worker.state is not WorkerState.ENDED or record.kind in _OF_CALLS:
+                    self._feed(worker, record)
         if body.nbytes > LARGEST_ENTRY:
             self._set_aside(name)
         else:

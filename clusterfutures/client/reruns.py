@@ -111,9 +111,7 @@ class Reruns:
                 call.wait_again(pool_name)
             pool.put_back(wanted)
             return
-        part = BinState(ledger.new_bin_id(), pool_name, state.work)
-        part.settled = bytearray(b"\x01" * len(state.settled))
-        part.settled[first:stop] = bytes(stop - first)
+        part = ledger.split_off(state, first, stop, pool_name)
         piece = Piece(first, stop, 1)
         part.pieces.append(piece)
         ledger.publishing.publish(pool, part, piece)

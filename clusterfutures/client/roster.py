@@ -5,6 +5,10 @@
 
 What a job wrote itself is the truth; the scheduler explains an absence.  A job that was
 requeued comes back under the same id as another attempt: another worker.
+
+The verdict may be wrong: the scheduler, or a node that cannot be reached, does not know what still runs there.  So a
+worker is given up in this order: verdict; fence (``store/run.py``), after which it begins nothing more; what it had
+published is read for a while; its calls fail, or go to others.  Its job is cancelled, in case it runs.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from clusterfutures.client.ledger import Ledger
 from clusterfutures.client.state import Worker, WorkerState
 from clusterfutures.schedulers.base import JobState, JobStatus
 from clusterfutures.store import names
+from clusterfutures.store.faults import explained
 from clusterfutures.store.run import RunDirectory
 
 __all__ = ["Roster"]
@@ -36,6 +41,9 @@ REQUEUE_SECONDS = 1.0
 
 #: ends that neither a person, a limit nor the scheduler has chosen
 _OF_THE_HOST = frozenset({JobState.FAILED, JobState.NODE_FAIL, JobState.COMPLETED, JobState.GONE})
+
+#: a job of which this is said may run all the same
+_NOT_SURE = frozenset({JobState.GONE, JobState.UNKNOWN})
 
 
 class Roster:
@@ -57,6 +65,8 @@ class Roster:
         self._jobs: dict[tuple[str, int], tuple[str, str]] = {}  # (batch, index) -> pool, job id
         self._unlikely: dict[str, Worker] = {}
         self._doomed: dict[str, tuple[float, JobStatus | None]] = {}
+        self._given_up: set[str] = set()  # of the doomed: those that are fenced
+        self._over: dict[str, Worker] = {}  # lost: what it says of calls that have no outcome yet is heard
         self._launch_look = 0.0
 
     def watched(self) -> list[str]:
@@ -65,7 +75,7 @@ class Roster:
 
     def worker(self, name: str) -> Worker | None:
         """The worker of a segment; a job that was requeued comes back under a new attempt."""
-        worker = self.workers.get(name)
+        worker = self.workers.get(name) or self._over.get(name)
         parsed = names.parse_worker(name)
         if worker is not None or parsed is None:
             return worker
@@ -78,7 +88,7 @@ class Roster:
         for earlier in range(attempt - 1, -1, -1):
             before = self.workers.get(names.worker_name(batch, index, earlier))
             if before is not None:
-                self.lose_to_requeue(before)
+                self._give_up(before, _requeued(before), time.monotonic() + LATE_SECONDS)
         return self._next_attempt(name, *self._jobs[batch, index]) if attempt else None
 
     def knows_batch(self, name: str) -> bool:
@@ -87,8 +97,30 @@ class Roster:
         return parsed is None or parsed[0] in self._batches
 
     def lose_to_requeue(self, before: Worker) -> None:
-        status = JobStatus(before.job_id, JobState.PREEMPTED, "REQUEUED", "the scheduler runs the job again")
-        self.lose(before, status)
+        """The job of a worker has another one by now."""
+        self.lose(before, _requeued(before))
+
+    def _give_up(self, worker: Worker, status: JobStatus | None, deadline: float) -> None:
+        """A worker counts as over: it begins nothing any more, and what it had published is read until ``deadline``."""
+        if worker.name not in self._given_up:
+            self._given_up.add(worker.name)
+            self._doomed[worker.name] = (deadline, status)
+            self._fence(worker)
+
+    def _fence(self, worker: Worker) -> list[names.Claimed]:
+        """See to it that a worker begins nothing any more; the bins that it had, as far as that is known."""
+        try:
+            return self._run.fence(worker.name)
+        except FileNotFoundError:
+            raise  # the run directory is gone
+        except OSError as error:
+            logger.warning(
+                "clusterfutures: worker %s, which is given up, cannot be kept from beginning more calls, so all that "
+                "it may have begun fail: %s",
+                worker.name,
+                explained(error),
+            )
+            return []
 
     def _next_attempt(self, name: str, pool: str, job_id: str) -> Worker:
         worker = Worker(name, pool, job_id, time.monotonic())
@@ -153,6 +185,7 @@ class Roster:
     def discharge(self, worker: Worker) -> None:
         """Strike a worker that is over off the roster."""
         self._doomed.pop(worker.name, None)
+        self._given_up.discard(worker.name)
         self.workers.pop(worker.name, None)
         if self._by_job.get(worker.job_id) is worker:
             self._by_job.pop(worker.job_id, None)
@@ -230,7 +263,7 @@ class Roster:
             self.lose(worker, status)
         elif worker is not None:
             well = status is not None and status.state is JobState.COMPLETED and worker.state is WorkerState.RUNNING
-            self._doomed[name] = (now + (self.visibility_timeout if well else LATE_SECONDS), status)
+            self._give_up(worker, status, now + (self.visibility_timeout if well else LATE_SECONDS))
 
     def _lives(self, worker: Worker, status: JobStatus) -> bool:
         """True when the scheduler, asked about this job alone, says that it has not ended: its list was wrong.
@@ -256,22 +289,26 @@ class Roster:
     def lose(self, worker: Worker, status: JobStatus | None) -> None:
         """The worker is over, without its last word or with calls unfinished."""
         self.discharge(worker)
+        self._over[worker.name] = worker
+        claimed = self._fence(worker)
         log = self._run.log_path(_log_name(worker.name))
         tail = failures.last_lines(self._run.read_log(_log_name(worker.name), 0))
         started = worker.state is WorkerState.RUNNING
         status = status or JobStatus(worker.job_id, JobState.GONE)
+        if worker.job_id and not worker.last_words and status.state in _NOT_SURE:
+            self._clerk.cancel([worker.job_id])
         if started and not worker.last_words and status.state in _OF_THE_HOST:
             self._hosts.died(worker.node, time.monotonic())
 
         def error(call: str) -> BaseException:
             return failures.job_failed(status, worker.place, call, log, tail, started)
 
-        if started or self._run.claimed_bins(worker.name):
-            claimed = [tuple(name) for name in self._run.claimed_bins(worker.name)]
-            self._ledger.lost(worker, claimed, error, failures.of_job(status, worker.place, tail))  # type: ignore[arg-type]
+        if started or claimed:
+            self._ledger.lost(worker, claimed, error, failures.of_job(status, worker.place, tail))
         elif worker.adopted:  # nobody knows when it ended, and why: that it is not there is all there is to say
             self._ledger.ended(worker)
         else:  # as far as is seen here: what it says all the same is heard
+            self._over.pop(worker.name)
             self._unlikely[worker.name] = Worker(worker.name, worker.pool, worker.job_id, worker.since)
             self._ledger.failed_to_start(worker, error)
 
@@ -304,6 +341,10 @@ class Roster:
                 self._told.add((name, "check-in"))
                 logger.warning("clusterfutures: worker %s cannot be called off: %s", name, error)
             return False
+
+
+def _requeued(before: Worker) -> JobStatus:
+    return JobStatus(before.job_id, JobState.PREEMPTED, "REQUEUED", "the scheduler runs the job again")
 
 
 def _log_name(worker: str) -> str:

@@ -82,8 +82,9 @@ class Vanished:
         return missing
 
     def _claimed(self) -> set[str]:
-        workers = self._run.launched()
-        return {names.bin_name(*claimed) for worker in workers for claimed in self._run.claimed_bins(worker)}
+        claimed = [claimed for worker in self._run.launched() for claimed in self._run.claimed_bins(worker)]
+        claimed += [taken for _worker, taken in self._run.taken_bins()]
+        return {names.bin_name(*one[:3]) for one in claimed}
 
 
 def _as_it_is(error: StoreError, _call: str) -> StoreError:

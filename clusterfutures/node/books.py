@@ -32,17 +32,18 @@ STRIKES = 3
 class Books:
     """The claims of one worker, by the number of their slot."""
 
-    def __init__(self, run: RunDirectory, outbox: Outbox) -> None:
+    def __init__(self, run: RunDirectory, worker: str, outbox: Outbox) -> None:
         self.claims: dict[int, Claim] = {}
         self._run = run
+        self._worker = worker
         self._outbox = outbox
 
     def open(self, slot: Slot, name: str, content: Bin) -> Claim:
         """A slot is to work on a bin that has been claimed."""
         claim = self.claims[slot.number] = Claim(name, content)
         self._outbox.made()
-        if claim.noted > claim.first:
-            self.note_begun(slot, claim, claim.first, claim.noted)
+        if claim.noted > claim.first:  # the claim is the note of these
+            self._tell_begun(slot, claim, claim.first, claim.noted)
         return claim
 
     def fail_bin(self, damaged: DamagedBin) -> None:
@@ -55,7 +56,17 @@ class Books:
             self._outbox.finish(damaged.name)
 
     def note_begun(self, slot: Slot, claim: Claim, first: int, stop: int) -> None:
-        """These calls are about to be handed over."""
+        """These calls are about to be handed over.  Raises GivenUp: they must not be."""
+        claim.name = self._run.note_begun(self._worker, claim.name, stop)
+        self._tell_begun(slot, claim, first, stop)
+
+    def leave_rest(self, slot: Slot) -> None:
+        """What of a bin has not begun is others', who know that already; forget it when the rest is done."""
+        claim = self.claims[slot.number]
+        claim.cut(claim.handed)
+        self.close_if_finished(slot)
+
+    def _tell_begun(self, slot: Slot, claim: Claim, first: int, stop: int) -> None:
         body = slot.number.to_bytes(4, "little")
         self._outbox.add(records.pack(records.BEGUN, claim.bin_id, first, stop - first, body))
 

@@ -18,8 +18,8 @@ A process stops by itself when a group turns out to take much longer than was th
 Short calls are handed over in groups of about ``GROUP_SECONDS``, so that few of them wait in
 a process behind one that turns out to be long; what has not been handed over may go elsewhere
 at any time.  *Begun* is noted on disk before calls are handed over (the claim itself is the
-note of the first ``begun``), for several groups at a time, so that notes stay few; long ones
-singly, so that little is lost with a job.
+note of the first ``begun``, then the name of the claimed file), for several groups at a time, so
+that notes stay few; long ones singly, so that little is lost with a job.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ class Ending(enum.Enum):
     SIGNAL = "signal"
     INITIALIZER = "initializer"
     GONE = "the run directory is gone"
+    GIVEN_UP = "its program counts on it no more"
     FAULT = "fault"
 
 

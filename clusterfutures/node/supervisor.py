@@ -13,7 +13,8 @@ The loop waits on all pipes and on a signal descriptor until the next thing is d
 a look at the queue (when a slot is idle), a flush of the outbox, the end of patience.
 
 Order matters in three places.  Calls are noted as begun, on disk, before they are handed
-to a process, save those whose note is the claim itself.  A claimed bin is forgotten
+to a process, save those whose note is the claim itself; where the note cannot be made, the client
+has given this worker up: then what has begun may end, and nothing else begins.  A claimed bin is forgotten
 after the segment with its last result is out.  *Ended* is written last of all.
 """
 
@@ -43,7 +44,7 @@ from clusterfutures.node.signals import Signals, signal_name
 from clusterfutures.node.slot import Death, Reply, Slot, SlotState
 from clusterfutures.store import records
 from clusterfutures.store.faults import TRANSIENT
-from clusterfutures.store.run import RunDirectory
+from clusterfutures.store.run import GivenUp, RunDirectory
 
 __all__ = ["Supervisor"]
 
@@ -67,13 +68,14 @@ class Supervisor:
         raise_limit()
         self._slots = [Slot(i, run, worker, context["told"]) for i in range(context["processes"])]
         self._outbox = outbox
-        self._books = Books(run, outbox)
+        self._books = Books(run, worker, outbox)
         self._lookout = Lookout(run, pool, worker, context["max_workers"])
         self._sharing = Sharing(self._lookout, self._slots, self._books, outbox)
         self._kills = Kills(run, worker, self._slots, self._books)
         self._pace = Pace()
         self._notices = Notices(context)
         self._retiring = False
+        self._given_up = False
         self._worked = time.monotonic()
         self._bins_left = context["bins_per_job"] or -1
         self._idle_deaths = 0
@@ -103,10 +105,13 @@ class Supervisor:
 
     def _step(self) -> None:
         now = time.monotonic()
-        self._look(now)
+        try:
+            self._look(now)
+            self._kills.carry_out(now)
+        except GivenUp:
+            self._be_given_up()
         self._glance(now)
         self._sharing.behind_long_calls(now)
-        self._kills.carry_out(now)
         self._notices.give(self._slots)
         due = self._outbox.due(self._busy())
         if due is not None and now >= due:
@@ -149,7 +154,9 @@ class Supervisor:
             return
         if self._lookout.unable is not None:
             raise self._lookout.unable
-        if not self._bins_left:
+        if self._given_up:
+            self._ending = Ending.GIVEN_UP
+        elif not self._bins_left:
             self._ending = Ending.TIME if self._retiring else Ending.ENOUGH
         elif now - self._worked > self._context["idle_timeout"]:
             self._ending = Ending.IDLE
@@ -183,13 +190,26 @@ class Supervisor:
             self._outbox.report(records.RETIRING, {})
         return not self._retiring
 
+    def _be_given_up(self) -> None:
+        """The client counts on this worker no more: what has begun may end, nothing else begins."""
+        if not self._given_up:
+            self._given_up = True
+            self._bins_left = 0
+            say("this worker ends: its program took it for ended, and has its other calls done elsewhere")
+
     def _hand_over(self, slot: Slot, claim: Claim) -> None:
         """Give the slot's process its next calls, noted as begun before."""
         first, stop = claim.next_group(len(self._slots), slot.calls_left)
         noted = claim.note(stop, len(self._slots))
-        if noted is not None:
-            self._books.note_begun(slot, claim, *noted)
-            self._outbox.flush()
+        if noted is not None and not self._given_up:
+            try:
+                self._books.note_begun(slot, claim, *noted)
+                self._outbox.flush()
+            except GivenUp:
+                self._be_given_up()
+        if self._given_up:
+            self._books.leave_rest(slot)
+            return
         slot.hand_over(stop - first)
         self._glance_later(slot)
         for command in claim.commands(first, stop):

@@ -38,6 +38,7 @@ _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a named pipe in its place is not waited for
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOG_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -120,6 +121,10 @@ class Files:
     def listing(self, directory: str) -> list[str]:
         """The names in ``directory``, sorted, signs included; files that are being written are left out."""
         return sorted(name for name in self._again(os.listdir, directory) if name[0] != TEMPORARY)
+
+    def unfinished(self, directory: str) -> list[str]:
+        """The names in ``directory`` that ``listing`` leaves out."""
+        return [name for name in self._again(os.listdir, directory) if name[0] == TEMPORARY]
 
     def read(self, path: str) -> bytes:
         """The content of a file of ours.
@@ -281,6 +286,26 @@ class Files:
             if not made:
                 return alone
         self._again(os.chmod, path, _DIRECTORY_MODE)
+        return True
+
+    def make_file(self, path: str) -> bool:
+        """Make an empty file of mode 0600; False when there is anything at ``path``."""
+        try:
+            os.close(self._again(os.open, path, _NEW_FLAGS, _FILE_MODE))
+        except FileExistsError:
+            return False
+        return True
+
+    def remove_directory(self, path: str) -> bool:
+        """Remove an empty directory, or see that it has gone; False when there is something in it."""
+        try:
+            self._again(os.rmdir, path)
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            return False
         return True
 
     def make_parents(self, path: str) -> None:

@@ -41,12 +41,16 @@ class Submission(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A bin's file: in the queue of ``pool``, claimed by ``worker``, or set aside (neither)."""
+    """A bin's file: in the queue of ``pool``, claimed by ``worker``, or set aside (neither).
+
+    name: as it was in the queue.  begun: calls before this one have begun, as far as the file's name says.
+    """
 
     pool: str
     worker: str
     name: str
     content: Bin
+    begun: int = 0
 
 
 class History:
@@ -112,10 +116,19 @@ class History:
                 yield Found(pool, "", name, content)
 
     def claimed(self) -> Iterator[Found]:
-        """The bins that workers have claimed and not finished."""
+        """The bins that workers have claimed and not finished, and those that were taken from workers."""
         for worker in self.checked_in():
-            for name, content in self._bins_in(f"{self._run.path}/{names.CLAIMED}/{worker}"):
-                yield Found("", worker, name, content)
+            try:
+                yield from self._claimed_in(f"{self._run.path}/{names.CLAIMED}/{worker}", worker)
+            except NotADirectoryError:
+                continue  # it was given up
+        yield from self._claimed_in(f"{self._run.path}/{names.READ}", "")
+
+    def _claimed_in(self, directory: str, worker: str) -> Iterator[Found]:
+        for name in self._run.files.listing(directory):
+            owner, claimed = (worker, names.parse_claimed(name)) if worker else names.parse_taken(name) or ("", None)
+            if claimed is not None and (content := self._bin(directory, name)) is not None:
+                yield Found("", owner, names.bin_name(*claimed[:3]), content, claimed.begun)
 
     def kept(self) -> Iterator[Found]:
         """The bins that were finished otherwise than with results alone."""
@@ -127,15 +140,19 @@ class History:
 
     def _bins_in(self, directory: str) -> Iterator[tuple[str, Bin]]:
         for name in self._run.files.listing(directory):
-            if names.parse_bin(name) is None:
-                continue
-            path = f"{directory}/{name}"
-            try:
-                yield name, self._run.whole(lambda path=path: unpack_bin(self._run.files.read(path), path))  # type: ignore[misc]
-            except FileNotFoundError:
-                continue  # it has moved on just now
-            except StoreError as error:
-                logger.warning("clusterfutures: the calls of a bin are not known: %s", error)
+            if names.parse_bin(name) is not None and (content := self._bin(directory, name)) is not None:
+                yield name, content
+
+    def _bin(self, directory: str, name: str) -> Bin | None:
+        """The content of a bin's file; None when it has moved on just now, or cannot be read."""
+        path = f"{directory}/{name}"
+        try:
+            return self._run.whole(lambda: unpack_bin(self._run.files.read(path), path))
+        except FileNotFoundError:
+            return None
+        except StoreError as error:
+            logger.warning("clusterfutures: the calls of a bin are not known: %s", error)
+            return None
 
     def segments(self) -> Iterator[tuple[str, memoryview]]:
         """Worker and records of every segment, in the order in which each worker wrote them.

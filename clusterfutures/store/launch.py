@@ -37,12 +37,12 @@ def worker_command(python: str, run: RunDirectory, pool: str, batch: str, packag
 def check_in_lines(run: RunDirectory, batch: str) -> list[str]:
     """Shell lines that check the worker in, or end the job when it is not wanted.
 
-    ``mkdir`` is the arbiter: a directory that is there already was made by the client,
+    ``mkdir`` is the arbiter: what is there already, a directory or a file, was made by the client,
     which wants this job no more, and then not even Python is started.
     """
     prefix = shlex.quote(run.check_in_path(batch))
     return [
         f'worker={prefix}"-$CLUSTERFUTURES_INDEX-$CLUSTERFUTURES_ATTEMPT"',
-        f'mkdir -m 700 "$worker" 2>/dev/null || {{ [ -d "$worker" ] && exit 0; '
+        f'mkdir -m 700 "$worker" 2>/dev/null || {{ [ -e "$worker" ] && exit 0; '
         f'mkdir -m 700 "$worker"; exit {EXIT_NO_CHECK_IN}; }}',
     ]

@@ -5,6 +5,8 @@ and hold only characters that every file system and every shell leaves alone.
 
     worker    <batch>-<index>-<attempt>      0003-0-0: third submission, element 0, first try
     bin       <bin id>.<first>-<stop>        000000012.0-31: calls 0..30 of bin 12
+    claimed   <bin>[.<begun>]                000000012.0-31.20: of these, calls 0..19 have begun
+    taken     ~<worker>~<claimed>            in read/: the client took it from a worker that it gave up
     segment   <worker>~<number>              0003-0-0~00000007: the worker's eighth
     object    <blake2b of the content>       7/<the same>: of the eighth of its directories
     gathered  gathered.<random>              segments and bins that were read
@@ -24,18 +26,23 @@ __all__ = [
     "CLOSED",
     "HUNGRY",
     "BinName",
+    "Claimed",
     "SegmentName",
+    "begun_name",
     "bin_name",
     "context_name",
     "gathered_name",
     "is_gathered",
     "kill_sign",
     "parse_bin",
+    "parse_claimed",
     "parse_kill_sign",
     "parse_segment",
+    "parse_taken",
     "parse_worker",
     "pool_name",
     "segment_name",
+    "taken_name",
     "worker_name",
 ]
 
@@ -67,6 +74,15 @@ class BinName(NamedTuple):
     bin_id: int
     first: int
     stop: int
+
+
+class Claimed(NamedTuple):
+    """A bin that a worker has claimed; calls before ``begun`` have begun (``first``: what the bin itself says)."""
+
+    bin_id: int
+    first: int
+    stop: int
+    begun: int
 
 
 class SegmentName(NamedTuple):
@@ -113,6 +129,34 @@ def parse_bin(name: str) -> BinName | None:
     if _is_number(bin_id) and _is_number(first) and _is_number(stop):
         return BinName(int(bin_id), int(first), int(stop))
     return None
+
+
+def begun_name(name: str, begun: int) -> str:
+    """Name of a claimed bin whose calls before ``begun`` have begun; name: its name in the queue."""
+    return f"{name}.{begun}"
+
+
+def parse_claimed(name: str) -> Claimed | None:
+    """The parts of the name of a claimed bin; None when it is not one."""
+    bin_id, _, rest = name.partition(".")
+    span, dot, begun = rest.partition(".")
+    parsed = parse_bin(f"{bin_id}.{span}")
+    if parsed is None or (dot and not _is_number(begun)):
+        return None
+    return Claimed(*parsed, int(begun) if dot else parsed.first)
+
+
+def taken_name(worker: str, name: str) -> str:
+    """Name of a bin that was taken from a worker; name: as the worker had it."""
+    return f"{SIGN}{worker}{SIGN}{name}"
+
+
+def parse_taken(name: str) -> tuple[str, Claimed] | None:
+    """Worker and parts of such a name; None when it is not one."""
+    before, _, rest = name.partition(SIGN)
+    worker, _, claimed = rest.partition(SIGN)
+    parsed = parse_claimed(claimed)
+    return (worker, parsed) if not before and worker and parsed else None
 
 
 def kill_sign(bin_id: int, call: int) -> str:

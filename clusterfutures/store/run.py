@@ -11,7 +11,9 @@
     queue/<pool>/<bin>        client          worker     nobody: it is *moved*, by rename, to
     claimed/<worker>/<bin>    (the rename)    client     worker, when its results are written;
                                                          moved to read/ when calls failed or went back
-    claimed/<worker>/         job, or client  client     client, with the directory
+    claimed/<worker>/         job, or client  client     client, with the directory, or when the worker is given up:
+    claimed/<worker>          client          job        client, with the directory
+    read/~<worker>~<bin>      (the rename)    attach     client, with the directory
     queue/<pool>/~closed      client          workers    client, with the directory
     queue/<pool>/~hungry      client          workers    client, when workers have work again
     claimed/<worker>/~kill... client          worker     worker, when it has read it
@@ -25,6 +27,12 @@
 
 ``claimed/<worker>/`` is the check-in of a job: it is made with ``mkdir``, by the job when it starts or by the client
 when the job is not wanted any more.  Who is first decides whether the worker exists.  A bin moves by rename only.
+
+The client *fences* a worker that it gives up, and that may live: it renames the worker's bins away, removes the
+directory and puts an empty file in its place.  Before calls of a bin begin that are not those of the claim, the worker
+renames the bin to ``<bin>.<begun>``.  The first of both to rename the file decides which of its calls begin, and the
+worker can claim nothing more.  (It could claim into a directory that is made again, and also into one that is renamed,
+for open descriptors follow it.)
 """
 
 from __future__ import annotations
@@ -44,7 +52,7 @@ from clusterfutures.store.files import Files
 from clusterfutures.store.frames import Bytes, framed, unframed
 from clusterfutures.store.late import cannot_make, store_error
 
-__all__ = ["DIRECTORIES", "LARGE_BYTES", "RunDirectory"]
+__all__ = ["DIRECTORIES", "LARGE_BYTES", "GivenUp", "RunDirectory"]
 
 T = TypeVar("T")
 
@@ -54,6 +62,8 @@ LARGE_BYTES = 1 << 20
 REMOVAL_SECONDS = 5.0
 #: how many descriptors the removal of a run directory takes
 SPARE_DESCRIPTORS = 4
+#: between two attempts to empty the directory of a worker that goes on claiming
+FENCE_PAUSE_SECONDS = 0.001
 #: how long a log is tried again that cannot be read: an error is told without it
 LOG_SECONDS = 5.0
 
@@ -61,6 +71,10 @@ DIRECTORIES = (
     names.OBJECTS, names.QUEUE, names.CLAIMED, names.RESULTS, names.READ, names.LARGE, names.LOGS, names.SCRIPTS,
     names.NOTES,
 )  # fmt: skip
+
+
+class GivenUp(Exception):
+    """The client has given this worker up: nothing may begin any more."""
 
 
 class RunDirectory:
@@ -244,16 +258,53 @@ class RunDirectory:
             self.files.discard(f"{self._queue(pool)}/{names.HUNGRY}")
 
     def launched(self) -> list[str]:
-        """The workers that have checked in (and those revoked)."""
+        """The workers that have checked in (and those revoked, or given up)."""
         return self.files.listing(f"{self.path}/{names.CLAIMED}")
 
-    def claimed_bins(self, worker: str) -> list[names.BinName]:
-        """The bins that ``worker`` had claimed and not finished."""
+    def claimed_bins(self, worker: str) -> list[names.Claimed]:
+        """The bins that ``worker`` had claimed and not finished; none of one that is fenced."""
         try:
-            found = self.files.listing(f"{self.path}/{names.CLAIMED}/{worker}")
-        except FileNotFoundError:
+            found = self.files.listing(self.check_in_path(worker))
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        return [parsed for name in found if (parsed := names.parse_bin(name))]
+        return [parsed for name in found if (parsed := names.parse_claimed(name))]
+
+    def taken_bins(self) -> list[tuple[str, names.Claimed]]:
+        """The bins that were taken from workers when they were fenced, each with its worker."""
+        found = self.files.listing(f"{self.path}/{names.READ}")
+        return [parsed for name in found if name[0] == names.SIGN and (parsed := names.parse_taken(name))]
+
+    def fence(self, worker: str) -> list[names.Claimed]:
+        """See to it that ``worker`` begins nothing any more; the bins that it had (see the module).
+
+        Also one that has not started never will.  May be done again.  Raises OSError when it cannot be done: then
+        nobody knows what the worker begins.
+        """
+        place = self.check_in_path(worker)
+        deadline = time.monotonic() + self.wait
+        while not self.files.make_file(place) and self._emptied(worker, place):
+            if time.monotonic() > deadline:
+                raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), place)
+        return [taken for owner, taken in self.taken_bins() if owner == worker]
+
+    def _emptied(self, worker: str, place: str) -> bool:
+        """Take what is in a worker's directory, and remove that; False when it is a file already."""
+        try:
+            for name in self.files.listing(place):
+                if names.parse_claimed(name) is None:
+                    self.files.discard(f"{place}/{name}")  # a sign
+                else:  # False: the worker was first, and has it under another name, or has finished it
+                    target = names.taken_name(worker, name)
+                    self.files.take(f"{place}/{name}", f"{self.path}/{names.READ}/{target}")
+            for name in self.files.unfinished(place):
+                self.files.discard(f"{place}/{name}")
+        except NotADirectoryError:
+            return False
+        except FileNotFoundError:
+            return True
+        if not self.files.remove_directory(place):
+            time.sleep(FENCE_PAUSE_SECONDS)
+        return True
 
     def ask_to_kill(self, worker: str, bin_id: int, call: int) -> None:
         """Ask ``worker`` to end a call of a bin that it has claimed."""
@@ -358,26 +409,63 @@ class RunDirectory:
         return self.files.listing(self._queue(pool))
 
     def claim(self, pool: str, name: str, worker: str) -> Bin | None:
-        """Claim a bin; None when somebody else was first."""
+        """Claim a bin; None when somebody else was first.  Raises GivenUp."""
         directory = f"{self.path}/{names.CLAIMED}/{worker}"
         path = f"{directory}/{name}"
-        if not self.files.take(f"{self._queue(pool)}/{name}", path):
-            return None
-        return self._late(lambda: unpack_bin(self.files.read(path), path), directory, name)
+        try:
+            if not self.files.take(f"{self._queue(pool)}/{name}", path):
+                return None
+            return self._late(lambda: unpack_bin(self.files.read(path), path), directory, name)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            self._check_in_is_there(worker, error)
+            raise
+
+    def note_begun(self, worker: str, name: str, begun: int) -> str:
+        """Note that the calls of a claimed bin before ``begun`` begin now; the bin's new name.
+
+        Raises GivenUp when the bin is not there any more: then they must not begin.
+        """
+        parsed = names.parse_claimed(name)
+        assert parsed is not None
+        directory = self.check_in_path(worker)
+        noted = names.begun_name(names.bin_name(*parsed[:3]), begun)
+        try:
+            if self.files.take(f"{directory}/{name}", f"{directory}/{noted}"):
+                return noted
+        except (FileNotFoundError, NotADirectoryError) as error:
+            self._check_in_is_there(worker, error)
+            raise
+        raise GivenUp(worker)
+
+    def _check_in_is_there(self, worker: str, error: OSError) -> None:
+        """Raise GivenUp if the worker's directory has gone, ``error`` if the whole run has."""
+        try:
+            self.files.listing(self.check_in_path(worker))
+        except NotADirectoryError:
+            raise GivenUp(worker) from error
+        except FileNotFoundError:
+            self.files.listing(f"{self.path}/{names.CLAIMED}")
+            raise GivenUp(worker) from error
 
     def finish(self, worker: str, name: str) -> None:
         """Forget a claimed bin whose results are all published."""
-        self.files.discard(f"{self.path}/{names.CLAIMED}/{worker}/{name}")
+        with contextlib.suppress(NotADirectoryError):  # given up: the client has taken it
+            self.files.discard(f"{self.path}/{names.CLAIMED}/{worker}/{name}")
 
     def open_log(self, name: str) -> int:
         """A descriptor to append to the log ``name``."""
         return self.files.open_log(self.log_path(name))
 
     def asked_to_kill(self, worker: str) -> list[tuple[int, int]]:
-        """(bin, call) of the calls that ``worker`` is asked to end; they are told once."""
+        """(bin, call) of the calls that ``worker`` is asked to end; they are told once.  Raises GivenUp."""
         directory = f"{self.path}/{names.CLAIMED}/{worker}"
         asked = []
-        for name in self.files.listing(directory):
+        try:
+            found = self.files.listing(directory)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            self._check_in_is_there(worker, error)
+            raise
+        for name in found:
             if (parsed := names.parse_kill_sign(name)) is not None:
                 self._removed(f"{directory}/{name}")
                 asked.append(parsed)
@@ -385,7 +473,10 @@ class RunDirectory:
 
     def keep(self, worker: str, name: str) -> None:
         """Set a claimed bin aside whose results are published: some of its calls may run again."""
-        self.files.take(f"{self.path}/{names.CLAIMED}/{worker}/{name}", f"{self.path}/{names.READ}/{name}")
+        parsed = names.parse_claimed(name)
+        kept = name if parsed is None else names.bin_name(*parsed[:3])
+        with contextlib.suppress(NotADirectoryError):  # given up: the client has taken it
+            self.files.take(f"{self.path}/{names.CLAIMED}/{worker}/{name}", f"{self.path}/{names.READ}/{kept}")
 
     def publish_segment(self, name: str, body: Bytes) -> None:
         """Publish a worker's records."""

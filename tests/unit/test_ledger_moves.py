@@ -200,6 +200,11 @@ class Bench:
     def give_back(self, worker: Worker, bin_id: int, first: int, count: int) -> None:
         self.ledger.returned(worker, record(records.RETURNED, bin_id, first, count))
 
+    def lose(self, worker: Worker, *claimed: Sequence[int], begun: int = 0) -> None:
+        """The worker is given up; claimed: (bin id, first, stop) of the files that were taken from it."""
+        found = [names.Claimed(bin_id, first, stop, max(first, begun)) for bin_id, first, stop in claimed]
+        self.ledger.lost(worker, found, error_of)
+
     def learn(self, wall: float, function: str = "f") -> Worker:
         """Have one call run, so that its function's length is known, as if it had run often."""
         self.submit(1, function=function)
@@ -567,12 +572,17 @@ def test_a_lost_worker_takes_what_had_begun(bench: Bench) -> None:
     bench.settle(worker, bin_id, 0)
     bench.ledger.begun(worker, record(records.BEGUN, bin_id, 1, 3))
     bench.settle(worker, bin_id, 1, 2)
-    bench.ledger.lost(worker, [(bin_id, *span)], error_of)
+    bench.lose(worker, (bin_id, *span))
     assert [index for index, what in chunk.outcomes if what == "value"] == [0, 1, 2]
     assert [(index, str(what)) for index, what in chunk.outcomes[3:]] == [(3, "lost: the call of f")]
-    assert [names.parse_bin(name) for name in bench.queue] == [(bin_id, 4, 10)]
+    ((again, *span),) = [names.parse_bin(name) or () for name in bench.queue]
+    assert (again != bin_id, span) == (True, [4, 10]), "under another name: what its worker still says is not of these"
     assert bench.ledger.unsettled == 6
     assert bench.pool.live() == []
+    bench.settle(worker, bin_id, 3, 7)
+    bench.ledger.begun(worker, record(records.BEGUN, bin_id, 4, 6))
+    bench.give_back(worker, bin_id, 4, 6)
+    assert (len(chunk.outcomes), bench.ledger.unsettled, len(bench.queue)) == (4, 6, 1)
 
 
 def test_lost_calls_that_had_not_begun_go_out_again(bench: Bench) -> None:
@@ -582,7 +592,7 @@ def test_lost_calls_that_had_not_begun_go_out_again(bench: Bench) -> None:
     (worker,) = bench.hire(1, asked=0)
     bin_id, *span = bench.claim()
     bench.ledger.begun(worker, record(records.BEGUN, bin_id, 0, 2))
-    bench.ledger.lost(worker, [(bin_id, *span)], error_of)
+    bench.lose(worker, (bin_id, *span))
     assert [len(call.outcomes) for call in calls] == [1, 1, 0, 0, 0]
     bench.ledger.advance(0.0)
     assert sum(len(state.work) for state, _ in bench.site.queue.values()) == 3
@@ -599,10 +609,34 @@ def test_of_a_claim_without_a_report_the_note_counts(bench: Bench, wall: float |
         calls = [bench.submit_chunk(5)]
     bench.ledger.advance(0.0)
     (worker,) = bench.hire(1, asked=0)
-    bench.ledger.lost(worker, [bench.claim()], error_of)
+    bench.lose(worker, bench.claim())
     assert sum(len(call.outcomes) for call in calls) == failed
     assert bench.ledger.unsettled == 5 - failed
     assert sum(len(call.begun) for call in calls) == failed, "where they were is known all the same"
+
+
+def test_what_has_begun_without_a_word_is_told_by_the_name_of_the_file(bench: Bench) -> None:
+    chunk = bench.submit_chunk(10)
+    bench.ledger.advance(0.0)
+    (worker,) = bench.hire(1)
+    claimed = bench.claim()
+    bench.ledger.begun(worker, record(records.BEGUN, claimed[0], 0, 1))
+    bench.settle(worker, claimed[0], 0)
+    bench.lose(worker, claimed, begun=7)
+    assert [index for index, what in chunk.outcomes if what != "value"] == list(range(1, 7))
+    assert bench.ledger.unsettled == 3
+    assert chunk.begun == list(range(7))
+
+
+def test_of_a_bin_whose_file_is_nowhere_nothing_runs_again(bench: Bench) -> None:
+    """A rename that failed, and nobody knows who has done what: in doubt a call fails."""
+    chunk = bench.submit_chunk(10)
+    bench.ledger.advance(0.0)
+    (worker,) = bench.hire(1)
+    bench.begin(worker)
+    bench.lose(worker)
+    assert [str(what) for _, what in chunk.outcomes] == ["lost: the call of f"] * 10
+    assert (bench.ledger.unsettled, bench.queue) == (0, [])
 
 
 def test_a_lost_worker_leaves_other_workers_bins_alone(bench: Bench) -> None:
@@ -611,7 +645,7 @@ def test_a_lost_worker_leaves_other_workers_bins_alone(bench: Bench) -> None:
     one, other = bench.hire(2)
     bench.begin(one)
     kept = bench.begin(other)
-    bench.ledger.lost(one, [], error_of)
+    bench.lose(one)
     assert (len(first.outcomes), len(second.outcomes)) == (1, 0)
     bench.settle(other, kept)
     assert second.results == ["value"]
@@ -623,7 +657,7 @@ def test_losses_without_progress_are_not_for_ever(bench: Bench) -> None:
         assert bench.ledger.unsettled == 100 - count
         bench.ledger.advance(0.0)
         (worker,) = bench.hire(1)
-        bench.ledger.lost(worker, [bench.claim()], error_of)
+        bench.lose(worker, bench.claim())
     assert len(chunk.outcomes) == 100
     assert bench.ledger.unsettled == 0
     assert bench.queue == []
@@ -637,7 +671,7 @@ def test_losses_with_results_in_between_are_borne(bench: Bench) -> None:
         claimed = bench.claim()
         bench.settle(worker, claimed[0], claimed[1])
         bench.ledger.begun(worker, record(records.BEGUN, claimed[0], claimed[1] + 1))
-        bench.ledger.lost(worker, [claimed], error_of)
+        bench.lose(worker, claimed)
         assert bench.ledger.unsettled == 98 - 2 * count
     assert len(chunk.outcomes) == 6 * MOST_LOSSES
 

@@ -81,7 +81,8 @@ class Node:
     def hand_over(self, claim: Claimed) -> None:
         stop = self.world.random.randint(claim.handed + 1, claim.stop)
         self.unsaid.append(record(records.BEGUN, claim.bin_id, claim.handed, stop - claim.handed))
-        self.publish()
+        if self.world.random.random() < 0.7:  # else it is lost before, and the name of the file says it
+            self.publish()
         self._hand(claim, stop)
 
     def _hand(self, claim: Claimed, stop: int) -> None:
@@ -111,7 +112,7 @@ class Node:
         self.world.nodes.remove(self)
         self.read(len(self.said))
         if self.started:
-            claimed = [tuple(claim.file) for claim in [*self.claims, *self.finished]]
+            claimed = [names.Claimed(*claim.file, claim.noted) for claim in [*self.claims, *self.finished]]
             self.world.ledger.lost(self.worker, claimed, error_of)
         else:
             self.world.ledger.failed_to_start(self.worker, error_of)

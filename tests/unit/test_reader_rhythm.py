@@ -9,6 +9,7 @@ import pytest
 
 from clusterfutures.client import reader
 from clusterfutures.client.reader import LONGEST_LOOK_SECONDS, Reader
+from clusterfutures.client.state import WorkerState
 from clusterfutures.store import records
 
 
@@ -51,8 +52,9 @@ class Looker:
         self.looks: list[float] = []
         monkeypatch.setattr(reader, "time", self.clock)
         ledger: Any = SimpleNamespace(begun=lambda _worker, _record: seconds, pools={})
+        worker = SimpleNamespace(state=WorkerState.RUNNING)
         roster: Any = SimpleNamespace(
-            workers=["w"], visibility_timeout=60.0, knows_batch=lambda _name: True, worker=lambda _name: "w"
+            workers=["w"], visibility_timeout=60.0, knows_batch=lambda _name: True, worker=lambda _name: worker
         )
         run: Any = self.run
         self.reader = Reader(run, ledger, roster, lambda _text: None)

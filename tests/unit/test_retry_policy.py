@@ -11,6 +11,7 @@ from test_ledger_moves import Bench, error_of
 from clusterfutures.errors import OptionError, WorkerDied
 from clusterfutures.retries import FREE, KILLED, MOST_FREE, Attempt, Failure, Retries, read, told
 from clusterfutures.store import records
+from clusterfutures.store.names import Claimed
 from clusterfutures.store.records import Record
 
 ALL = {"oom": {"memory": "x2", "max": 2}, "timeout": {"time": "x1.5"}, "crash": 1, "exception": 0, "lost": 1}
@@ -167,8 +168,8 @@ def test_a_crash_in_a_chunk_runs_that_call_again_and_no_other() -> None:
 def test_of_a_lost_chunk_what_had_not_begun_costs_nothing() -> None:
     bench, (chunk,) = bench_with(policy(1), chunk=3)
     (worker,) = bench.hire(1)
-    bench.begin(worker)
-    bench.ledger.lost(worker, [], error_of, LOST)
+    bin_id = bench.begin(worker)
+    bench.ledger.lost(worker, [Claimed(bin_id, 0, 3, 0)], error_of, LOST)
     assert sorted(name.partition(".")[2] for name in bench.queue) == ["0-1", "1-3"]
     assert {index for index in range(3) if chunk.history(index)} == {0}
     assert bench.ledger.unsettled == 3

@@ -695,7 +695,7 @@ def test_the_way_of_a_bin(run: RunDirectory) -> None:
     assert run.queued("0") == [name]
     assert run.claim("0", name, "0001-1-0") if run.revoke("0001-1-0") else False
     assert run.queued("0") == []
-    assert run.claimed_bins("0001-1-0") == [(7, 0, 3)]
+    assert run.claimed_bins("0001-1-0") == [(7, 0, 3, 0)]
     assert run.claim("0", name, WORKER) is None
     run.finish("0001-1-0", name)
     run.finish("0001-1-0", name)
