@@ -34,9 +34,12 @@ class Absent:
 
 
 class EarlierBin:
-    """A bin that there was; content: its file, as far as there is one."""
+    """A bin that there was; content: its file, as far as there is one.
 
-    __slots__ = ("_apart", "bin_id", "content", "kind", "pool", "program", "rows")
+    A tag is of a whole chunk.  ``spans``: which calls of it files of this bin held: the others are in other bins.
+    """
+
+    __slots__ = ("_apart", "bin_id", "content", "kind", "pool", "program", "rows", "spans")
 
     def __init__(self, bin_id: int, tag: tags.Tag) -> None:
         self.bin_id = bin_id
@@ -45,6 +48,7 @@ class EarlierBin:
         self.program = tag.program
         self.rows = tag.rows
         self.content: Bin | None = None
+        self.spans: set[tuple[int, int]] = set()
         self._apart: tuple[Record, list[Any]] | None = None
 
     def calls(self) -> list[tuple[int, Row, int]]:
@@ -53,6 +57,10 @@ class EarlierBin:
             return [(index, row, row.orders[0]) for index, row in enumerate(self.rows)]
         (row,) = self.rows
         return [(i, row, order) for i, order in enumerate(row.orders) if not (row.skip and row.skip[i])]
+
+    def held(self, index: int) -> bool:
+        """True when a file of this bin held call ``index``."""
+        return self.kind == CALLS or any(first <= index < stop for first, stop in self.spans)
 
     def apart(self, record: Record) -> list[Any]:
         """A row of values taken apart: plain values themselves, a record for each of the others.
@@ -182,14 +190,17 @@ class Past:
             where = self.bins[content.bin_id] = EarlierBin(content.bin_id, tags.unpack(content.tag))
         if where is not None:
             where.content = content
+            where.spans.add((content.first, content.stop))
 
     def _hear(self, worker: str, record: Record) -> None:
         if record.kind == records.STARTED:
             self.started[worker] = pickle.loads(record.body)
         elif record.kind == records.ENDED:
             self.ended.add(worker)
-        elif record.kind == records.BIN and record.bin_id not in self.bins:
-            self.bins[record.bin_id] = EarlierBin(record.bin_id, tags.unpack(record.body))
+        elif record.kind == records.BIN:
+            if record.bin_id not in self.bins:
+                self.bins[record.bin_id] = EarlierBin(record.bin_id, tags.unpack(record.body))
+            self.bins[record.bin_id].spans.add((record.first, record.first + record.calls))
         elif record.kind == records.BEGUN:
             key, stop = (worker, record.bin_id), record.first + record.calls
             self._begun[key] = max(stop, self._begun.get(key, 0))
@@ -204,7 +215,7 @@ class Past:
             at: dict[int, Earlier] = {}
             for index, row, order in where.calls():
                 before = self.calls.get(order)
-                if before is None or before.record is None or not before.has_value:
+                if before is None or (where.held(index) and not before.has_value):
                     at[index] = self.calls[order] = Earlier(order, row, where, index)
             for record, worker in self._outcomes.get(where.bin_id, ()):
                 for index in range(record.first, record.first + record.calls):

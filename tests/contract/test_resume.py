@@ -324,6 +324,41 @@ def serving(ground: Ground, text: str) -> int:
     return batches
 
 
+@pytest.mark.on("local")
+def test_what_a_lost_job_had_begun_is_not_made_again(ground: Ground, log: Path, fit: str) -> None:
+    """It failed in the program that made it; the rest of its chunk was made by another job."""
+    text = """
+import os, signal, sys, time
+def noted(n, log):
+    with open(log, "a") as file:
+        file.write(f"{n}\\n")
+    if n == 5:
+        os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(0.1)
+    return n
+ex = executor(run="fit", max_workers=1, idle_timeout=0.5)
+mapped = ex.map(noted, range(20), [sys.argv[1]] * 20, chunksize=20)
+end = time.monotonic() + 30
+while "19" not in open(sys.argv[1]).read().split() and time.monotonic() < end:
+    time.sleep(0.01)
+try:
+    list(mapped)
+except Exception as error:
+    print(type(error).__name__, flush=True)
+ex.shutdown()
+"""
+    assert ground.script(text, str(log)).said == "JobFailed\n"  # type: ignore[attr-defined]
+    made = begun(log)
+    assert len(made) == len(set(made)) > 10
+    for _ in range(2):
+        with attach(ground.runs / fit) as run:
+            failed = [number for number, future in enumerate(run.futures) if future.exception(20)]
+            assert 5 in failed
+            assert all(isinstance(run.futures[number].exception(), JobFailed) for number in failed)
+            assert sorted({*failed, *made}) == list(range(20))
+        assert begun(log) == made
+
+
 @pytest.mark.on("local", "slurm")
 def test_a_call_that_would_have_been_tried_again(ground: Ground, log: Path, fit: str) -> None:
     """Its process dies when there is no program any more; who comes back tries it again."""
