@@ -385,7 +385,7 @@ def test_a_worker_of_whom_something_is_lost_works_on_and_runs_nothing_twice() ->
     bin_id = bench.begin(worker)
     bench.settle(worker, bin_id)
     claimed = bench.claim()
-    bench.ledger.distrust(worker, [claimed], lambda _call: error)
+    bench.ledger.distrust(worker, [names.Claimed(*claimed, claimed[1])], lambda _call: error)
     bench.ledger.advance(1.0)
     assert chunk.results == ["value", *[error] * 5]
     assert other.results == [error] * 2
