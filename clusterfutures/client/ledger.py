@@ -306,7 +306,7 @@ class Ledger:
 
         claimed: the files that were taken from it.  Calls that had begun fail with ``error(their name)``, or
         run again, where ``failure`` says why they ended and their retries cover that; the others go back to
-        the queue, in other bins.  Of a bin whose file was not found nobody knows what has begun: all of it may have.
+        the queue, in other bins.  All calls of a bin without such a file may have begun.
         """
         self.ended(worker)
         again = False

@@ -42,7 +42,7 @@ REQUEUE_SECONDS = 1.0
 #: ends that neither a person, a limit nor the scheduler has chosen
 _OF_THE_HOST = frozenset({JobState.FAILED, JobState.NODE_FAIL, JobState.COMPLETED, JobState.GONE})
 
-#: a job of which this is said may run all the same
+#: a job with such a state may still run
 _NOT_SURE = frozenset({JobState.GONE, JobState.UNKNOWN})
 
 
@@ -108,7 +108,7 @@ class Roster:
             self._fence(worker)
 
     def _fence(self, worker: Worker) -> list[names.Claimed]:
-        """See to it that a worker begins nothing any more; the bins that it had, as far as that is known."""
+        """See to it that a worker begins nothing any more; the bins that it had, when they are known."""
         try:
             return self._run.fence(worker.name)
         except FileNotFoundError:

@@ -13,7 +13,7 @@ The loop waits on all pipes and on a signal descriptor until the next thing is d
 a look at the queue (when a slot is idle), a flush of the outbox, the end of patience.
 
 Order matters in three places.  Calls are noted as begun, on disk, before they are handed
-to a process, save those whose note is the claim itself; where the note cannot be made, the client
+to a process (the claim itself is the note of the first ones); where the note cannot be made, the client
 has given this worker up: then what has begun may end, and nothing else begins.  A claimed bin is forgotten
 after the segment with its last result is out.  *Ended* is written last of all.
 """

@@ -43,7 +43,7 @@ class Submission(NamedTuple):
 class Found(NamedTuple):
     """A bin's file: in the queue of ``pool``, claimed by ``worker``, or set aside (neither).
 
-    name: as it was in the queue.  begun: calls before this one have begun, as far as the file's name says.
+    name: as it was in the queue.  begun: calls before this one have begun, by the name of the file.
     """
 
     pool: str
