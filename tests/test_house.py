@@ -77,6 +77,7 @@ MAY_IMPORT = {
         "schedulers.base",
         "schedulers.rhythm",
         "arguments",
+        "schedulers.variables",
         "binning",
         "by_value",
         "unpicklable",

@@ -28,6 +28,7 @@ from clusterfutures.client.surroundings import environment_text
 from clusterfutures.errors import StoreError
 from clusterfutures.places import current_directory
 from clusterfutures.schedulers.base import JobSpec, Scheduler
+from clusterfutures.schedulers.variables import past_shell
 from clusterfutures.store import launch, names
 from clusterfutures.store.faults import explained
 from clusterfutures.store.history import History, Submission
@@ -160,6 +161,7 @@ class Provision:
             teardown=settings.teardown,
             env=settings.env,
             environment_file=environment_file,
+            past_shell=past_shell(os.environ),
             launcher=settings.launcher,
             avoid=self.hosts.avoided,
         )

@@ -20,6 +20,7 @@ import clusterfutures
 from clusterfutures.client.pickling import Pickler
 from clusterfutures.client.settings import Settings
 from clusterfutures.places import current_directory
+from clusterfutures.schedulers.variables import is_plain
 from clusterfutures.store import definitions
 from clusterfutures.store.bins import CallHead
 
@@ -96,10 +97,10 @@ def run_fields(settings: Settings, scheduler: str, program: int) -> dict[str, An
 
 
 def environment_text() -> str:
-    """The program's environment as shell lines, without what belongs to this host or job."""
+    """The program's environment as shell lines, without what belongs to this host, job or shell."""
     lines = []
     for name, value in sorted(os.environ.items()):
-        if name in _OWN_TO_A_HOST or name.startswith(_OWN_TO_A_JOB) or not name.isidentifier():
+        if name in _OWN_TO_A_HOST or name.startswith(_OWN_TO_A_JOB) or not is_plain(name):
             continue
         lines.append(f"export {name}={shlex.quote(value)}")
     return "\n".join(lines) + "\n"

@@ -31,6 +31,7 @@ from clusterfutures.errors import ArrayTooLarge, OptionError, SchedulerUnavailab
 from clusterfutures.schedulers import by_name, find_scheduler
 from clusterfutures.schedulers.base import JobSpec, Scheduler
 from clusterfutures.schedulers.options import normalise
+from clusterfutures.schedulers.variables import SHELL_OPTIONS, past_shell
 
 __all__ = ["run"]
 
@@ -208,6 +209,7 @@ def _submit_some(scheduler: Scheduler, plan: Plan, bins: list[Bin], jobs: dict[s
         log=os.path.join(plan.directory, f"{name}.job"),
         cwd=plan.directory,
         resources=plan.asked(bins[0].number if len(bins) == 1 else None),
+        past_shell=_past_shell() if scheduler.exports_environment else {},
     )
     path = os.path.join(plan.directory, f"{name}.submit")
     with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
@@ -216,6 +218,11 @@ def _submit_some(scheduler: Scheduler, plan: Plan, bins: list[Bin], jobs: dict[s
     jobs.update(zip(ids, bins, strict=True))
     if len(bins) > 1:
         print(f"cluf: submitted {len(bins)} bins as one array, jobs {ids[0]} ... {ids[-1]}")
+
+
+def _past_shell() -> dict[str, str]:
+    """What the shell of a job does not pass on.  Options for shells are left out: the bin's script is for a shell."""
+    return {name: value for name, value in past_shell(os.environ).items() if name not in SHELL_OPTIONS}
 
 
 # ------------------------------------------------------------------------ following

@@ -158,8 +158,9 @@ def _spec(jobs: Sequence[Job]) -> JobSpec:
     above = os.path.dirname(jobs[0].path)
     first = int(os.path.basename(jobs[0].path))
     spec = spec_of(JobFiles(jobs[0].path), jobs[0].record)
-    text = f'exec /bin/sh {shlex.quote(above)}/"$(({first} + CLUSTERFUTURES_INDEX))"/run.sh'
+    shell = spec.command[0]
+    text = f'exec {shell} {shlex.quote(above)}/"$(({first} + CLUSTERFUTURES_INDEX))"/run.sh'
     name = os.path.basename(above) + (f"-{first}" if first else "")
     if "\n" in above:
         raise OptionError(f"the directory of the jobs has a line break in its name: {above!r}")
-    return replace(spec, name=name, command=["/bin/sh", "-c", text], log=os.path.join(above, "log"), cwd=above)
+    return replace(spec, name=name, command=[shell, "-c", text], log=os.path.join(above, "log"), cwd=above)

@@ -40,13 +40,13 @@ VISIBILITY_SECONDS = 60.0
 _RUN = """\
 #!/bin/sh
 umask 077
-cd {directory} || exit 71
+command cd {directory} || exit 71
 if [ -e exit ]; then rm -f exit result; fi
 if [ -r waits ] && [ ! -e started ]; then . ./waits; fi
 echo "$(date +%s) $(uname -n) $CLUSTERFUTURES_JOB_ID" >started
 told=
 trap 'told=1' TERM
-(umask {umask:04o}; cd {cwd} && {{ exec {command}{redirected}; }}) >out 2>err </dev/null
+(umask {umask:04o}; command cd {cwd} && {{ exec {command}{redirected}; }}) >out 2>err </dev/null
 code=$?
 case "$code" in
 137|143)  # the signal may have gone to the whole session: then it reaches this shell as well

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from clusterfutures import config, keywords
@@ -18,7 +19,8 @@ from clusterfutures.jobs.dependencies import Awaited, awaited
 from clusterfutures.jobs.files import JobFiles
 from clusterfutures.jobs.template import filled, has_field, is_for_a_shell, joined, with_arguments, word
 from clusterfutures.places import absolute, own_interpreter
-from clusterfutures.schedulers import find_scheduler, options
+from clusterfutures.schedulers import by_name, find_scheduler, options, variables
+from clusterfutures.schedulers import script as scripts
 from clusterfutures.schedulers.base import Dependency, JobSpec
 
 __all__ = ["DIRECTORY", "NO_PLACE", "Command", "Request", "label", "spec_of"]
@@ -108,7 +110,9 @@ class Request:
             record[name] = record[name].replace(_DIRECTORY_NAME, os.path.basename(files.path))
         if waits := self.awaited.script():
             files.write("waits", waits.encode("utf-8", "surrogateescape"))
-        files.write_run(self._payload(files), record["cwd"], record["outfile"], record["errfile"])
+        past = _past_shell(record, self.command)
+        words = self._payload(files)
+        files.write_run([*variables.words(past, words[0]), *words], record["cwd"], record["outfile"], record["errfile"])
 
     @property
     def suffix(self) -> str:
@@ -206,6 +210,25 @@ def _script(settings: Mapping[str, Any]) -> dict[str, Any]:
     return parts
 
 
+def _past_shell(record: dict[str, Any], command: str | Callable[..., Any]) -> dict[str, str]:
+    """The variables that ``run.sh`` sets for the command, for they do not come through the shells before it.
+
+    Exported functions come through bash: where the job's script is one, its ``setup=`` may call and change them.
+    Options for shells are left out where the command is for a shell.
+    """
+    script = record["script"]
+    env = script["env"]
+    given: dict[str, str] = {}
+    if by_name(record["scheduler"], for_jobs=True).exports_environment:
+        given = variables.past_shell(os.environ)
+    through_bash = script["modules"] or script["setup"] or script["teardown"]
+    carried = {name: value for name, value in given.items() if through_bash and variables.is_function(name)}
+    dropped = set(carried) if callable(command) else {*carried, *variables.SHELL_OPTIONS}
+    plain = {name: value for name, value in env.items() if variables.is_plain(name)}
+    record["script"] = {**script, "env": plain, "past_shell": carried}
+    return {name: value for name, value in given.items() if name not in dropped} | variables.past_shell(env)
+
+
 def _output(settings: Mapping[str, Any], name: str, cwd: str) -> str:
     """Where output goes that does not stay in the job's directory, whose name is filled in later."""
     given = settings.get(name)
@@ -219,12 +242,13 @@ def spec_of(files: JobFiles, record: Mapping[str, Any]) -> JobSpec:
     name = os.path.basename(files.path)
     if name.isdigit():  # of an array
         name = f"{os.path.basename(os.path.dirname(files.path))}-{name}"
-    return JobSpec(
+    spec = JobSpec(
         f"{name}-{record['tries']}" if record["tries"] else name,
-        ["/bin/sh", files.file("run.sh")],
+        [files.file("run.sh")],
         files.file("log"),
         files.path,
         resources=record["resources"],
         dependencies=[Dependency(*pair) for pair in record["after"]],
         **record["script"],
     )
+    return replace(spec, command=[scripts.interpreter(spec), *spec.command])

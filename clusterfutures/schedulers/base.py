@@ -198,6 +198,7 @@ class JobSpec:
     modules, setup, teardown: entries for ``module_commands.py``; shell lines before and after.
     env: variables to export, quoted by us, arriving exactly as given.
     environment_file: shell file to source where the scheduler exports no environment.
+    past_shell: variables of the program that no shell passes on; the command gets them.
     launcher: argv put in front of ``command`` (``apptainer exec image``).
     dependencies: jobs that have to end first.  The scheduler keeps them, so they hold when
         the program that submitted is gone; a job whose dependency can no longer come true
@@ -216,6 +217,7 @@ class JobSpec:
     teardown: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     environment_file: str = ""
+    past_shell: Mapping[str, str] = field(default_factory=dict)
     launcher: Sequence[str] = ()
     cwd_else: str = ""
     dependencies: Sequence[Dependency] = ()

@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 
 from clusterfutures.errors import SchedulerUnavailable
 from clusterfutures.places import current_directory
+from clusterfutures.schedulers.variables import is_plain
 
 __all__ = [
     "CannotStart", "Process", "Result", "cluster_key", "inside_a_job", "run", "scrubbed_environment", "why_not_started",
@@ -387,9 +388,10 @@ def inside_a_job(environ: Mapping[str, str] | None = None) -> bool:
 
 
 def scrubbed_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment for a scheduler's commands, without what belongs to an outer job.
+    """The environment for a scheduler's commands, without what belongs to an outer job or to a shell.
 
-    Inherited, SLURM_ARRAY_TASK_ID would make a plain job look like an element of an array,
+    What belongs to a shell gets past it to the job's command (``variables.py``).  Inherited,
+    SLURM_ARRAY_TASK_ID would make a plain job look like an element of an array,
     SBATCH_TIMELIMIT would change its limit, SQUEUE_STATES would hide jobs from a question.
     """
     environ = os.environ if environ is None else environ
@@ -402,7 +404,7 @@ def scrubbed_environment(environ: Mapping[str, str] | None = None) -> dict[str, 
     return {
         name: value
         for name, value in environ.items()
-        if name in keep or not (name.startswith(_FOREIGN) or name in drop)
+        if is_plain(name) and (name in keep or not (name.startswith(_FOREIGN) or name in drop))
     }
 
 

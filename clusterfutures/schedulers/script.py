@@ -11,7 +11,8 @@ In the script, from top to bottom:
     check_in lines            the job says that it has started
     environment file, export  the environment of the caller, then ``env``
     cd, module load, setup    any of them failing ends the job, with a message in its log
-    exec launcher command     signals of the scheduler reach Python itself
+    exec launcher command     signals of the scheduler reach Python itself; in front of it, ``env`` sets
+                              what no shell passes on (``variables.py``)
 
 With a teardown the command is not ``exec``ed: the shell stays, passes a SIGTERM on,
 waits for the end, runs the teardown and ends with the command's exit status.
@@ -32,10 +33,13 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from clusterfutures.errors import OptionError
-from clusterfutures.schedulers import module_commands
+from clusterfutures.schedulers import module_commands, variables
 from clusterfutures.schedulers.base import JobSpec
 
-__all__ = ["build", "interpreter", "job_end", "quoted"]
+__all__ = ["BASH", "SHELL", "build", "interpreter", "job_end", "quoted"]
+
+#: the shells that scripts are written for: the second where the user's own lines are in them
+SHELL, BASH = "/bin/sh", "/bin/bash"
 
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 
@@ -87,7 +91,7 @@ exit "$clusterfutures_status\""""
 
 def interpreter(spec: JobSpec) -> str:
     """The shell that the script of ``spec`` is written for."""
-    return "/bin/bash" if spec.modules or spec.setup or spec.teardown else "/bin/sh"
+    return BASH if spec.modules or spec.setup or spec.teardown else SHELL
 
 
 def build(spec: JobSpec, *, directives: Iterable[str], prologue: Iterable[str]) -> str:
@@ -103,6 +107,7 @@ def build(spec: JobSpec, *, directives: Iterable[str], prologue: Iterable[str]) 
         *_verbatim(spec.check_in),
         *_environment(spec),
         _directory(spec),
+        *_functions(spec).values(),
         *module_commands.definition(spec.modules, (*spec.setup, *spec.teardown)),
         *module_commands.commands(spec.modules),
         *_setup(spec.setup),
@@ -158,8 +163,15 @@ def _environment(spec: JobSpec) -> list[str]:
     for name, value in spec.env.items():
         if not re.fullmatch(_VARIABLE, name):
             raise OptionError(f"{name!r} cannot be the name of an environment variable")
-        lines.append(f"export {name}={quoted(value)}")
+        if variables.is_plain(name):
+            lines.append(f"export {name}={quoted(value)}")
     return lines
+
+
+def _functions(spec: JobSpec) -> dict[str, str]:
+    """The lines that define the program's exported functions, where the user's lines may call them."""
+    lines = variables.functions(spec.past_shell) if interpreter(spec) == BASH else {}
+    return {name: line.replace("\r", "").replace("\n#", "\n #") for name, line in lines.items()}
 
 
 def _setup(setup: Sequence[str]) -> list[str]:
@@ -181,7 +193,11 @@ def _setup(setup: Sequence[str]) -> list[str]:
 def _command(spec: JobSpec) -> list[str]:
     if not spec.command:
         raise OptionError(f"job {spec.name!r} has no command")
-    command = " ".join(quoted(word) for word in (*spec.launcher, *spec.command))
+    defined = _functions(spec)
+    given = {name: value for name, value in spec.past_shell.items() if name not in defined}
+    given |= variables.past_shell(spec.env)
+    words = [*spec.launcher, *spec.command]
+    command = " ".join(quoted(word) for word in (*variables.words(given, words[0]), *words))
     if not spec.teardown:
         return [f"exec {command}"]
     # ":" because a function of comments alone is a syntax error
