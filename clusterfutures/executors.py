@@ -399,8 +399,11 @@ def _default_workers(adapter: type[Scheduler], processes: int) -> int:
 
 def make_scheduler(adapter: type[Scheduler], max_workers: int | None, resources: Mapping[str, Any]) -> Scheduler:
     """The adapter's instance; the local one honours a number of workers that was asked for."""
-    if adapter.name != "local" or max_workers is None:
+    if adapter.name != "local":
         return adapter()
     from clusterfutures.schedulers.local import LocalScheduler, cores_here
 
-    return LocalScheduler(max(cores_here(), max_workers * int(resources.get("cores", 1))))
+    wanted = None if max_workers is None else max(cores_here(), max_workers * int(resources.get("cores", 1)))
+    scheduler = LocalScheduler(wanted)
+    scheduler.say_unused(resources)
+    return scheduler

@@ -104,8 +104,12 @@ def test_counts_may_come_as_text() -> None:
 
 @pytest.mark.parametrize(
     ("given", "kept"),
-    [(2, "2"), ("2", "2"), ("a100:2", "a100:2"), ("a100", "a100:1"), ("gpu:2", "2"), ("gpu:a100:2", "a100:2")],
-)
+    [
+        (2, "2"), ("2", "2"), ("a100:2", "a100:2"), ("a100", "a100:1"), ("gpu:2", "2"), ("gpu:a100:2", "a100:2"),
+        ("3090:8", "3090:8"), ("2080ti", "2080ti:1"), ("1g.10gb:1", "1g.10gb:1"), ("1g.10gb", "1g.10gb:1"),
+        ("gpu:2080ti", "2080ti:1"), ("gpu:3090:2", "3090:2"), ("nvidia_a100_3g.20gb:4", "nvidia_a100_3g.20gb:4"),
+    ],
+)  # fmt: skip
 def test_gpus(given: Any, kept: str) -> None:
     assert normalise({"gpus": given}) == {"gpus": kept}
 
@@ -115,7 +119,7 @@ def test_no_gpus_are_not_asked_for() -> None:
     assert normalise({"gpus": 0}) == {}
 
 
-@pytest.mark.parametrize("given", [-1, 1.5, True, "a100:", ":2", "a b:2", ""])
+@pytest.mark.parametrize("given", [-1, 1.5, True, "a100:", ":2", "a b:2", "", "3090", 3090, "2:a100", "a:b:2"])
 def test_bad_gpus(given: Any) -> None:
     with pytest.raises(OptionError, match="gpus="):
         normalise({"gpus": given})
@@ -231,6 +235,8 @@ def test_begin_for_pbs(dialect: str) -> None:
     [
         ("pbs", {"qos": "high"}),
         ("pbs", {"gpus": "a100:2"}),
+        ("pbs", {"gpus": "3090:8"}),
+        ("torque", {"gpus": "2080ti"}),
         ("torque", {"gpus": "a100:2"}),
         ("pbs", {"features": "a|b"}),
     ],

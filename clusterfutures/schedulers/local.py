@@ -16,21 +16,27 @@ from __future__ import annotations
 
 import errno
 import itertools
+import logging
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 from clusterfutures.errors import SubmitError
 from clusterfutures.places import current_directory
-from clusterfutures.schedulers import local_jobs
+from clusterfutures.schedulers import cgroups, local_jobs
 from clusterfutures.schedulers import script as scripts
 from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, QueuedJob, Scheduler
 from clusterfutures.schedulers.command import Process, scrubbed_environment, why_not_started
 
 __all__ = ["PROLOGUE", "LocalScheduler", "cores_here", "user_here"]
+
+log = logging.getLogger("clusterfutures")
+
+#: the resources that a job of an executor has on one machine
+_MEANT_HERE = frozenset({"cores", "time", "local_cores"})
 
 #: between telling a job to end and making it, in seconds
 KILL_DELAY_SECONDS = 2.0
@@ -50,8 +56,9 @@ _numbers = itertools.count(1)
 
 
 def cores_here() -> int:
-    """The cores that this program may use."""
-    return len(os.sched_getaffinity(0))
+    """The cores that this program may use: by its affinity, and by the CPU quota of its control groups."""
+    allowed = len(os.sched_getaffinity(0))
+    return min(allowed, cgroups.quota() or allowed)
 
 
 def user_here() -> str:
@@ -141,6 +148,7 @@ class LocalScheduler(Scheduler):
     def __init__(self, capacity: int | None = None) -> None:
         self._capacity = capacity or cores_here()
         self._jobs: dict[str, _Job] = {}
+        self._unused: set[str] = set()
 
     @classmethod
     def is_here(cls) -> bool:
@@ -149,11 +157,23 @@ class LocalScheduler(Scheduler):
     def script(self, spec: JobSpec, count: int) -> str:
         return scripts.build(spec, directives=[], prologue=PROLOGUE)
 
+    def say_unused(self, resources: Mapping[str, Any]) -> None:
+        """Warn, once for each name, of resources that this machine neither reserves nor limits."""
+        unused = [name for name in resources if name not in _MEANT_HERE and name not in self._unused]
+        if unused:
+            self._unused.update(unused)
+            log.warning(
+                "clusterfutures: %s: no effect on an executor of this machine, which has no queues and neither "
+                "reserves nor limits memory or GPUs. It keeps to cores= and time=; leave the others out, or run on a "
+                "cluster", ", ".join(f"{name}={resources[name]!r}" for name in unused),
+            )  # fmt: skip
+
     def submit(self, spec: JobSpec, path: str, count: int) -> list[str]:
         if spec.dependencies:
             raise SubmitError(
                 message="a worker of an executor cannot depend on jobs", advice="submit() a job that does"
             )
+        self.say_unused(spec.resources)
         cores = int(spec.resources.get("cores", 1))
         if cores > self._capacity:
             raise SubmitError(

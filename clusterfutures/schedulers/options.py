@@ -142,13 +142,22 @@ def _write_duration(seconds: int, dialect: str) -> str:
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
 
+#: more than any node has, and less than any number that is the name of a model
+_MOST_GPUS = 512
+
+
 def _read_gpus(value: Any) -> str | None:
-    """ "2", "a100:2", or None for 0 (an empty --gres= is an error of Slurm's)."""
+    """ "2", "a100:2", "3090:8", "2080ti:1", or None for 0 (an empty --gres= is an error of Slurm's).
+
+    One grammar for all schedulers: [gpu:][MODEL:]NUMBER, or [gpu:]MODEL for one of them.  Digits alone are a number.
+    """
     text = _read_word(value) if isinstance(value, str) else str(value)
-    match = re.fullmatch(r"(?:gpu:)?(?:([A-Za-z][\w.+-]*):)?([0-9]+)|(?:gpu:)?([A-Za-z][\w.+-]*)", text)
-    if match is None or isinstance(value, bool):
+    match = re.fullmatch(r"(?:gpu:)?(?:([A-Za-z0-9][\w.+-]*):)?([0-9]+)|(?:gpu:)?([A-Za-z0-9][\w.+-]*)", text, re.ASCII)
+    if match is None or isinstance(value, bool | float) or match[1] == "gpu":
         raise _Unusable("it is no number of GPUs")
     model, number = match[1] or match[3], int(match[2] or 1)
+    if number > _MOST_GPUS:
+        raise _Unusable(f"no node has {number} GPUs: a model that is a number is written with how many, '{number}:1'")
     if number == 0:
         return None
     return f"{model}:{number}" if model else str(number)
@@ -226,7 +235,7 @@ DURATION = Kind(
     "'H:M:S', 'D-H', 'D-H:M:S', '90s', '30m', '2h', '1d12h' or a timedelta", _read_duration, _write_duration
 )
 WORD = Kind("a name", _read_word)
-GPUS = Kind("a number, or a model and a number", _read_gpus, _write_gpus)
+GPUS = Kind("a number, a model ('2080ti'), or a model and a number ('3090:8')", _read_gpus, _write_gpus)
 FEATURES = Kind("a name, or a list of names", _read_features, _write_features)
 FLAG = Kind("True or False", _read_flag)
 BEGIN = Kind("a datetime, 'YYYY-MM-DDTHH:MM', or words of the scheduler's own", _read_begin, _write_begin)

@@ -39,7 +39,7 @@ _OF_SHELLS = frozenset(
 
 #: exported functions: of all versions since 2014, of the first repaired ones, of Apple's
 _FUNCTION = re.compile(r"(?s)(?:__)?BASH_FUNC_?<?(?P<name>.+?)(?:%%|\(\)|>\(\))")
-#: names that can stand in the text of a definition
+#: names that the text of a definition may have
 _DEFINABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.:+@,-]*")
 
 
@@ -59,7 +59,7 @@ def past_shell(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def words(variables: Mapping[str, str], command: str) -> list[str]:
-    """The words that set ``variables``, to stand in front of a command that begins with the word ``command``."""
+    """The words that set ``variables``, for the front of a command that begins with the word ``command``."""
     if not variables:
         return []
     given = [f"{name}={value}" for name, value in sorted(variables.items())]
