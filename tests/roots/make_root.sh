@@ -9,13 +9,13 @@
 #
 # The packages come from the mirror that this machine's apt uses; debootstrap checks their
 # signatures with the keys of this machine.  The default directory is in the user's cache;
-# a root that is there already is used again.  Needs: Debian or Ubuntu, root, debootstrap.
+# a root that is there already with these packages is used again.  Needs: Debian or Ubuntu, root, debootstrap.
 # enter_root.sh runs a command in it.
 set -eu
 
 suite=$1
 directory=${2:-${XDG_CACHE_HOME:-$HOME/.cache}/clusterfutures-tests/$suite}
-packages=ca-certificates,procps,slurm-wlm,munge,bindfs
+packages=ca-certificates,procps,slurm-wlm,munge,bindfs,glusterfs-client
 
 case $suite in
     bookworm) pythons=3.11 script=bookworm ;;
@@ -42,7 +42,8 @@ mkdir -p "$directory.parts"
 exec 9>"$directory.parts/lock"
 flock 9 # two programs at once: the second one finds the root
 rm -rf "$directory".new.* # from a program that was killed
-if [ ! -d "$directory" ]; then
+made=$(cat "$directory.parts/packages" 2>/dev/null) || made=
+if [ ! -d "$directory" ] || [ "$made" != "$packages" ]; then
     # The mirror of Debian itself: of apt's sources the first from which main is known.
     mirror=$(apt-get indextargets --format '$(SITE) $(COMPONENT) $(CREATED_BY) $(REPO_URI)' 2>/dev/null |
         awk '$2 == "main" && $3 == "Packages" && $4 !~ /security/ { sub("/*$", "", $4); print $4; exit }')
@@ -60,6 +61,8 @@ if [ ! -d "$directory" ]; then
     # Certificates that only this machine knows: of a proxy, say.
     certificates=/etc/ssl/certs/ca-certificates.crt
     [ ! -f $certificates ] || cp $certificates "$new$certificates"
+    rm -rf "$directory" # made for an older list of packages
     mv "$new" "$directory"
+    echo "$packages" >"$directory.parts/packages"
 fi
 echo "$directory"
