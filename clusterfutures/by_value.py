@@ -48,6 +48,8 @@ logger = logging.getLogger("clusterfutures")
 
 #: items of a container that travels although no function names it, at the most
 _MOST_ITEMS = 1000
+#: the same for text and bytes
+_MOST_BYTES = 65_536
 
 #: what a class of 3.14 keeps for its annotations, in the order in which it looks there
 _LAZY = ("__annotate_func__", "__annotate__", "__annotations_cache__")
@@ -388,6 +390,8 @@ def everything(module: str) -> bytes:
     """
     found = _Found(all_optional=True)
     for name, value in list(vars(sys.modules[module]).items()):
+        if type(value) in (str, bytes) and len(value) > _MOST_BYTES:
+            continue
         if not name.startswith("__") and (_is_code(value) or type(value) in _NAMED or _is_small(value)):
             found.need(module, name)
     return pickle.dumps(found.bundle(), 5)

@@ -188,3 +188,18 @@ print("same")
 
 def test_an_object_of_an_importable_module_travels_by_its_name() -> None:
     assert said(_UNPICKLERS) == "same\n"
+
+
+_LARGE = """
+from clusterfutures import by_value
+TEXT, DATA, SMALL = "x" * 10_000_000, bytes(10_000_000), "small"
+def call():
+    pass
+found = by_value.everything("__main__")
+print(len(found) < 100_000, b"SMALL" in found)
+"""
+
+
+def test_large_text_that_no_function_names_stays_here() -> None:
+    done = subprocess.run([sys.executable, "-c", _LARGE], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "True True\n", done.stderr
