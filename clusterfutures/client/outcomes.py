@@ -6,15 +6,17 @@ call: a class that cannot be imported, a ``__setstate__`` that raises, a damaged
 
 from __future__ import annotations
 
+import io
 import logging
 import pickle
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from clusterfutures.errors import CallKilled, ClusterError, RemoteTraceback, StoreError, TransferError, WorkerDied
-from clusterfutures.store import records
+from clusterfutures.store import definitions, records
+from clusterfutures.store.frames import Bytes
 from clusterfutures.store.records import CallInfo, Record
 from clusterfutures.store.run import RunDirectory
 
@@ -110,8 +112,8 @@ def decode(
             return _raised(large, info)
         if record.kind == records.LARGE:
             data, *buffers = parts or run.read_large(bytes(body).decode(), wait)
-            return Outcome(pickle.loads(data, buffers=buffers), None, info)
-        return Outcome(pickle.loads(body), None, info)
+            return Outcome(_loads(data, buffers), None, info)
+        return Outcome(_loads(body), None, info)
     except StoreError as error:
         return Outcome(None, error, info)
     except BaseException as error:
@@ -130,7 +132,7 @@ def decode_values(record: Record, call: str) -> Iterator[Any]:
         return
     # Each value was pickled alone: one unpickler for all would take what it has memorised
     # from one value for parts of the next, and keep it alive.
-    body, at, loads = record.body, 0, pickle.loads
+    body, at, loads = record.body, 0, _loads
     try:
         for length in body[len(body) - 4 * record.calls :].cast("I"):
             stop = at + length
@@ -178,7 +180,7 @@ def _exception(pickled: bytes | None, name: str, text: str, trace: str, why: str
     """The exception that the call raised, with the remote traceback as its cause."""
     if pickled is not None:
         try:
-            error = pickle.loads(pickled)
+            error = _loads(pickled)
             if isinstance(error, BaseException):
                 BaseException.__setattr__(error, "__cause__", RemoteTraceback(trace))  # also in a frozen dataclass
                 return error
@@ -203,6 +205,24 @@ def _death(body: memoryview, place: Place, call: str) -> WorkerDied:
     if fields["signal"] == "SIGKILL":
         advice = "SIGKILL from outside is most often the kernel, out of memory: try a larger memory="
     return WorkerDied(call=call, host=place.host, job_id=place.job_id, advice=advice, **fields)
+
+
+class _Unpickler(pickle.Unpickler):
+    """Finds also what only the program that made the call has: its definitions are stored in the run."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return super().find_class(module, name)
+        except (AttributeError, ImportError):
+            return definitions.find(module, name)
+
+
+def _loads(data: Bytes, buffers: Sequence[Bytes] = ()) -> Any:
+    """Unpickle; names that this program does not have are those of the program that made the call."""
+    try:
+        return pickle.loads(data, buffers=buffers)
+    except (AttributeError, ImportError):
+        return _Unpickler(io.BytesIO(data), buffers=buffers).load()
 
 
 def let_interrupts_through(error: BaseException) -> None:

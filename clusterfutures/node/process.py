@@ -57,7 +57,7 @@ from clusterfutures.node.wording import (
     shown,
     traceback_of,
 )
-from clusterfutures.store import records
+from clusterfutures.store import definitions, records
 from clusterfutures.store.bins import CallHead
 from clusterfutures.store.records import PLAIN_FORMAT
 from clusterfutures.store.run import LARGE_BYTES, RunDirectory
@@ -272,6 +272,7 @@ class Process:
         arena, words, lengths, write = self._arena, self._arena.words, self._arena.lengths, self._arena.write
         function, clock, forked = self._chunk_function, time.perf_counter, self._forked
         dumps, plain_dumps, plain_types = pickle.dumps, marshal.dumps, records.PLAIN_TYPES
+        told_apart = definitions.told_apart
         chunk = self._chunk[first:stop]
         due = clock() + REPORT_SECONDS
         end = due + LONGEST_GROUP_SECONDS
@@ -289,7 +290,7 @@ class Process:
                     if plain and type(value) in plain_types:
                         data = plain_dumps(value, PLAIN_FORMAT)
                     else:
-                        data = dumps(value, 5)
+                        data = told_apart(dumps(value, 5))
                         if plain:
                             at, row, plain = self._pickled_row(index), index, False
                     at += len(data)

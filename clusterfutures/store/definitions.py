@@ -183,6 +183,9 @@ _serves = False
 _own_token = ""
 
 
+#: the header of results that are plain pickles: token, rest, bytes
+_prefix = ("", "", b"")
+
 #: run -> what reads the definitions that no call needed so far, as they are stored there under a key
 readers: dict[str, Callable[[str], bytes]] = {}
 
@@ -218,6 +221,19 @@ def rest_of_program() -> str:
 def module_names() -> list[bytes]:
     """The names of the program's modules, as they stand in a pickle."""
     return _current.names if _current is not None else []
+
+
+def told_apart(data: bytes) -> bytes:
+    """A plain pickle of a result; where it names something of the program, with a header that says of which.
+
+    A program that attaches to the run has other names in its ``__main__``, or none.
+    """
+    global _prefix
+    if _current is None or not any(name in data for name in _current.names) or not _current.rest:
+        return data
+    if _prefix[:2] != (_current.token, _current.rest):
+        _prefix = _current.token, _current.rest, header(_current.token, _current.rest, {})
+    return _prefix[2] + data
 
 
 def is_known(key: Key) -> bool:
@@ -282,9 +298,11 @@ def fields(data: Bytes) -> tuple[str, list[tuple[Key, bytes]]] | None:
 
 def apply(token: str, data: bytes) -> None:
     """Bind the definitions of a header; called by the unpickler before the pickle itself."""
+    rest, bundle = pickle.loads(data)
+    if token == _own_token and not bundle:
+        return  # a result of this very program: all is here
     with _lock:
         activate(token)
-        rest, bundle = pickle.loads(data)
         program = _program(token)
         if rest and rest != program.rest:
             program.rest, program.lazy = rest, None

@@ -132,13 +132,14 @@ def make(n):
 ex = LocalExecutor(max_workers=1, run="items", directory=sys.argv[1])
 assert type(ex.submit(make, 3).result(60)) is Item
 ex.submit(make, 4).result(60)
+assert [type(item) for item in ex.map(make, range(5, 7), chunksize=2)] == [Item, Item]
 ex.shutdown()
 """
 _ATTACHED = """
 import sys
 import clusterfutures
 with clusterfutures.attach("items", directory=sys.argv[1]) as run:
-    for future in run.futures:
+    for future in reversed(run.futures):
         item = future.result(60)
         print(type(item).__name__, item.value, item.double())
 clusterfutures.remove_run("items", directory=sys.argv[1])
@@ -155,7 +156,7 @@ def test_another_program_that_attaches_gets_the_classes(ground: Ground, tmp_path
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         said.append(done.stdout)
-    assert said[1] == "Item 3 6\nItem 4 8\n"
+    assert said[1] == "Item 6 12\nItem 5 10\nItem 4 8\nItem 3 6\n"
 
 
 @pytest.mark.on("local")
