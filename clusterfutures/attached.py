@@ -1,11 +1,11 @@
-"""Coming back to a run: the futures of calls that another program made.
+"""``attach``: the futures of calls that another program made.
 
     with clusterfutures.attach("fit") as run:
         for future in run.futures:
             print(future.result())
 
-While the program lives that made the run, it alone may have it.  Afterwards the run goes on
-by itself as far as it can; who is attached to it sees to the rest, as that program would have.
+While the program that made the run lives, no other may open it.  Afterwards the jobs go on
+by themselves; an attached program does the rest, as the first program would have.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ __all__ = ["AttachedRun", "attach"]
 
 
 def attach(run: str | os.PathLike[str], directory: str | os.PathLike[str] | None = None) -> AttachedRun:
-    """Come back to a run that its program has left: killed, ended without waiting, or kept.
+    """Open a run that its program has left: killed, ended without waiting, or kept.
 
     run: its path, or its directory's name in ``directory`` (default: where executors put
         them); ``clusterfutures.runs()`` lists them.
 
-    What still waits is carried out, by new jobs if need be.  Raises StoreError when there is
-    no such run, when it is not yours, or while another program owns it.
+    Returns an AttachedRun.  Calls that still wait are run, by new jobs if necessary.  Raises
+    StoreError when there is no such run, when it is not yours, or while another program owns it.
     """
     path = os.path.abspath(os.path.join(run_directory_base(directory), os.path.expanduser(os.fspath(run))))
     opened = RunDirectory.open(path)
@@ -53,7 +53,7 @@ def attach(run: str | os.PathLike[str], directory: str | os.PathLike[str] | None
 
 
 class AttachedRun:
-    """A run that was come back to; made by ``attach``.
+    """A run opened by ``attach``.
 
     futures: of all calls, in the order in which they were made; those of a ``map`` are among
         them.  Each is a ClusterFuture.
@@ -66,18 +66,20 @@ class AttachedRun:
 
     @property
     def path(self) -> str:
-        """The run's directory."""
+        """Path of the run directory."""
         return self._client.run.path
 
     @property
     def names(self) -> list[str]:
-        """The name of each call's function, with its module; in the same order."""
+        """Name of each call's function, with its module, in the order of ``futures``."""
         return [call.name for call in self._calls]
 
     def named(self, name: str) -> list[ClusterFuture[Any]]:
-        """The futures of the calls of one function, in order.
+        """Return the futures of the calls of one function, in order.
 
-        name: as in ``names``, or without the module.  Raises KeyError when there is none.
+        name: as in ``names``, or without the module.
+
+        Raises KeyError when there is no such call.
         """
         found = [i for i, call in enumerate(self._calls) if name in (call.name, call.name.rpartition(".")[2])]
         if not found:
@@ -86,7 +88,7 @@ class AttachedRun:
         return [self.futures[index] for index in found]
 
     def close(self) -> None:
-        """Leave the run to itself again: what waits is submitted, its jobs go on, another program may have it."""
+        """Leave the run: submit the calls that wait; the jobs go on, and another program may open it."""
         self._client.leave(wait=True)
 
     def __enter__(self) -> AttachedRun:
@@ -101,7 +103,7 @@ class AttachedRun:
 
 
 class _Futures(Sequence[ClusterFuture[Any]]):
-    """Results are read when somebody asks for them: there may be many, and large ones."""
+    """Results are read on demand: there may be many, and large ones."""
 
     def __init__(self, client: Client, calls: Sequence[Earlier]) -> None:
         self._client = client

@@ -2,7 +2,7 @@
 
 Code keeps the name and the lines of its file (``store/code_objects.py``).
 
-Since 3.14 an annotation is evaluated when somebody asks for it.  Three things follow, which
+Since 3.14 an annotation is evaluated on demand.  Three things follow, which
 cloudpickle (3.1.3) does not handle:
 
 - A name that is not known yet becomes a ``ForwardRef`` (a dataclass that names itself has
@@ -42,7 +42,7 @@ from clusterfutures.store.fingerprints import ATOMS, DESCRIPTORS, Part, is_note,
 
 __all__ = ["Pickler", "culprit", "dumps", "everything", "is_by_value"]
 
-#: of an object whose class has none of its own
+#: of an object when its class has none of its own
 _REDUCE: Any = object.__reduce__
 logger = logging.getLogger("clusterfutures")
 
@@ -233,7 +233,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return by_value(obj, module, self._own_name(obj))
 
     def _sentinel(self, obj: Any) -> Any:
-        """An object whose ``__reduce__`` says the name that it has."""
+        """Pickle an object by the name that its ``__reduce__`` returns."""
         reduced = obj.__reduce_ex__(5)
         if not isinstance(reduced, str):
             return reduced

@@ -187,7 +187,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Configuration:
 
 
 def problems(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """Everything that is wrong in the files and the environment, one text each."""
+    """Return all mistakes in the files and the environment, one text each; empty when there is none."""
     wrong: list[OptionError] = []
     configuration = _read(environ, wrong)
     for profile in configuration.profiles:
@@ -273,7 +273,10 @@ def _from_environment(environ: Mapping[str, str], wrong: list[OptionError]) -> d
 
 
 def get_option(name: str, default: Any = None, *, profile: str | None = None) -> Any:
-    """The value of one setting, or ``default`` where it is set nowhere."""
+    """Return the value of one setting, or ``default`` when it is not set.
+
+    profile: name of a profile; None: the environment's, else ``default``.
+    """
     return load().options(profile).get(_canonical(name) or name, default)
 
 
@@ -304,13 +307,13 @@ def _spelt_there(table: tuple[str, ...], name: str) -> str | None:
 
 
 def get_profiles() -> dict[str, dict[str, Any]]:
-    """All profiles by name, with what they inherit."""
+    """Return all profiles by name, each with the settings that it inherits."""
     configuration = load()
     return {name: _inherited(configuration, name) for name in configuration.profiles}
 
 
 def get_profile(name: str = "default") -> dict[str, Any]:
-    """The settings of one profile, with what it inherits.  Raises OptionError when there is none."""
+    """Return the settings of one profile, inherited ones included.  Raises OptionError for an unknown profile."""
     return _inherited(load(), name)
 
 
@@ -319,7 +322,7 @@ def _inherited(configuration: Configuration, name: str) -> dict[str, Any]:
 
 
 def set_profile(name: str, /, **settings: Any) -> None:
-    """Set these settings in the user's profile ``name``, which is made where there is none.
+    """Set these settings in the user's profile ``name``; make the profile when there is none.
 
     All are checked before the first is written.  Raises OptionError.
     """

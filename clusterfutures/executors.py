@@ -7,7 +7,7 @@ that runs their jobs.
         results = list(ex.map(f, args))
         future = ex.with_options(memory="64GB").submit(g, x)
 
-``with_options`` gives a view of the same executor, whose calls run in jobs with other
+``with_options`` gives a view of the same executor: its calls run in jobs with other
 resources: no keyword of a user's function is ever taken for an option.
 """
 
@@ -59,11 +59,15 @@ class _Calls(Executor):
     _retries: Any
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> ClusterFuture[T]:
-        """Schedule ``fn(*args, **kwargs)``; returns its future.
+        """Schedule ``fn(*args, **kwargs)`` and return its future.
 
-        The call is pickled at once.  Futures among the arguments, however deep, are
-        replaced by their results before the call runs.  Raises RuntimeError after
-        ``shutdown``; a call that cannot be pickled fails its own future.
+        fn: any callable; functions of the program and lambdas too.
+        args, kwargs: its arguments.  A future among them, however deep, is replaced by its
+            result before the call runs.
+
+        The call is pickled at once, so a later change of an argument has no effect on it.
+        Returns a ClusterFuture.  A call that cannot be pickled fails its own future with
+        TransferError.  Raises RuntimeError after ``shutdown``.
         """
         return self._client.submit(self._target, fn, args, kwargs)
 
@@ -77,17 +81,19 @@ class _Calls(Executor):
         bins: int | None = None,
         ordered: bool = True,
     ) -> Iterator[T]:
-        """``map(fn, *iterables)``, on the cluster: an iterator over the results.
+        """Call ``fn`` with the items of the iterables, as ``map`` does, and return an iterator over the results.
 
-        timeout: seconds, counted from now, until TimeoutError.
-        chunksize: calls in each bin.  bins: number of bins, of equal size.  Neither: a
-            few bins for each process.
-        buffersize: the most calls that may be out with their results not yet yielded; the
-            iterables may be infinite then.
-        ordered: yield in the order of the arguments; else as results come.
+        timeout: seconds from now until the iterator raises TimeoutError; None: no limit.
+        chunksize: number of calls in each bin.
+        bins: number of bins, of equal size.  Without both there are a few bins for each process.
+        buffersize: the most calls that are sent and not yet yielded; the iterables may be
+            infinite then.
+        ordered: yield in the order of the arguments; False: as results come.
 
-        Results come before their bin is complete.  A call that raised raises here when
-        its turn comes; what has not begun is then cancelled.
+        A result is yielded before its bin is complete.  If a call raised, the iterator raises
+        the same exception when it reaches this call, and the calls that have not begun are
+        cancelled.  Raises ValueError for numbers below 1, TypeError for other types,
+        RuntimeError after ``shutdown``.
         """
         return self._map(fn, iterables, False, timeout, chunksize, buffersize, bins, ordered)
 
@@ -102,7 +108,7 @@ class _Calls(Executor):
         bins: int | None = None,
         ordered: bool = True,
     ) -> Iterator[T]:
-        """``fn(*args)`` for each ``args`` of the iterable; otherwise as ``map``."""
+        """Call ``fn(*args)`` for each ``args`` of the iterable; otherwise as ``map``."""
         return self._map(fn, (iterable,), True, timeout, chunksize, buffersize, bins, ordered)
 
     def _map(
@@ -128,8 +134,13 @@ class _Calls(Executor):
         return self._client.map(self._target, fn, iterables, plan, star).values(ordered, timeout)
 
     def with_options(self, **resources: Any) -> _Options:
-        """The same executor, with other resources for the calls that are made through
-        what is returned; what is not named stays as it is.  ``retries`` is one of them."""
+        """Return a view of this executor with other resources for its calls.
+
+        resources: resources of the jobs (``memory="64GB"``), and ``retries``.  All that are not
+            named stay as they are.
+
+        The view has ``submit``, ``map`` and ``starmap``.  Raises OptionError.
+        """
         retries = options.plain_number(resources.pop("retries", self._retries))
         for name in resources:
             if name in _SETTINGS:
@@ -151,7 +162,7 @@ class _Calls(Executor):
         raise TypeError(f"cannot pickle {type(self).__name__!r} object")
 
     def job_script(self) -> str:
-        """The script that would be submitted for one job."""
+        """Return the text of the script for one job; submit nothing."""
         return self._client.job_script(self._resources)
 
 
@@ -180,8 +191,8 @@ class _Options(_Calls):
 
 
 class ClusterExecutor(_Calls):
-    """Runs calls as jobs of the scheduler that this machine has: Slurm, else PBS, else
-    this machine itself.  ``executor.scheduler`` says which.
+    """Run calls as jobs of the scheduler that this machine has: Slurm, else PBS, else
+    this machine itself.  ``executor.scheduler`` is its name.
 
     max_workers: the most jobs at once; None: one per bin, at most 64 (on this machine:
         its cores).
@@ -202,7 +213,7 @@ class ClusterExecutor(_Calls):
         ``module`` (``["purge", "use /my/modules", "gcc/12"]``).
         setup, teardown: shell lines before and after.  env: variables for the jobs: text, numbers and paths.
     scheduler: "slurm", "pbs" or "local", to name one.
-    profile: name of a profile of the configuration (``clusterfutures.config``), whose
+    profile: name of a profile of the configuration (``clusterfutures.config``); its
         settings hold where the call says nothing; None: $CLUSTERFUTURES_PROFILE or "default".
     retries: how often a call that had begun is run again when its process dies or its job
         is lost: a number, or by cause, as in ``{"oom": {"memory": "x2", "max": 2},
@@ -302,7 +313,7 @@ class ClusterExecutor(_Calls):
         Calls that run fail with JobFailed, all others are cancelled.  As in Python 3.14's
         ``ProcessPoolExecutor``: for when a normal ``shutdown`` would take too long.
         Returns at once, whether the scheduler answers or not; a ``shutdown`` after it
-        waits until the jobs have been told to end and the run directory is gone.
+        waits until the jobs got their signal and the run directory is removed.
         """
         self._client.shutdown(False, True, "terminate_workers() was called")
 
@@ -325,19 +336,19 @@ class ClusterExecutor(_Calls):
 
 
 class SlurmExecutor(ClusterExecutor):
-    """Runs calls as Slurm jobs; options as ``ClusterExecutor``."""
+    """Run calls as Slurm jobs; options as ``ClusterExecutor``."""
 
     _scheduler_name = "slurm"
 
 
 class PBSExecutor(ClusterExecutor):
-    """Runs calls as jobs of PBS Pro, OpenPBS or Torque; options as ``ClusterExecutor``."""
+    """Run calls as jobs of PBS Pro, OpenPBS or Torque; options as ``ClusterExecutor``."""
 
     _scheduler_name = "pbs"
 
 
 class LocalExecutor(ClusterExecutor):
-    """Runs calls as jobs of this machine; options as ``ClusterExecutor``."""
+    """Run calls as jobs of this machine; options as ``ClusterExecutor``."""
 
     _scheduler_name = "local"
 

@@ -33,7 +33,7 @@ class Usage(NamedTuple):
 
 
 class _NotDecoded(Exception):
-    """Stands for an exception that nobody has asked for."""
+    """An exception that was not requested yet."""
 
 
 class Owner(Protocol):
@@ -47,7 +47,7 @@ class Owner(Protocol):
 
 
 class Undecoded:
-    """An outcome as it came from the node.  It is unpickled in a thread that asks for it, and once."""
+    """An outcome as it came from the node.  It is unpickled once, in the thread that needs it."""
 
     __slots__ = ("decode", "lock")
 
@@ -123,13 +123,17 @@ class ClusterFuture(Future[T], Generic[T]):
         self._call: Any = None
 
     def result(self, timeout: float | None = None) -> T:
-        """As documented.  What the call returned or raised is unpickled here, when that may run code."""
+        """Return the value of the call, or raise its exception, after waiting at most ``timeout`` seconds.
+
+        Raises TimeoutError, CancelledError, the exception of the call, or a ClusterError.  A value
+        with a class in it is unpickled in this thread, because that may run code.
+        """
         if self._state != "FINISHED" or self._undecoded is not None:
             self._await_outcome(timeout)
         return super().result(0)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """As documented; see ``result``."""
+        """Return the exception of the call, or None; see ``result``."""
         self._await_outcome(timeout)
         return super().exception(0)
 
@@ -142,7 +146,7 @@ class ClusterFuture(Future[T], Generic[T]):
         return True, False, self._result, self._exception
 
     def __repr__(self) -> str:
-        """As documented, but an outcome that nobody has asked for is not unpickled for this."""
+        """As documented; does not unpickle an outcome for this."""
         if self._undecoded is None:
             return super().__repr__()
         return f"<{type(self).__name__} at {id(self):#x} state=finished, not unpickled yet>"
@@ -166,8 +170,10 @@ class ClusterFuture(Future[T], Generic[T]):
             undecoded.lock.release()
 
     def output(self) -> str:
-        """What this call wrote to stdout and stderr, also from C and from child
-        processes, in the order in which it was written; '' while it has not ended."""
+        """Return what this call wrote to stdout and stderr, in the order of writing.
+
+        C code and child processes are included.  Returns "" while the call has not ended.
+        """
         if callable(self._output):
             self._output = self._output()
         return self._output.decode("utf-8", "replace")
@@ -190,7 +196,7 @@ class ClusterFuture(Future[T], Generic[T]):
         """Cancel the call if it has not begun.
 
         A call that waits in the shared queue is taken out of it by the same rename that
-        a worker claims it with; whoever is first decides.  Returns False when the call
+        a worker claims it with; the first rename wins.  Returns False when the call
         is running or done.
         """
         if not self._pending():
@@ -231,8 +237,8 @@ class ClusterFuture(Future[T], Generic[T]):
     def _cancelled(self) -> bool:
         """Cancel, and tell those who ``wait`` for it: no worker will.
 
-        Callbacks run without the condition, as in the standard library: they may wait for a thread that asks
-        for the state of this future, or cancel another one whose callback cancels this.
+        Callbacks run without the condition, as in the standard library: they may wait for a thread that needs
+        the state of this future, or cancel another one with a callback that cancels this.
         """
         with self._condition:
             if self._state != "PENDING":
@@ -244,8 +250,8 @@ class ClusterFuture(Future[T], Generic[T]):
         return True
 
     def _invoke_callbacks(self) -> None:
-        """Call all of them.  What is no Exception (SystemExit, say) ends no thread of ours, and keeps no other
-        callback from its call; in the program's own thread it goes on its way."""
+        """Call all of them.  A BaseException (SystemExit, say) must not stop our threads, nor keep another
+        callback from its call; in the program's own thread it is raised."""
         for callback in self._done_callbacks:
             try:
                 callback(self)
@@ -267,7 +273,7 @@ class ClusterFuture(Future[T], Generic[T]):
             return self._state in ("RUNNING", "FINISHED") or self.set_running_or_notify_cancel()
 
     def _wait_again(self) -> None:
-        """The call is to be run once more: it can be cancelled until it begins."""
+        """The call is to be run again: it can be cancelled until it begins."""
         with self._condition:
             if self._state == "RUNNING":
                 self._state = "PENDING"
@@ -279,7 +285,7 @@ class ClusterFuture(Future[T], Generic[T]):
         self.attempts, self._output = other.attempts, other._output
         if other.cancelled():
             self._complete(None, CancelledError())
-        else:  # in the thread that asks for it: it may be a user's code that unpickles it
+        else:  # in the thread that needs it: unpickling may run a user's code
             self._complete_later(lambda: _outcome_of(other), other._exception is not None)
 
     def _complete(self, value: Any, error: BaseException | None) -> None:

@@ -38,7 +38,7 @@ class RunInfo(NamedTuple):
 
 
 def runs(directory: str | os.PathLike[str] | None = None) -> list[RunInfo]:
-    """The runs in ``directory`` (default: where executors put them), the oldest first.
+    """Return the runs in ``directory`` (default: where executors put them), the oldest first.
 
     Changes nothing.  What is not a run of yours is left out; what looks like one and cannot
     be trusted (another owner, writable by others, a link) is left out with a warning.

@@ -303,7 +303,7 @@ STUMBLING = re.compile(
 )
 
 #: docstrings and comments that still have one: this number may only shrink
-STUMBLING_LEFT = 205
+STUMBLING_LEFT = 20
 
 
 def prose(path: Path) -> Iterator[tuple[int, str]]:

@@ -7,7 +7,7 @@ inbox.py      where all threads leave what the pump has to know
 messages.py   what they leave there, besides work
 ledger.py     every decision about calls, bins and workers         (pure)
 state.py      what it keeps; pace.py: how long calls take          (pure)
-publishing.py the ledger's calls that nobody has yet become bins   (pure)
+publishing.py the ledger's calls that no worker has become bins    (pure)
 staffing.py   how many workers a pool should have                  (pure)
 pump.py       the thread that owns the ledger
 space.py      a file system that is nearly full
@@ -22,7 +22,7 @@ debts.py      jobs that the scheduler has still to cancel, and to find
 outcomes.py   records back to values and exceptions
 reruns.py     the ledger's calls that failed, for good or not      (pure)
 mapping.py    ``map``: chunks out, values in, in order
-client.py     one run: ties the above together, from start to removal; settings.py: as it was told
+client.py     one run: ties the above together, from start to removal; settings.py: its options
 exits.py      what becomes of runs when their program ends, or forks
 
 opening.py    how a run is begun, or gone on with: its directory, its owner, its past

@@ -1,10 +1,10 @@
-"""A run's past becomes the ledger's present: what earlier programs began is gone on with.
+"""Adopt the calls of earlier programs into the ledger, and continue them.
 
     Past --workers that may live--> Roster        --calls without an outcome--> Ledger
             (asked about, if silent)                 in the queue, with a worker, or with nobody
 
 *Attached* programs want every call of the past.  A *resumed* one makes its calls anew and
-is given those that have a result or are being worked on; so what nobody has begun is
+is given those that have a result or are running; so calls that have not begun are
 taken out of the queue first, and comes back when it is made again.
 """
 
@@ -187,7 +187,7 @@ class Adoption:
     def _adopt_bin(self, where: EarlierBin, calls: list[Earlier]) -> None:
         """The calls of a bin that have no outcome yet."""
         live = self._by_bin.get(where.bin_id, [])
-        if self._resumed:  # what nobody has is made anew, if it is wanted
+        if self._resumed:  # a call that no worker has is made anew, if it is wanted
             calls = [call for call in calls if any(p.first <= call.index < p.stop for p in live)]
         if not calls:
             return

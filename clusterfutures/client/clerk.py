@@ -66,7 +66,7 @@ class Refused(NamedTuple):
 
 
 class Unanswered(NamedTuple):
-    """``jobs`` requested jobs that have been given up, and may come all the same."""
+    """``jobs`` requested jobs that were given up and may still start."""
 
     pool: str
     batch: str
@@ -116,11 +116,11 @@ class Clerk:
         self.thread = threading.Thread(target=self._run, name="clusterfutures-clerk", daemon=False)
 
     def note_answers(self, note: Callable[[str, Sequence[str]], None]) -> None:
-        """Say who is told which jobs a submission became, before anybody else; before the start."""
+        """Set the callback that receives (batch, job_ids) first.  Call before the thread starts."""
         self._note = note
 
     def watch(self, watched: Callable[[], Sequence[str]]) -> None:
-        """Say where the ids of the jobs are to be had whose state is wanted; before the start."""
+        """Set the callback that returns the ids of the jobs to watch.  Call before the thread starts."""
         self._watched = watched
 
     def submit(self, pool: str, count: int) -> None:
@@ -136,7 +136,7 @@ class Clerk:
         self._kills = True
 
     def jobs_to_watch(self) -> None:
-        """There are jobs whose state is wanted: they came while nothing was watched, perhaps."""
+        """Watch the jobs from now on: they may have come while nothing was watched."""
         self._tasks.put(lambda: self._rhythm.begin(time.monotonic()))
 
     def look_soon(self) -> None:
@@ -362,7 +362,7 @@ class Clerk:
                 pause = min(LONGEST_RETRY_SECONDS, 2 * pause)
 
     def _gave_up(self, name: str, error: SchedulerUnavailable) -> SchedulerUnavailable:
-        """What is said of calls that have no job; ``name``: of jobs that may be there all the same."""
+        """Return the error for calls without a job; ``name``: for jobs that may exist nevertheless."""
         perhaps = ""
         if name:
             command = self._scheduler.cancel_by_name_command(name)
@@ -374,7 +374,7 @@ class Clerk:
         )
 
     def _look_up(self, name: str, count: int, deadline: float) -> list[str] | None:
-        """The jobs of a submission whose answer was lost; None when it did not happen."""
+        """Return the jobs of a submission that got no answer; None when it did not happen."""
         return self._insist(lambda: self._scheduler.find(name, count), deadline)
 
     def _prepared(self, pool: str, count: int) -> tuple[str, JobSpec, str]:

@@ -319,7 +319,7 @@ class Client:
             self._recall = Recall(run, self._orders, opened.past.calls.values())
 
     def _context(self, opened: Opened) -> dict[str, Any]:
-        """What workers are told: who is attached to a run tells them what its last program did."""
+        """Return the context of workers: an attached program keeps that of the run's last program."""
         if self._attached:
             try:
                 return opened.run.read_context(names.pool_name(opened.program - 1, 0), 0.0)

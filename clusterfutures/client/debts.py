@@ -1,7 +1,7 @@
 """What the scheduler still owes the clerk: jobs to be cancelled, answers to submissions.
 
 A cancellation that failed is a debt.  It is asked for again when the scheduler answers, and
-at the end of the run; what is left then is told in one line of the log, with what to type.
+at the end of the run; one line of the log then names the rest, and the command to type.
 Owned by the clerk's thread.
 """
 

@@ -48,7 +48,7 @@ def refuse_if_exiting() -> None:
 
 
 def leave(clients: Iterable[Client]) -> None:
-    """End clients, and wait for that; those whose jobs may stay do not wait for results."""
+    """End clients, and wait for that; clients with jobs that may stay do not wait for results."""
     clients = list(clients)
     for client in clients:
         if client.leaves:

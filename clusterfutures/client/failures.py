@@ -22,7 +22,7 @@ _TAIL_LINES = 10
 #: what Slurm writes into the log of a job that it ends for its memory
 _MEMORY = re.compile(r"exceeded (?:job )?memory limit|oom[-_ ]kill", re.IGNORECASE)
 
-#: how much of an exception's text is told of an attempt that was followed by another
+#: characters of an exception's text that are kept of an attempt that was followed by another
 _LONGEST = 120
 _CAUSES = {
     JobState.TIMEOUT: "timeout",
@@ -44,7 +44,7 @@ _ADVICE = {
 
 
 def job_failed(status: JobStatus, place: Place | None, call: str, log: str, tail: str, started: bool) -> JobFailed:
-    """The exception of a call whose job ended.
+    """Return the exception of a call after its job ended.
 
     started: the worker had come up; else something in the job's set-up is wrong.
     """

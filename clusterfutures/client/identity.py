@@ -91,7 +91,7 @@ def digest_of(value: Any) -> bytes:
 
 
 class _Digest:
-    """Digests of values.  A value within itself is told by how far it is up."""
+    """Digests of values.  A value within itself counts by its distance."""
 
     def __init__(self) -> None:
         self._above: list[int] = []

@@ -40,7 +40,7 @@ class Hand(Protocol):
 
 
 class Kills:
-    """The doomed calls whose workers have not been told yet.  Owned by the pump thread."""
+    """Calls to kill that their workers do not know of yet.  Owned by the pump thread."""
 
     def __init__(self, run: RunDirectory, ledger: Ledger, hand: Hand) -> None:
         self._run = run
@@ -70,7 +70,7 @@ class Kills:
     def _tell(self, call: Call) -> bool:
         """Ask the worker of a call to end it; False: it is too early for that."""
         if call.file is None or call.future.done():
-            return True  # it has left its bin, and does not come back: nobody has it
+            return True  # it has left its bin and does not come back: no worker has it
         parsed = names.parse_bin(call.file.name)
         state = self._ledger.bin(parsed.bin_id) if parsed is not None else None
         if state is None:

@@ -265,7 +265,7 @@ class Ledger:
             piece.worker.busy -= 1
 
     def drop_if_done(self, state: BinState) -> None:
-        """Forget a bin whose calls are all settled."""
+        """Forget a bin when all its calls are settled."""
         if state.settled.find(0) < 0:
             self._bins.pop(state.bin_id, None)
 

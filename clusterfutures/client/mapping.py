@@ -214,7 +214,7 @@ class Mapping:
                 self._lock.notify_all()
 
     def fetch(self) -> None:
-        """Read the large results that nobody has asked for yet: their files are about to go."""
+        """Read the large results that were not read yet: their files are about to be removed."""
         with self._lock:
             left = [arrived for waiting in self._arrived.values() for arrived in waiting.values()]
             left += [arrived for *_, arrived in self._ready]

@@ -108,7 +108,7 @@ def _run_fields(run: RunDirectory) -> dict[str, Any]:
 
 
 def _past(run: RunDirectory, scheduler: Scheduler) -> Past:
-    """Its past; jobs whose submission was not answered are looked for."""
+    """Read its past; look for the jobs of submissions without an answer."""
     past = Past.read(History(run))
     past.submissions = [
         known if known.job_ids is not None else known._replace(job_ids=scheduler.find(known.name, known.jobs))

@@ -27,7 +27,7 @@ __all__ = [
 
 logger = logging.getLogger("clusterfutures")
 
-#: kinds of records whose outcome stands in a file of its own
+#: kinds of records with their outcome in a file of its own
 IN_FILES = (records.LARGE, records.LARGE_ERROR)
 
 

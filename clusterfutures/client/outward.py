@@ -119,7 +119,7 @@ class Outward:
         return fresh
 
     def pool_for(self, resources: Mapping[str, Any]) -> str | None:
-        """The pool whose jobs have these resources, its queue made."""
+        """Return the pool with these resources, after making its queue."""
         pool = self._provision.find(resources)
         return pool if self.open_pool(pool) is None else None
 

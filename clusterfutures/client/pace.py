@@ -1,4 +1,4 @@
-"""How long the calls of each function take, as far as that has been measured.
+"""How long the calls of each function take, when that has been measured.
 
     results --learn--> Pace --seconds--> the sizes of the next bins
 

@@ -174,7 +174,7 @@ class Past:
         return max(self.calls, default=-1)
 
     def last_attempt(self, batch: str, index: int) -> int:
-        """How often the scheduler has begun a job again, as far as is known."""
+        """Return how often the scheduler is known to have begun a job again."""
         seen = [parsed for name in self.checked_in if (parsed := names.parse_worker(name))]
         return max([attempt for b, i, attempt in seen if (b, i) == (batch, index)], default=0)
 
@@ -210,7 +210,7 @@ class Past:
             self._outcomes.setdefault(record.bin_id, []).append((record, worker))
 
     def _place_calls(self) -> None:
-        """A call that was tried again stands in several bins: what counts is the last."""
+        """A call that was tried again is in several bins: the last one counts."""
         for _, where in sorted(self.bins.items()):
             at: dict[int, Earlier] = {}
             for index, row, order in where.calls():

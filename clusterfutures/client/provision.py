@@ -3,7 +3,7 @@
     resources --pool()--> name of a pool --prepare(pool, n)--> batch, JobSpec, script (clerk)
 
 A pool is the workers with one set of resources.  Executors name theirs before there is a
-run; in a run that earlier programs have used, such a name stands for a pool of theirs whose
+run; in a run that earlier programs have used, such a name is mapped to a pool of theirs if its
 jobs are the same (``real``), so that jobs which still wait in the scheduler's queue serve
 this program, too.
 """
@@ -38,7 +38,7 @@ __all__ = ["Provision"]
 
 logger = logging.getLogger("clusterfutures")
 
-#: what the context says of the program: workers may serve another one, whose pickles say it again
+#: what the context says of the program: workers may serve another one, and its pickles repeat it
 _OF_A_PROGRAM = ("told", "program")
 
 
@@ -67,12 +67,12 @@ class Provision:
             with self._lock:
                 name = str(len(self._pools))
                 if key not in self._pools:
-                    self._resources[name] = resources  # first: who sees the name asks for these
+                    self._resources[name] = resources  # first: code that sees the name looks for these
                 name = self._pools.setdefault(key, name)
         return name
 
     def open(self, run: RunDirectory, program: int, past: Past, context: Mapping[str, Any]) -> None:
-        """The run is there; ``context`` is what its workers are told by this program."""
+        """The run exists; ``context`` is what this program sends to its workers."""
         self._run, self._program = run, program
         self._context = {name: value for name, value in context.items() if name not in _OF_A_PROGRAM}
         self._earlier = {pool: noted["likeness"] for pool, noted in past.pools.items()}

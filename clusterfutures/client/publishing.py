@@ -29,7 +29,7 @@ _MOST_BYTES_AGAIN = 4 << 20
 
 
 class Publishing:
-    """What a ledger does with calls that nobody has yet."""
+    """What a ledger does with calls that no worker has."""
 
     def __init__(self, ledger: Ledger, limits: Limits, out: Out) -> None:
         self._ledger = ledger
@@ -84,7 +84,7 @@ class Publishing:
             self._publish_piece(pool, state, Piece(first, stop, min(note, stop - first), estimate))
 
     def publish_again(self, pool: Pool, state: BinState, first: int, stop: int) -> None:
-        """Calls of a chunk have come back: in as many pieces as their length asks for."""
+        """Calls of a chunk have come back: publish them in as many pieces as their length requires."""
         estimate = self._limits.pace.seconds(state.work[0].function)
         sizes = [stop - first]
         if estimate is not None:

@@ -106,7 +106,7 @@ class Pump:
             for step in (functools.partial(self._settle_all, cause), self._close, self._farewell):
                 try:
                     step()
-                except Exception:  # the next step must come all the same: threads, jobs and files end here
+                except Exception:  # the next step must still come: threads, jobs and files end in it
                     logger.exception("clusterfutures: the end of a run failed")
 
     def adopt(self, past: Past, program: int, owner: Any, resumed: bool) -> None:

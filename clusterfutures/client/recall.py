@@ -1,7 +1,7 @@
 """Calls that an earlier program made: found by what they are, given out once each.
 
     submit(f, x) --identity--> a call with a value? one that is being worked on? --> its future
-                               one that failed, or that nobody has begun?       --> its place only
+                               one that failed, or that has not begun?          --> its place only
 
 Used by any thread.
 """
@@ -28,7 +28,7 @@ class Orders:
         self._lock = threading.Lock()
 
     def take(self, count: int = 1) -> int:
-        """The first of ``count`` numbers that nobody has had."""
+        """Return the first of ``count`` unused numbers."""
         with self._lock:
             first = self._next
             self._next += count
@@ -48,7 +48,7 @@ class Recalled:
 
 
 class Recall:
-    """The calls of earlier programs that nobody has asked for yet."""
+    """Return the calls of earlier programs that were not requested yet."""
 
     def __init__(self, run: RunDirectory, orders: Orders, calls: Iterable[Earlier]) -> None:
         self._run = run

@@ -4,7 +4,7 @@
 
 The same array in a thousand calls is the same bytes every time, unless the program has
 changed it in between.  Comparing it with the object's file, which is in the page cache,
-answers that in a seventh of the time of hashing it once more.
+answers that in a seventh of the time of hashing it again.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""The ledger's second hand: calls that have failed, for good or to be run once more.
+"""The ledger's second hand: calls that have failed, for good or to be run again.
 
     lost, DIED, ERROR --> which of these calls may run again? --no--> their error
                                   |yes: as ``retries.py`` says
                                   v
              pending again (calls), or a bin of its own (part of a chunk), in the pool
-             whose jobs have what the next attempt needs
+             with the resources that the next attempt needs
 
 A call that runs again leaves its bin: what its old job may still say of it is about a bin
 that nobody knows any more, so no result is delivered twice.

@@ -159,7 +159,7 @@ class Roster:
         self._clerk.jobs_to_watch()
 
     def may_come(self, pool: str, batch: str, jobs: int) -> None:
-        """Jobs whose submission was given up without an answer: nobody counts on them, either."""
+        """Jobs of a submission that was given up without an answer: they are not counted on, either."""
         self._batches.add(batch)
         for index in range(jobs):
             name = names.worker_name(batch, index, 0)
@@ -192,7 +192,7 @@ class Roster:
         self._asked.discard(worker.name)
 
     def advance(self, now: float) -> None:
-        """Give up the workers whose time has run out; look for jobs that start and say nothing."""
+        """Give up the workers that have used up their time; look for jobs that start and say nothing."""
         for name, (deadline, status) in list(self._doomed.items()):
             if now >= deadline and name in self._doomed:  # the loss of one may have called off others
                 self.lose(self.workers[name], status)
@@ -226,7 +226,7 @@ class Roster:
 
     def _waits_again(self, worker: Worker, status: JobStatus, when: float) -> bool:
         """True when the job of a worker that had started is in the queue: its node was lost, say, and it may be
-        long until it runs once more."""
+        long until it runs again."""
         told_since = when > worker.heard_at + REQUEUE_SECONDS
         return status.state is JobState.PENDING and worker.state is WorkerState.RUNNING and told_since
 

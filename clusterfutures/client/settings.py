@@ -1,4 +1,4 @@
-"""What an executor was told, checked once: everything but the resources of its jobs."""
+"""The options of an executor, checked once: all but the resources of its jobs."""
 
 from __future__ import annotations
 

@@ -210,7 +210,7 @@ class Out(Protocol):
         """Have ``count`` more workers submitted."""
 
     def pool_for(self, resources: Mapping[str, Any]) -> str | None:
-        """The pool whose jobs have these resources; None when it cannot be made now."""
+        """Return the pool with these resources; None when it cannot be made now."""
 
     def revoke(self, workers: Sequence[Worker]) -> None:
         """End workers that have not started."""

@@ -82,7 +82,7 @@ def program() -> tuple[str, dict[str, Any]]:
 
 
 def run_fields(settings: Settings, scheduler: str, program: int) -> dict[str, Any]:
-    """Whose run it is; program: which one of the run's."""
+    """Return the fields of run.json; program: the number of this program in the run."""
     return {
         "version": clusterfutures.__version__,
         "scheduler": scheduler,

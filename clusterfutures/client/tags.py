@@ -22,7 +22,7 @@ class Row(NamedTuple):
     orders: each one's place among all calls of the run.  identities: 16 bytes each, or none.
     skip: of a chunk, a byte for each call: 1 for one that is not made, for an earlier
         program made it.
-    retries, history: as far as they have some; a chunk has a history for each index.
+    retries, history: if they have some; a chunk has a history for each index.
     """
 
     orders: Sequence[int]

@@ -1,4 +1,4 @@
-"""Calls whose bin has vanished: its file is nowhere, and nobody will report it.
+"""Calls of a bin that has vanished: its file is nowhere, and no worker will report it.
 
     queue/<pool>/ --claimed--> claimed/<worker>/ --results are out--> removed
           |                          |                                    |

@@ -114,7 +114,7 @@ class Call:
         return self._history
 
     def wait_again(self, pool: str) -> None:
-        """It is to run once more, in this pool."""
+        """Run it again, in this pool."""
         self.pool = pool
         self.future._wait_again()
 
@@ -180,7 +180,7 @@ class Call:
         future._complete_later(decoded, record.kind in records.FAILURES)
 
     def _take(self, record: Record) -> bool:
-        """Complete the future with a plain value; False when it cannot be unpickled, which is told elsewhere."""
+        """Complete the future with a plain value; False when it cannot be unpickled; another method reports that."""
         try:
             value = pickle.loads(record.body)
         except Exception:
@@ -275,7 +275,7 @@ class Chunk:
         return self._histories.setdefault(index, [])
 
     def wait_again(self, pool: str) -> None:
-        """Some of its calls are to run once more: a ``map`` does not care."""
+        """Some of its calls are to run again: a ``map`` ignores that."""
 
     @property
     def name(self) -> str:
@@ -304,7 +304,7 @@ class Chunk:
         self.sink.deliver(self.number, record, place, told(history))
 
     def fail(self, first: int, count: int, error: BaseException) -> None:
-        """These calls will have no result, as far as they are made."""
+        """These calls, if they were made, will have no result."""
         if not self._histories and not self.skip:
             self.sink.refuse(self.number, first, count, error)
             return

@@ -43,7 +43,7 @@ def copied(given: Any) -> Any:
     try:
         return Copy(given)
     except Exception:
-        return given  # is told when its chunk is pickled
+        return given  # the pickling of its chunk reports it
 
 
 def _is_fixed(given: Any) -> bool:

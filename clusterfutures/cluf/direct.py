@@ -50,7 +50,7 @@ def run(target: Callable[..., Any], iterable: Iterable[Any], settings: SimpleNam
     finally:
         progress.close()
         if output is not None:
-            with contextlib.suppress(OSError):  # was told when the row was kept
+            with contextlib.suppress(OSError):  # was reported when the row was kept
                 output.close()
     return _report(pool.outcome, time.monotonic() - began, settings, interrupted, len(done))
 

@@ -70,7 +70,7 @@ def run(iterable: Iterable[Any], settings: SimpleNamespace, given: Given) -> int
 
 
 def _try_first(iterable: Iterable[Any], settings: SimpleNamespace, count: int) -> None:
-    """What is wrong with --hash or --key is told here, and not by each job.  Raises OptionError."""
+    """Report mistakes in --hash or --key once, not in each job.  Raises OptionError."""
     if isinstance(iterable, Sequence):  # a generator would be one call shorter for who looks at it next
         for index, given in enumerate(iterable[:1]):
             bin_of(settings, count)(index, given)

@@ -121,7 +121,7 @@ class Pool:
         self.outcome = Outcome()
 
     def run(self, tick: Callable[[Outcome], None]) -> Outcome:
-        """Run all calls; ``tick`` is told now and then how far it is."""
+        """Run all calls; call ``tick`` from time to time with the progress."""
         try:
             while self._feed():
                 self._listen()

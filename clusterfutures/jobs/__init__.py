@@ -4,7 +4,7 @@
                  ^                  job.json, run.sh, out, err, exit          |
                  +------- wait, get ------+<---------------------------------+
 
-``job`` has the Job, ``known`` what its files tell of it, ``story`` what is told of that; ``request``
+``job`` has the Job, ``known`` what its files say of it, ``story`` what is printed of that; ``request``
 what is to be run, ``submission`` its way to the scheduler, ``dependencies`` what it waits for,
 ``watch`` how it is doing, ``files`` its directory, ``function`` what runs a function on the node.
 ``array`` makes one job for each of many inputs (``template`` puts them into the command),

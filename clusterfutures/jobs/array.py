@@ -154,7 +154,7 @@ def script_of(jobs: Sequence[Job]) -> str:
 
 
 def _spec(jobs: Sequence[Job]) -> JobSpec:
-    """The array as one job of the scheduler: each element runs what stands in its own directory."""
+    """The array as one job of the scheduler: each element runs the script of its own directory."""
     above = os.path.dirname(jobs[0].path)
     first = int(os.path.basename(jobs[0].path))
     spec = spec_of(JobFiles(jobs[0].path), jobs[0].record)

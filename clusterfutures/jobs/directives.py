@@ -1,4 +1,4 @@
-"""What a script asks for in its ``#SBATCH`` or ``#PBS`` lines, in our words where we have them.
+"""What a script requests in its ``#SBATCH`` or ``#PBS`` lines, in our words where we have them.
 
     #SBATCH --time=10 -c 4 --reservation=x   ->   {"time": "10m", "cores": "4"}, extra ["--reservation=x"]
 
@@ -34,7 +34,7 @@ _SLURM = {
 _SAME = {"mem-per-cpu": "memory", "mem-per-gpu": "memory"}
 _PBS = {"q": "partition", "A": "account", "a": "begin", "N": "name", "o": "outfile", "e": "errfile"}
 _PBS_LISTED = {"walltime": "time", "mem": "memory", "ncpus": "cores"}
-#: without a value, and of these qsub's are told from others by their letter
+#: without a value; the letter distinguishes those of qsub
 _PBS_FLAGS = "hzVIXnRfx"
 _ALREADY = {"array": "submit_array()", "J": "submit_array()", "t": "submit_array()"}
 _AFTER = {"dependency": "dependencies=", "depend": "dependencies="}

@@ -1,11 +1,11 @@
-"""The directory of one job: what stands in it, and who writes it.
+"""The directory of one job: its files, and who writes them.
 
     job.json            the program that submitted: ids, name, scheduler, dependencies
     script, run.sh      ... : what the scheduler runs, and what that runs
     command | call      ... : the user's command, or the pickled function with its arguments
     started, exit       run.sh: time and host of the start, and its id; exit code and time of the end
-    out, err, result    the user's command or function (unless out and err are told to go elsewhere)
-    cancelled           whoever cancelled it: it counts before an exit code, which the signal may have made
+    out, err, result    the user's command or function (unless out and err go elsewhere)
+    cancelled           the canceller: it counts before an exit code, which the signal may have made
     waits, unmet        the program: what run.sh checks first, of the jobs that this one waited for; run.sh: what of it
                         did not come true
 
@@ -203,7 +203,7 @@ _OURS = (
     "job.json", "script", "run.sh", "command", "call", "started", "exit", "out", "err", "result", "cancelled",
     "waits", "unmet", "log-0.log", "log-0.log.attempt",
 )  # fmt: skip
-#: what is remembered of a job whose files were removed
+#: what is remembered of a job after its files were removed
 _OUTCOME = ("started", "exit", "out", "err", "result", "cancelled", "unmet")
 _OURS_OF_ARRAYS = r"array\.json|script|log-\d+\.log(\.attempt)?"
 

@@ -45,7 +45,7 @@ def job_directories(directory: str) -> Iterator[str]:
 
 
 def jobs_in(directory: str) -> Iterator[Job]:
-    """The jobs whose directories are there; what cannot be read is left out, with a warning."""
+    """Return the jobs that have directories; what cannot be read is left out, with a warning."""
     for path in job_directories(directory):
         try:
             yield Job.attach(path)

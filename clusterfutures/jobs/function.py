@@ -40,7 +40,7 @@ def _outcome(content: bytes) -> tuple[bool, Any, str]:
         for words in imports:
             exec(words if " " in words.strip() else f"import {words}", getattr(function, "__globals__", {}))
         return True, function(*args, **kwargs), ""
-    except BaseException as error:  # SystemExit too: the program that asked is told
+    except BaseException as error:  # SystemExit too: the submitting program gets it
         return False, error, traceback.format_exc()
 
 

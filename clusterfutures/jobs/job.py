@@ -3,7 +3,7 @@
     Job(...) --write()--> directory --submit()--> scheduler --wait(), await--> ended --get()--> outcome
                                         ^------------- resubmit() ---------------'
 
-How a job has ended is told by its own ``exit`` file; where there is none, by the scheduler.
+A job's own ``exit`` file says how it ended; without one, the scheduler does.
 A job that never started because of its dependencies has failed, with that as the reason.
 """
 
@@ -31,7 +31,11 @@ log = logging.getLogger("clusterfutures")
 
 
 def submit(command: Command, args: Sequence[Any] | None = None, *more: Any, **options: Any) -> Job:
-    """Submit one command or function as a job of its own: ``Job(...).submit()``, with the same arguments."""
+    """Submit one command or function as one job, and return the Job: ``Job(...).submit()``, with the same arguments.
+
+    Raises OptionError for an option that cannot be used, SubmitError when the scheduler refuses the job,
+    SchedulerUnavailable when it does not answer.
+    """
     return Job(command, args, *more, **options).submit()
 
 
@@ -88,7 +92,7 @@ class Job(Known):
 
     @classmethod
     def attach(cls, path: str | os.PathLike[str] | int, directory: str | None = None) -> Job:
-        """The job whose directory is ``path``, or whose id, whoever submitted it.  Raises StoreError.
+        """Return the job with this directory, or with this id, from any program.  Raises StoreError.
 
         directory: where an id is looked for; default the configured one, else ``~/.clusterfutures/jobs``.
         """
@@ -119,7 +123,7 @@ class Job(Known):
 
     @property
     def request(self) -> Request:
-        """What was asked for, by this program."""
+        """Return what this program requested."""
         assert self._request is not None
         return self._request
 
@@ -204,7 +208,7 @@ class Job(Known):
         self._keep(id=job_id, submitted=at, array=array, log=log, unanswered=False)
 
     def resubmit(self) -> Job:
-        """Submit a job that has ended once more, under a new id; its dependencies are not waited for again.
+        """Submit a job that has ended again, under a new id; its dependencies are not waited for again.
 
         Raises RuntimeError while it has not ended.
         """
@@ -298,7 +302,7 @@ class Job(Known):
     # ------------------------------------------------------------------------ waiting
 
     def wait(self, timeout: float | None = None) -> JobStatus:
-        """Wait until the job has ended; raises TimeoutError after ``timeout`` seconds."""
+        """Wait until the job has ended, and return its JobStatus.  Raises TimeoutError after ``timeout`` seconds."""
         for pause in pauses(timeout, f"{self!r} has not ended"):
             status = self.look(pause.waited)
             if status.state.is_final:
@@ -307,7 +311,7 @@ class Job(Known):
         raise AssertionError("pauses end by an exception only")
 
     def get(self, timeout: float | None = None) -> Any:
-        """Wait; a function's value (or raise what it raised), a command's (exitcode, stdout, stderr).
+        """Wait, and return a function's value (or raise its exception), or a command's (exitcode, stdout, stderr).
 
         Raises JobFailed when the job ended without either, TimeoutError after ``timeout`` seconds.
         """

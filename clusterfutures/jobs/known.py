@@ -13,7 +13,7 @@ __all__ = ["Known"]
 
 
 class Known:
-    """The part of a Job that asks nobody: its record, its output, its times."""
+    """The part of a Job that needs no scheduler: its record, its output, its times."""
 
     def _know(self, files: JobFiles | None, record: dict[str, Any]) -> None:
         self._here = files
@@ -133,7 +133,7 @@ class Known:
 
 
 def _text_of(path: str, seen: int) -> tuple[str, int]:
-    """What stands in a file behind the first ``seen`` bytes, and how many there are now."""
+    """Return a file's content after the first ``seen`` bytes, and its size."""
     try:
         os.listdir(os.path.dirname(path))  # a file system that remembers "not there" looks again
         with open(path, "rb") as file:

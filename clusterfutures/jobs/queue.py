@@ -63,7 +63,7 @@ class _Listing:
 
     def answer(self, waited: float) -> tuple[list[QueuedJob], float]:
         """The jobs, and when (monotonic) the scheduler was asked for them."""
-        with self._lock:  # over the command: whoever comes meanwhile has its answer
+        with self._lock:  # during the command: other threads that come meanwhile use its answer
             asked_at = self._clock()
             if not self._scheduler.question_key() or asked_at - self._asked_at >= oldest(self._scheduler, waited):
                 with ONE_AT_A_TIME:
@@ -174,7 +174,7 @@ class Queue:
         raise KeyError(f"job {_id(job)} is not in this queue: it was never there, or ended a while ago")
 
     def ids_of(self, job: Job | str | int) -> list[str]:
-        """The ids that are listed, whoever's, of what this one names: a job, or an array with its elements."""
+        """Return the listed ids, of any user, that this one names: a job, or an array with its elements."""
         return [one.id for one in self._listing.jobs() if _id(job) in _names_of(one.id)]
 
     def wait(self, jobs: Any = None, timeout: float | None = None) -> bool:
@@ -199,7 +199,7 @@ class Queue:
         raise AssertionError("pauses end by an exception only")
 
     def _alive(self, waited: float, since: float, wanted: set[str]) -> set[str] | None:
-        """What names a job that has not ended, whoever's; None when nothing was told after ``since``.
+        """Return what names a job, of any user, that has not ended; None without an answer after ``since``.
 
         It is said of those of ``wanted`` that can never start.
         """

@@ -230,7 +230,7 @@ def _past_shell(record: dict[str, Any], command: str | Callable[..., Any]) -> di
 
 
 def _output(settings: Mapping[str, Any], name: str, cwd: str) -> str:
-    """Where output goes that does not stay in the job's directory, whose name is filled in later."""
+    """Where output goes that does not stay in the job's directory; the name is filled in later."""
     given = settings.get(name)
     if given is None and settings.get("outpath"):
         given = os.path.join(settings["outpath"], f"{_DIRECTORY_NAME}.{name[:3]}")

@@ -1,7 +1,7 @@
 """Scripts that are files already, and files made to be submitted later.
 
 make_job_file(command, ...) --> .../NAME-token/script --submit_file(), sbatch, qsub--> the job
-a script with #SBATCH or #PBS lines --submit_file()--> a Job that asks for what they say
+a script with #SBATCH or #PBS lines --submit_file()--> a Job with the resources that they name
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def submit_file(path: str | os.PathLike[str], args: Sequence[Any] | None = None,
     The script is copied, as sbatch and qsub do; its ``#SBATCH`` or ``#PBS`` lines hold where the
     options (those of ``Job``) say nothing.  One that ``make_job_file`` wrote is submitted as it is.
 
-    Raises OptionError for a script that cannot be read, or asks for an array of jobs.
+    Raises OptionError for a script that cannot be read, or requests an array of jobs.
     """
     return of_file(path, args, **options).submit()
 

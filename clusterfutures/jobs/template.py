@@ -162,7 +162,7 @@ def _is_closing(parts: Sequence[tuple[str, str]], at: int) -> bool:
 
 
 def _parts(command: str) -> Iterator[tuple[str, str]]:
-    """The command in pieces, fields by themselves, each with the quotes that it stands in ("#": a comment).
+    """The command in pieces, fields by themselves, each with the quotes around it ("#": a comment).
 
     Within ``$(...)`` in double quotes the shell reads anew, as outside of quotes.
     """

@@ -106,7 +106,7 @@ def submitted_since(scheduler: str, moment: float) -> int:
 
 
 class _Told:
-    """What this program was told of its jobs: one look at the shared answer serves all that it waits for.
+    """What this program knows of its jobs: one look at the shared answer serves all that it waits for.
 
     The scheduler is asked in a thread of its own, so that somebody who waits for a job hears what the job's own
     files say meanwhile.
@@ -219,7 +219,7 @@ class Watch:
         self._scheduler = scheduler
         self._after = after
         self._clock = clock
-        self._limit = limit  # how long it may run, in seconds; 0: nobody has said
+        self._limit = limit  # how long it may run, in seconds; 0: unknown
         self._since = clock()
         self._last: tuple[JobStatus, float] | None = None
         self._over_at: float | None = None
@@ -261,7 +261,7 @@ class Watch:
         return JobStatus(self._job_id, JobState.RUNNING if started else JobState.PENDING, host="".join(started[1:2]))
 
     def _checked(self, ended: JobStatus, waited: float, patience: float) -> JobStatus:
-        """An end by a signal that the job has told itself, or whoever sent the signal: the scheduler knows.
+        """An end by a signal, of the job itself or from outside: the scheduler knows which.
 
         It may take a while to say so: ENDING until then, but not for long.
         """

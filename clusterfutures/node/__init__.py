@@ -2,7 +2,7 @@
 
     main.py        the entry: context, versions, then the supervisor
     supervisor.py  one loop: claims bins, hands calls to slots, publishes what they report
-    books.py       which slot works on which bin, and what the client is told of it
+    books.py       which slot works on which bin, and what the client learns of it
     claim.py       a claimed bin, and how much of it to hand over at a time
     lookout.py     when to look at the queue, and which bin to try for
     pace.py        whether there is time for more before the job's time limit

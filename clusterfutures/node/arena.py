@@ -3,9 +3,9 @@
 A call may kill its process at any moment.  What the earlier calls of the same group
 returned must not be lost with it, and the supervisor must know which call it was.  So
 the process builds its records in anonymous shared memory: after the death, the
-supervisor reads there what had not been sent, and whose turn it was.
+supervisor reads from it what had not been sent, and which call was running.
 
-    words    0 current   index of the call whose turn it is, or NOBODY
+    words    0 current   index of the running call, or NOBODY
              1 loading   1 while a chunk's arguments are being unpickled
              2 bin       id of the bin that the records belong to
              3 end       where the complete records end
@@ -19,7 +19,7 @@ supervisor reads there what had not been sent, and whose turn it was.
     lengths  of the open row's pickles, four bytes each
     bytes    records, then the open row's pickles
 
-A row of plain values is one VALUES record whose header and lengths are put in place when
+A row of plain values is one VALUES record; its header and lengths are put in place when
 the row is closed: a call that returns something small costs one copy and two stores.  An
 open row has the calls from ``first`` up to ``current``.
 
@@ -81,7 +81,7 @@ class Arena:
         return ARENA_BYTES - self.words[END] - records.HEADER.size
 
     def open_row(self, first: int, plain: bool = True) -> int:
-        """Start a row of values at call ``first``, whose turn it is; where its bytes start.
+        """Start a row of values at the running call ``first``; return where its bytes start.
 
         The pickles are then written with ``write``, one after the other, the length of
         each is noted in ``lengths``, and ``current`` goes on to the next call.

@@ -1,4 +1,4 @@
-"""The books of a worker: which slot works on which bin, and what the client is told of it.
+"""The books of a worker: which slot works on which bin, and what the client learns of it.
 
     bin claimed --open--> Claim --record, judge, last_reply--> records for the outbox
                             |                                   VALUE ... DIED, KILLED, RETURNED

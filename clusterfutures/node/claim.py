@@ -6,7 +6,7 @@ Pure: no file, no process, no clock.  A claim moves forward over its calls:
           the process   begun, in        not begun: may be
           says so       the process      given back
 
-*Reported* is how far the client has been told: that may be more than the process has
+*Reported* is how far the client knows: that may be more than the process has
 said, because the supervisor looks into its arena when it is silent for long.
 
 A call may be *doomed*: nobody wants it any more.  One that has not been handed over is left out, and
@@ -36,7 +36,7 @@ __all__ = ["Claim", "group_size"]
 GROUP_SECONDS = 0.02
 #: work noted as begun at a time, in seconds
 NOTE_SECONDS = 0.3
-#: a group has at most so many times the calls of the one whose duration it is sized by
+#: a group has at most so many times the calls of the measured one that it is sized by
 _GROWTH = 64
 
 
@@ -70,8 +70,8 @@ class Claim:
         self._loaded = False
         self._group_start = content.first
         self._group_seconds = 0.0
-        self._largest = 0  # group so far by whose duration another may be sized
-        self._measured = (0, 0.0)  # calls and seconds that have not been told
+        self._largest = 0  # group so far that another may be sized by
+        self._measured = (0, 0.0)  # calls and seconds that were not reported yet
         self._offsets = [0]
         if content.kind == bins.CALLS:
             for head in content.heads:
@@ -153,7 +153,7 @@ class Claim:
         return records.pack_pace(self._content.heads[0].function, seconds / calls, calls)
 
     def epitaph(self) -> bytes:
-        """A record that stands for the file of a bin that is done; none for one whose file stays."""
+        """A record in place of the file of a bin that is done; none for a bin that keeps its file."""
         content = self._content
         if self.keep or not content.tag:
             return b""

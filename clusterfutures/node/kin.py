@@ -34,7 +34,7 @@ def die_with_parent(parent: int) -> None:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of processes whose own parent, a descendant of ours, has died."""
+    """Become the parent of descendants that lost their own parent."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 

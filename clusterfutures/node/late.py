@@ -1,6 +1,6 @@
 """Modules that a process imports late: most never need them, and a start takes a fifth longer with them.
 
-    keep_path --the search path as it was--> [calls: sys.path.clear() ...] --late_imports--> it is found all the same
+    keep_path --the search path as it was--> [calls: sys.path.clear() ...] --late_imports--> it is still found
 
 A call may change what belongs to its process; ours goes on as if nothing had happened.  Where processes
 follow each other, the supervisor has these modules, for each that it forks.

@@ -2,7 +2,7 @@
 
     the scheduler --SLURM_JOB_END_TIME, or start + limit--> script: CLUSTERFUTURES_JOB_END --> remaining_time()
 
-The script of the job asks where it runs, so the clock of the client has no say.
+The script of the job reads the clock of the node, so the clock of the client does not matter.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 
 __all__ = ["JOB_END", "remaining_time"]
 
-#: when the job ends, in seconds since the epoch; empty when nobody has set a limit
+#: when the job ends, in seconds since the epoch; empty without a limit
 JOB_END = "CLUSTERFUTURES_JOB_END"
 
 

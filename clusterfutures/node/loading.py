@@ -4,7 +4,7 @@ A function is read and unpickled once per process and kept, until many others, o
 have been used since; arguments are unpickled for every call.  What a function needs of its program is
 bound in the program's namespaces (``store/definitions.py``), again if another version was bound since.
 
-Large buffers stand in files of their own and are mapped, privately and writable: each
+Large buffers are in files of their own and are mapped, privately and writable: each
 call gets fresh memory that it may change, and the page cache holds the bytes once for
 all processes of a node.
 """

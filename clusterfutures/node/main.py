@@ -63,7 +63,7 @@ def main() -> None:
         say(f"this worker ends: {what}")
     finally:
         kin.end_orphans()
-    if ending is Ending.SIGNAL:  # for the scheduler, a job that was told to end died of it
+    if ending is Ending.SIGNAL:  # for the scheduler, a job that got a signal died of it
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
     os._exit(status)  # whatever could not be said

@@ -4,7 +4,7 @@
                                                     the callback runs in the call, or
                                                     TimeLimitNear is raised in it
 
-Only what runs is told, once per process.  A notice that comes while no call is running (its
+Only a running call gets the notice, once per process.  A notice that comes while no call is running (its
 arguments are just being unpickled) waits for the call; one that comes too late is nothing.
 The worker begins no other call at that time: ``reserve`` is what it must keep back.
 """
@@ -33,7 +33,7 @@ class Notices:
     """The supervisor's side: when to tell, and whom."""
 
     def __init__(self, context: dict[str, Any]) -> None:
-        #: seconds before the end of the job; 0 when nobody wants to be told
+        #: seconds before the end of the job; 0 when no notice is wanted
         self.reserve: float = context["timeout_notice"] if context["on_timeout"] is not None else 0.0
 
     def give(self, slots: Iterable[Slot]) -> None:
@@ -60,7 +60,7 @@ class Notice:
             self._due = True
 
     def reaching(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function of a call, such that the call is told while it runs, and only then."""
+        """Wrap the function of a call so that the call gets the notice while it runs, and only then."""
 
         @functools.wraps(function, assigned=(), updated=())
         def called(*args: Any, **kwargs: Any) -> Any:

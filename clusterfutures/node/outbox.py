@@ -91,7 +91,7 @@ class Outbox:
                 raise  # else after the next segment: their results are out
 
     def _publish(self, name: str, body: bytes) -> None:
-        """Publish a segment, when there is space for it.  Given up once, it is tried just once more:
+        """Publish a segment, when there is space for it.  Given up once, it is tried only one more time:
         at the worker's end."""
         try:
             patiently(lambda: self._run.publish_segment(name, body), self._patience)

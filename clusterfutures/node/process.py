@@ -2,7 +2,7 @@
 
     supervisor --commands--> process --replies--> supervisor
                                 |
-                              arena: whose turn it is, results not yet sent
+                              arena: the running call, results not yet sent
 
 Commands are pickled tuples, each after its length:
 
@@ -323,7 +323,7 @@ class Process:
         return self._arena.open_row(index, plain=False)
 
     def _add_unusual(self, index: int, worked: Worked) -> int:
-        """A call of a chunk whose outcome does not go into the open row; opens the next."""
+        """Report a call of a chunk with an outcome that does not fit the open row; open the next row."""
         self._end_if_forked()
         self._arena.close_row()
         record = records.pack(worked[0], self._bin, index, 1, worked[1])

@@ -1,7 +1,7 @@
 """A slot's share of what its job was given: cores, GPUs, threads.
 
 Pure decisions on top, their effects below.  A job with several processes divides its
-cores and GPUs between them; the libraries that start a thread per core are told how many
+cores and GPUs between them.  Variables tell the libraries that start a thread per core how many
 cores that is, unless the user told them already.
 """
 
@@ -44,7 +44,7 @@ def gpus_of(slot: int, slots: int, visible: str) -> str:
 
 
 def thread_variables(threads: int, told: Sequence[str]) -> dict[str, str]:
-    """The variables that set the number of threads, save those the user set.
+    """Return the variables that set the number of threads, except those that the user set.
 
     ``told`` names the variables that the user's own environment had.  A scheduler may
     have set others (PBS sets OMP_NUM_THREADS to the job's cores); those are replaced.

@@ -2,8 +2,8 @@
 
     client: somebody is idle --~hungry in the queue--> Sharing --RETURNED--> client --> queue
 
-Only when the client asks for it: it alone knows who is idle, and it must be there to put the
-calls in the queue again.  Whether it asks is seen by a listing, so that is looked for at two
+Only when the client requests it: it alone knows who is idle, and it must be there to put the
+calls in the queue again.  A listing shows whether it does, so that is looked for at two
 moments only:
 
 - after a group, when much is left of a bin: half of that goes;

@@ -34,7 +34,7 @@ from clusterfutures.store.run import RunDirectory
 
 __all__ = ["Death", "Reply", "Slot", "SlotState"]
 
-#: how long a process may take to stop when it is told to
+#: how long a process may take to stop on request
 STOPPING_SECONDS = 0.05
 
 #: there may be no memory for more words than these

@@ -94,7 +94,7 @@ class Supervisor:
         except FileNotFoundError:
             self._ending = Ending.GONE
         except OSError as error:
-            if error.errno in TRANSIENT:  # it was repeated for long: the end of the worker tries once more
+            if error.errno in TRANSIENT:  # it was repeated for long: the end of the worker tries again
                 self._run.be_patient(LAST_SECONDS)
             raise
         finally:

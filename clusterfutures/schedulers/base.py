@@ -11,9 +11,9 @@ function of its text, tested on recorded answers.
 
 Elements of an array are numbered 0 .. n-1; the i-th id that ``submit`` returns is the
 job that runs with ``CLUSTERFUTURES_INDEX=i``.  ``submit`` is one scheduler command: an
-array larger than the site allows raises ``ArrayTooLarge`` and the caller asks for less.
+array larger than the site allows raises ``ArrayTooLarge`` and the caller requests less.
 
-``states`` asks the scheduler now.  Whatever asks again and again uses ``recent_states``: one
+``states`` asks the scheduler now.  Code that asks repeatedly uses ``recent_states``: one
 command answers all programs of a user on a host (``shared.py``).
 """
 
@@ -102,7 +102,7 @@ class Answer(NamedTuple):
     again_at: float = 0.0
 
 
-#: how the reason begins of a job whose log could not be opened on its node
+#: how the reason of a job begins when its log could not be opened on its node
 NO_LOG = "the log file could not be opened"
 #: and with what such a job ends, where its script opens the log
 EXIT_NO_LOG = 73
@@ -144,7 +144,7 @@ class Dependency(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class QueuedJob:
-    """One job of a scheduler's list, whoever submitted it.
+    """One job of a scheduler's list, of any user.
 
     owner, partition: user and partition (queue).  nodes: hosts, a name each.
     cores, memory: in all, and MiB as asked for; None where the scheduler does not tell.
@@ -201,9 +201,9 @@ class JobSpec:
     past_shell: variables of the program that no shell passes on; the command gets them.
     launcher: argv put in front of ``command`` (``apptainer exec image``).
     dependencies: jobs that have to end first.  The scheduler keeps them, so they hold when
-        the program that submitted is gone; a job whose dependency can no longer come true
+        the program that submitted is gone; a job with a dependency that can no longer come true
         ends without having started, as CANCELLED.
-    avoid: hosts not to run on; where a scheduler cannot leave hosts out, the job is told and leaves.
+    avoid: hosts not to run on; where a scheduler cannot leave hosts out, the job itself checks and leaves.
     """
 
     name: str
@@ -296,12 +296,12 @@ class Scheduler(ABC):
         """
 
     def question_key(self) -> str:
-        """What tells the cluster that ``states`` asks from others; "" when asking costs nothing."""
+        """Return a key of the cluster that answers ``states``; "" when a request costs nothing."""
         return ""
 
     def recent_states(self, job_ids: Iterable[str], max_age: float, urgent: bool = False) -> Answer:
-        """The states of ``job_ids`` as somebody was told at most ``max_age`` seconds ago, or
-        longer ago, where all programs of the user have asked often enough for now.
+        """Return the states of ``job_ids`` from an answer that is at most ``max_age`` seconds old, or
+        older, when all programs of the user have asked often enough for now.
 
         urgent: something is wrong, and there are some questions left for that.
         A job that was not asked about then is left out, and is in the next question.  A job
@@ -365,7 +365,7 @@ class Scheduler(ABC):
         return 1000
 
     def recent_array_limit(self) -> int:
-        """``array_limit`` as one of the user's programs was told, a while ago perhaps."""
+        """Return ``array_limit`` from an answer to one of the user's programs, perhaps an older one."""
         if self.question_key():
             from clusterfutures.schedulers import shared
 

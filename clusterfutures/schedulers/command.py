@@ -8,7 +8,7 @@ other.  It raises ``SchedulerUnavailable`` when there is no result at all, becau
 program is not there or did not answer in time; in the latter case nobody knows whether
 the request was carried out (a controller that hangs does what it was asked when it wakes
 up).  So a question or a cancellation may be tried again here, a submission never is.
-Whoever waits for a command may run out of patience meanwhile: ``give_up_at``.
+The caller may stop waiting meanwhile: ``give_up_at``.
 
 ``scrubbed_environment`` is what those commands see of the caller's environment.  A
 program that runs inside a job carries that job's SLURM_*, PBS_* ... variables, which
@@ -54,11 +54,11 @@ _FINAL_ERRNOS = frozenset(
         errno.ENAMETOOLONG, errno.EINVAL, errno.ELIBBAD,
     }
 )  # fmt: skip
-#: what an environment may have for a command that only asks: far below every system's limit
+#: what an environment may have for a command that submits nothing: far below every system's limit
 _SMALL_ENVIRONMENT = 64 * 1024
 #: what a shell makes of the signal that killed its command: exit codes that no scheduler's command has
 _SHELL_SIGNALS = frozenset(128 + number for number in (1, 2, 3, 6, 7, 9, 11, 13, 14, 15, 24))
-#: runs a command whose exit status this program cannot have, and tells it: $1 is where.  A signal to both is the
+#: runs a command and writes its exit status, which this program cannot get, into $1.  A signal to both is the
 #: command's, and the shell waits for its end.  (bash leaves SIGCHLD ignored in the command, env does not.)
 _TELL_STATUS = """\
 trap : HUP INT TERM QUIT USR1 USR2
@@ -112,7 +112,7 @@ class Result(NamedTuple):
 
 
 class Process(subprocess.Popen[bytes]):
-    """A process whose exit status is known also where this program ignores SIGCHLD, or handles it.
+    """A process with an exit status that is known even if this program ignores SIGCHLD, or handles it.
 
     The kernel, or a handler that waits for every child, then takes the status away, and ``Popen`` says 0.
     There a shell runs the command and writes the status into a pipe.
@@ -182,7 +182,7 @@ def run(
 
     timeout: seconds after which the command and its children are killed.
     env: the environment, ``scrubbed_environment()`` unless given.
-    hands_on: the command gives its environment to a job.  One that only asks gets what of it there is room
+    hands_on: the command gives its environment to a job.  One that submits nothing gets what of it there is room
         for, when it is too large to start any program.
     attempts: how often to try in all; more than 1 only for what may be done twice.
     transient: pattern of what a failure that may pass says; only such a one is tried again.

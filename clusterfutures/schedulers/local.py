@@ -3,11 +3,11 @@
     submit() -> waiting --a place is free--> running (sh script) --exit--> ended
 
 It behaves as the others do: jobs run a script, start in order, wait while there is no
-room, are told to end by SIGTERM and made to by SIGKILL.  Room is counted in cores: a job
+room, get SIGTERM and later SIGKILL.  Room is counted in cores: a job
 takes ``cores=`` (1 when it does not say) of the machine's.  A program that names its own
 ``max_workers`` gets them even beyond the cores, as from ``ProcessPoolExecutor``.
 
-It runs no commands and asks nobody, so ``states`` may be called often; places that have
+It runs no commands, so ``states`` may be called often; places that have
 become free are filled by the same look.  Jobs that outlive the program, and may depend on each
 other, are those of ``local_queue``.
 """
@@ -62,7 +62,7 @@ def cores_here() -> int:
 
 
 def user_here() -> str:
-    """The name of whoever runs this program; the number, where it has no name."""
+    """Return the name of the user of this program; the number, without a name."""
     import pwd  # late: only who looks at a queue wants it
 
     try:
@@ -229,7 +229,7 @@ class LocalScheduler(Scheduler):
                 job.signal(signal.SIGKILL)
 
     def close(self) -> None:
-        """Wait for what was told to end, and make it; running jobs that nobody cancelled
+        """Wait for the jobs that got SIGTERM, then kill them; running jobs that were not cancelled
         have ended by now, or were left to run by a program that is going."""
         deadline = time.monotonic() + KILL_DELAY_SECONDS
         told = [job for job in self._jobs.values() if job.process is not None and job.cancelled_at is not None]

@@ -3,7 +3,7 @@
     job id --in the environment of a leader of a process group--> the job's process, or none
 
 A job's first process leads a group of its own and carries the job's id in its environment,
-whoever looks.  What had not been started when its program ended never will be.
+for every reader.  What had not been started when its program ended never will be.
 """
 
 from __future__ import annotations

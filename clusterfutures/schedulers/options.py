@@ -317,7 +317,7 @@ def normalise(options: Mapping[str, Any], others: Collection[str] = ()) -> dict[
     """Resolve synonyms, check every value, and convert it to the unit it is kept in.
 
     Kept are: counts as int, memory as int MiB, time as int seconds, the rest as str,
-    list[str] or True.  An option whose value is None, False or 0 GPUs is not given.
+    list[str] or True.  An option with the value None, False or 0 GPUs is not given.
     others: names that may be given in the same place, for the error about one that may not.
     Raises OptionError for an unknown name, a bad value, or one option under two names.
     """

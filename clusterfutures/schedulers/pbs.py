@@ -366,7 +366,7 @@ class PBSScheduler(Scheduler):
 
     def _qstat(self, job_ids: Sequence[str], *, plain: bool = False) -> Result:
         """One qstat.  Its exit code is that of the last error: jobs that are known are
-        printed all the same."""
+        printed nevertheless."""
         result = self._ask(self.dialect.question(job_ids, history=self._history, plain=plain))
         if self._history and parse.HISTORY_IS_OFF in result.said:
             # with -x such a site answers nothing, not even for jobs that run, and status 0
@@ -443,7 +443,7 @@ def _ids(number: str, count: int, server: str = "") -> list[str]:
 
 
 def _limit_passed(record: parse.Record) -> tuple[JobState, str] | None:
-    """TIMEOUT for a job that is over, and whose time limit has passed by this machine's clock."""
+    """TIMEOUT for a job that is over, if its time limit has passed by this machine's clock."""
     started = pbs_queue.seconds_since_epoch(record.get("stime", "") or record.get("start_time", ""))
     limit = parse.seconds_used(record.get("resource_list.walltime", ""))
     if started is None or not limit or time.time() < started + limit:

@@ -43,7 +43,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def resources(self, resources: Mapping[str, Any]) -> list[list[str]]:
-        """Options for what the job asks for, ``extra`` not among them."""
+        """Return the options for the job's resources, ``extra`` not among them."""
 
     @abstractmethod
     def dependency(self, dependencies: Sequence[Dependency]) -> list[list[str]]:
@@ -120,7 +120,7 @@ class Pro(Dialect):
         return words
 
     def question(self, job_ids: Iterable[str], *, history: bool, plain: bool = False) -> list[str]:
-        # -E asks for all ids in one request, and without it one version (OpenPBS issue
+        # -E requests all ids in one message, and without it one version (OpenPBS issue
         # 2672) answers for the first id only.
         shape = [] if plain else ["-F", "json"]
         return ["qstat", "-E", *(["-x"] if history else []), "-t", "-f", *shape, *_asked(job_ids)]

@@ -44,9 +44,9 @@ STATES: dict[str, JobState] = {
     "U": JobState.SUSPENDED,  # the owner of the workstation is back
     "E": JobState.ENDING,
     "M": JobState.UNKNOWN,  # moved to another server
-    # ended; how is told by the exit status
+    # ended; the exit status says how
     "F": JobState.FAILED,
-    "X": JobState.FAILED,  # an element whose array goes on
+    "X": JobState.FAILED,  # an element; its array goes on
     "C": JobState.FAILED,  # Torque's word
 }
 _ENDED = frozenset("FXC")

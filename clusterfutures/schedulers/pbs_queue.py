@@ -15,7 +15,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 
 def job_of(status: JobStatus, record: Record) -> QueuedJob:
-    """The job of ``record``, whose status has been read already."""
+    """Return the job of ``record``, after its status was read."""
     return QueuedJob(
         status,
         name=record.get("job_name", ""),

@@ -85,7 +85,7 @@ class Rhythm:
 
 
 def smallest_spacing(environ: Mapping[str, str] | None = None) -> float:
-    """The seconds between two questions that ``$CLUSTERFUTURES_POLL`` asks for at least, or 0."""
+    """Return the least seconds between two requests, from ``$CLUSTERFUTURES_POLL``, or 0."""
     text = (os.environ if environ is None else environ).get("CLUSTERFUTURES_POLL", "")
     try:
         seconds = float(text or 0)

@@ -4,8 +4,8 @@
        ^                                       |                        |
        +------ what is there, and its time ----+<----- published -------+
 
-Each program says which jobs it wants to know about.  Whoever finds the last answer older
-than ``max_age`` asks for the jobs of all of them, with one command, and leaves the answer
+Each program says which jobs it wants to know about.  The program that finds the last answer older
+than ``max_age`` requests the jobs of all of them, with one command, and leaves the answer
 in a file for the others.  An id that the last answer does not hold is left out of the
 reply and is in the next question, so that a new program costs no command of its own.  The
 reply carries the time of its question (monotonic, the same for all programs of a host): a
@@ -16,8 +16,8 @@ Nor may all of them ask too often: the file holds a ``Budget`` of questions as w
 there may be another.
 
 The file lives in ``<temporary directory>/clusterfutures-<uid>`` or ``$CLUSTERFUTURES_CACHE``,
-which must be ours alone (0700), else it is not used and everybody asks for himself; one file
-for each cluster and each boot of the host.  Whoever makes a new one removes those that nobody
+which must be ours alone (0700), else it is not used and each program sends its own requests; one file
+for each cluster and each boot of the host.  The program that makes a new one removes those that no program
 has used for a week.  The lock is the kernel's (``flock``): it goes with a program that is
 killed.  One that is suspended with it holds up the others for ``STUCK_SECONDS`` at most.
 
@@ -56,7 +56,7 @@ STUCK_SECONDS = 90.0
 ROUNDING_SECONDS = 0.01
 #: how long jobs stay in the question without anybody wanting to know
 INTEREST_SECONDS = 600.0
-#: how long what was told of the site's limits holds
+#: how long an answer about the site's limits is used
 LIMIT_SECONDS = 3600.0
 #: how long files stay that nobody uses
 KEEP_SECONDS = 7 * 24 * 3600.0
@@ -184,12 +184,12 @@ def _locked(path: str) -> Iterator[bool]:
         os.close(descriptor)
 
 
-#: files whose locks do not work
+#: files without working locks
 _without_locks: set[str] = set()
 
 
 def _open_lock(path: str) -> int | None:
-    """The open file whose lock is meant; None when there can be none."""
+    """Return the open file to lock; None when there can be none."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         return os.open(f"{path}.lock", flags, 0o600)
@@ -249,7 +249,7 @@ def _read(path: str, now: float) -> _Record:
 
 
 def _sweep(directory: str) -> None:
-    """Remove what nobody has used for long: of clusters, boots and programs that are no more."""
+    """Remove old files: of clusters, boots and programs that no longer exist."""
     oldest = time.time() - KEEP_SECONDS
     with os.scandir(directory) as entries:
         for entry in entries:
@@ -271,7 +271,7 @@ def _write(path: str, record: _Record) -> None:
             temporary = file.name
             json.dump(content, file)
         os.replace(temporary, path)
-    except OSError as error:  # no space, most likely: each program asks for itself, then
+    except OSError as error:  # no space, most likely: each program sends its own requests, then
         log.info("%s cannot be written: %s", path, error)
         if temporary:
             with contextlib.suppress(FileNotFoundError):

@@ -11,7 +11,7 @@ What the answers mean is in ``slurm_parse``.  Written against 22.05; 20.02 and n
 everything used here.
 
 Options go on sbatch's command line, because SBATCH_* variables of the user's win over
-#SBATCH lines; they stand in the script as well, so that it can be read, and run by hand.
+#SBATCH lines; the script has them as well, so that it can be read, and run by hand.
 A job that was sent to a cluster by name (-M) has that in its id, ``123_4@north``, and is asked for and
 cancelled there.  sacct is asked about single jobs only, and no more once it said that accounting is off.
 """
@@ -310,7 +310,7 @@ class SlurmScheduler(Scheduler):
                     break
                 if result.returncode != 0 and not _all_over(result.stderr):
                     silence = SchedulerUnavailable(message=result.said or "scancel failed", command=result.command)
-        if silence is not None:  # once the other clusters have been told
+        if silence is not None:  # after the other clusters got the command
             raise silence
 
     # -------------------------------------------------------------------------- common
@@ -351,7 +351,7 @@ def _where(cluster: str) -> list[str]:
 
 
 def _clusters(arguments: Sequence[str]) -> list[str]:
-    """The clusters that sbatch is told to choose from."""
+    """Return the clusters that sbatch may choose from."""
     found = os.environ.get("SBATCH_CLUSTERS") or os.environ.get("SLURM_CLUSTERS") or ""
     for at, word in enumerate(arguments):
         if match := re.match(r"--clusters?=(.*)|-M(.+)", word, re.DOTALL):
@@ -379,7 +379,7 @@ def _directives(spec: JobSpec, count: int) -> list[list[str]]:
 
 
 def _dependency(dependencies: Sequence[Dependency]) -> list[list[str]]:
-    """Without kill-on-invalid-dep a job whose dependency failed stays pending for ever."""
+    """Without kill-on-invalid-dep a job with a failed dependency stays pending for ever."""
     if not dependencies:
         return []
     clauses = []

@@ -215,7 +215,7 @@ def _with_exit(status: JobStatus, code: int, signal: int) -> JobStatus:
         reason = f"{NO_LOG}: is its directory there on the node, and writable? (0:53)"
         return replace(status, reason=reason)
     if status.state is JobState.FAILED and signal and re.match(_OF_SIGNAL, status.reason):
-        # Slurm says this of every batch script that dies of a signal; it did start, and the signal is told anyway.
+        # Slurm says this of every batch script that dies of a signal; it did start, and another field has the signal.
         status = replace(status, reason="")
     if status.reason == "NonZeroExitCode":
         status = replace(status, reason="")  # the code says so itself

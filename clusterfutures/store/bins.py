@@ -23,7 +23,7 @@ CALLS, CHUNK = 0, 1
 
 
 class Extras(NamedTuple):
-    """What few calls have: the parts of a pickle that do not stand in the blob.
+    """What few calls have: the parts of a pickle that are not in the blob.
 
     stored: key of the object that holds the pickle itself, when it is large.
     buffers: keys of the objects that hold its out-of-band buffers.
@@ -48,7 +48,7 @@ class Bin(NamedTuple):
 
     begun: how many of them count as begun as soon as a worker has claimed the bin: the
     claim is their note.  tag: what the client wants to know of the bin when another program
-    asks for it.  seconds: what one of them takes, where that is known.
+    needs it.  seconds: what one of them takes, where that is known.
     """
 
     bin_id: int

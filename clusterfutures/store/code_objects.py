@@ -4,7 +4,7 @@
 
 cloudpickle from 3.1.3 on replaces the file name of all such code by ``<dynamic-code>``.  Tracebacks,
 warnings, ``inspect.getsource`` and pdb find a line by file name and number, so both travel unchanged.
-The text of a file is read where somebody asks for it.  The text of a notebook's cell, of a doctest and of
+The text of a file is read on demand, on the machine that needs it.  The text of a notebook's cell, of a doctest and of
 what is typed exists in the ``linecache`` of the program only, so it travels with the code.
 """
 
@@ -41,8 +41,8 @@ def reduced(code: types.CodeType) -> tuple[Any, ...]:
 def restored(fields: tuple[Any, ...], by_file: str = "", by_code: str = "") -> types.CodeType:
     """Make the code object, and register its text where this process does not have it; called by the unpickler.
 
-    by_file: text of the file that the code names.  by_code: text of ``-c`` or stdin, whose file name
-        stands for many texts; Python keeps it by code object, from 3.13 on.
+    by_file: text of the file that the code names.  by_code: text of ``-c`` or stdin; their file name
+        is shared by many texts; Python keeps it by code object, from 3.13 on.
     """
     code = types.CodeType(*fields)
     name = code.co_filename

@@ -191,7 +191,7 @@ readers: dict[str, Callable[[str], bytes]] = {}
 
 
 def install(token: str, main: dict[str, Any]) -> None:
-    """Make this process serve a program: its ``__main__`` stands in ``sys.modules``.
+    """Make this process serve a program: put its ``__main__`` into ``sys.modules``.
 
     main: ``__file__`` and the like; ``__argv__``: its ``sys.argv``.
     """
@@ -202,7 +202,7 @@ def install(token: str, main: dict[str, Any]) -> None:
 
 
 def current_token() -> str:
-    """The token of the program whose definitions this process pickles."""
+    """Return the token of the program that owns the definitions which this process pickles."""
     global _own_token
     if _current is not None and _serves:
         return _current.token
@@ -219,7 +219,7 @@ def rest_of_program() -> str:
 
 
 def module_names() -> list[bytes]:
-    """The names of the program's modules, as they stand in a pickle."""
+    """Return the names of the program's modules, as a pickle has them."""
     return _current.names if _current is not None else []
 
 
@@ -267,7 +267,7 @@ def is_applied(token: str, versions: Iterable[tuple[Key, bytes]]) -> bool:
 def header(token: str, rest: str, bundle: Bundle) -> bytes:
     """The bytes to put in front of a pickle that needs definitions.
 
-    A pickle of its own without the final STOP, whose value is dropped; nothing of it is memoised, so the
+    A pickle of its own without the final STOP; its value is dropped.  Nothing of it is memoised, so the
     numbers in the pickle that follows hold.
     """
     data = pickle.dumps((rest, bundle), 5)
@@ -370,7 +370,7 @@ def _namespace(module: str, importable: bool) -> dict[str, Any]:
 def make_function(
     code: types.CodeType, module: str, importable: bool, closure: tuple[Any, ...] | None, name: str
 ) -> types.FunctionType:
-    """Make a function whose globals are those of ``module``; name: the global that it is the value of, or ""."""
+    """Make a function with the globals of ``module``; name: the global that it is the value of, or ""."""
     function = types.FunctionType(code, _namespace(module, importable), None, None, closure)
     _keep(module, name, function)
     return function
@@ -528,7 +528,7 @@ def make_logger(name: str, level: int, propagate: bool, disabled: bool) -> Any:
 
 
 def make_reference(to: Any) -> Any:
-    """Make a weak reference; to None: one whose object is gone."""
+    """Make a weak reference; to None: one to an object that is gone."""
     return weakref.ref(to if to is not None else _Gone())
 
 

@@ -7,7 +7,7 @@
     discard   remove, without minding that it has gone already
 
 Rules (docs/explanation/architecture.md, "The shared directory"): a published file never changes; discovery is
-by listing; a rename that reports an error may have happened all the same.  Nothing is
+by listing; a rename that reports an error may still have happened.  Nothing is
 ``fsync``ed: closing before the rename is what NFS needs, and a node that crashes loses
 its job anyway.  An error that passes by itself (``faults.py``) costs a repetition, for as long as ``patience``.
 Tests replace ``Files`` by one that lies: late listings, torn frames, renames that fail but happen.
@@ -246,9 +246,9 @@ class Files:
             os.close(lock)
 
     def locked(self, path: str) -> bool | None:
-        """Whether a program holds the lock of a file of ours; None when that cannot be told.
+        """Whether a program holds the lock of a file of ours; None when that is unknown.
 
-        Asks with a shared lock, so those who ask at the same time do not see each other.
+        Uses a shared lock, so programs that look at the same time do not see each other.
         """
         import fcntl  # late: a node has no use for it
 

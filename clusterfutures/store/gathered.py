@@ -47,7 +47,7 @@ class _File:
 
 
 class Gathered:
-    """What one program gathers in its run.  held: names of segments that were read and still stand in results/."""
+    """What one program gathers in its run.  held: names of segments that were read and are still in results/."""
 
     def __init__(self, run: RunDirectory) -> None:
         self.held: set[str] = set()

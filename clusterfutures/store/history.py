@@ -1,7 +1,7 @@
 """What a run remembers of its programs: read by one that comes back to it, or goes on with it.
 
     earlier client --notes/--> which pools and jobs there were
-                   --queue/--> calls that nobody has       --+
+                   --queue/--> calls that no worker has    --+
     workers     --claimed/--> calls that they work on        +--> all calls there were,
                 --read/<bin>, BIN records--> calls before   --+    and what became of them
                 --results/, read/<segment>, read/gathered...--> their outcomes
@@ -105,11 +105,11 @@ class History:
         return json.loads(self._run.files.read(f"{self._notes}/{name}"))
 
     def checked_in(self) -> list[str]:
-        """The names of all workers that came to be, or whose place was taken."""
+        """Return the names of all workers that started, or were revoked before."""
         return self._run.launched()
 
     def queued(self) -> Iterator[Found]:
-        """The bins that nobody has claimed."""
+        """Return the bins that no worker has claimed."""
         queue = f"{self._run.path}/{names.QUEUE}"
         for pool in self._run.files.listing(queue):
             for name, content in self._bins_in(f"{queue}/{pool}"):

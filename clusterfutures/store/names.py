@@ -160,7 +160,7 @@ def parse_taken(name: str) -> tuple[str, Claimed] | None:
 
 
 def kill_sign(bin_id: int, call: int) -> str:
-    """Name of the sign that asks for the end of one call of a bin."""
+    """Return the name of the sign that requests the end of one call of a bin."""
     return f"{KILL}.{bin_id}.{call}"
 
 

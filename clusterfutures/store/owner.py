@@ -3,7 +3,7 @@
     program A --acquire--> owner.lock (held while A lives)  <--acquire-- program B: refused
 
 The lock is the kernel's, on an open file: it goes when the program ends, however it ends,
-``kill -9`` included, and needs no clock.  Who holds it stands in ``run.json``, for the text
+``kill -9`` included, and needs no clock.  ``run.json`` names the holder, for the text
 of the refusal.
 """
 
@@ -20,7 +20,7 @@ __all__ = ["Ownership"]
 
 logger = logging.getLogger("clusterfutures")
 
-#: seconds until a lock that is held counts as an owner's: who only asks holds it for a moment
+#: seconds until a lock that is held counts as an owner's: a program that only looks holds it for a moment
 _PATIENCE = 0.5
 
 

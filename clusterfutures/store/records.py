@@ -47,7 +47,7 @@ INFO, PLAIN = 1, 2
 FAILURES = frozenset({ERROR, LARGE_ERROR, DIED, KILLED})
 OUTCOMES = FAILURES | {VALUE, VALUES, LARGE}
 
-#: What may stand in a row of plain values: whole in itself, and the same on both sides.
+#: What may be in a row of plain values: whole in itself, and the same on both sides.
 #: Such values are many (a number is what most calls return), and pickling each alone, as
 #: it must be to survive a crash in the next call, costs several times as much.
 PLAIN_TYPES = frozenset({int, float, complex, bool, type(None), str, bytes})
@@ -94,7 +94,7 @@ def pack(kind: int, bin_id: int, first: int, count: int, body: bytes = b"", flag
 
 
 def pack_info(info: CallInfo) -> bytes:
-    """The call's info as bytes, to stand in front of the body."""
+    """Return the call's info as bytes, to be put before the body."""
     return _INFO.pack(*info[:7], len(info.output)) + info.output
 
 

@@ -1,4 +1,4 @@
-"""What stands in a pickled call for another call's result.
+"""The placeholder in a pickled call for another call's result.
 
 A future among the arguments of ``submit`` is pickled as ``result(i)``; the client sends
 the i-th result along once it is known, and the process that runs the call puts them into

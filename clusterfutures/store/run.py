@@ -197,7 +197,7 @@ class RunDirectory:
         return f"{self.path}/{names.SCRIPTS}/{batch}.sh"
 
     def check_in_path(self, worker: str) -> str:
-        """The directory whose ``mkdir`` decides whether ``worker`` comes to be."""
+        """Return the directory: its ``mkdir`` decides whether ``worker`` starts."""
         return f"{self.path}/{names.CLAIMED}/{worker}"
 
     def revoke(self, worker: str) -> bool:

@@ -41,7 +41,7 @@ class LocalQueue(Scheduler):
     """Jobs of this machine that outlive the program.
 
     The cores that it gives away are those of the machine.  Jobs with ``local_cores`` have at most so many
-    together, and the others the machine's.  A job that asks for more gets all there are for it.
+    together, and the others the machine's.  A job that requests more gets all there are for it.
     """
 
     name: ClassVar[str] = "local"

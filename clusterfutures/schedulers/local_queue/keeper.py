@@ -113,7 +113,7 @@ class Keeper:
         self._boot = _boot_id()
         self._minders: dict[int, Minder] = {}
         self._rows: dict[int, Row] = {}  # of jobs that run
-        self._told: dict[int, float] = {}  # when a job was told to end
+        self._told: dict[int, float] = {}  # when a job got its signal
         self._packing = Packing(cores_here())
         self._last_id = 0
         self._changes = -1
@@ -231,7 +231,7 @@ class Keeper:
         return True
 
     def _ending_of(self, row: Row) -> Ending:
-        """How a job has ended whose minder is over."""
+        """Return how a job has ended, after the end of its minder."""
         said = minder.read(self._file_of(row))
         if said is None or said.exit_code is None:
             return self._lost(row)
@@ -276,7 +276,7 @@ class Keeper:
             self._poll.register(one.descriptor, select.POLLIN)
 
     def _enforce(self) -> None:
-        """Tell jobs to end that are to, and make those end that were told a while ago."""
+        """Signal the jobs that have to end, and kill those that got the signal a while ago."""
         now = time.monotonic()
         for job_id, row in self._rows.items():
             if not row.ending and row.deadline is not None and now > row.deadline:
@@ -373,7 +373,7 @@ def main() -> int:
 
 
 def _keep(directory: str) -> bool:
-    """Keep the jobs until there is nothing to do; True when there is something all the same."""
+    """Keep the jobs until there is nothing to do; True when there is something after all."""
     with _alone(directory) as pipe:
         if pipe is None:
             return False

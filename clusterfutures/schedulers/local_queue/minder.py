@@ -1,10 +1,10 @@
-"""The shell around each job: it says that the job has begun, and how it ended, whoever else lives.
+"""The shell around each job: it says that the job has begun, and how it ended, even if no other process lives.
 
     keeper --start()--> minder (sh), leader of a session of its own --> the job's script
                           |  "pid"  first of all, in runs/<id>.<attempt>, made by it alone
                           `- "exit code" behind it, last of all
 
-Whoever makes the file first decides: a minder that finds it there does not begin, so a keeper
+The first to make the file decides: a minder that finds it there does not begin, so a keeper
 that takes over and finds no file makes it ("0"), and may start the job anew without fear of a second
 one.  A minder lives for as long as its process does and has the file's path on its command line:
 the number of a process may belong to another one by now, with that path it does not.
@@ -162,7 +162,7 @@ def forget(path: str) -> None:
 
 
 def sweep(directory: str, keep: Container[str]) -> None:
-    """Remove files that nobody has written to for an hour, except those of minders that are known."""
+    """Remove files without a write for an hour, except those of minders that are known."""
     with os.scandir(directory) as entries:
         for entry in entries:
             if entry.path not in keep and time.time() - entry.stat(follow_symlinks=False).st_mtime > _STALE_SECONDS:

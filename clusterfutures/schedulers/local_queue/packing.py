@@ -6,7 +6,7 @@
 
 The first job that is ready and does not fit is passed by later ones that do, but by
 ``PASSES`` of them at most; then cores that come free are kept for it.  So cores are seldom idle,
-and nobody waits for ever.  A job that asks for more cores than there are gets all of them.
+and nobody waits for ever.  A job that requests more cores than there are gets all of them.
 
 No file, process or clock is seen here.
 """

@@ -2,10 +2,10 @@
 
     column              written by
     state ... ended     the keeper alone; a submission says "pending"
-    ending              "" | "cancel" | "kill" by whoever wants the job's end, "time" by the keeper
+    ending              "" | "cancel" | "kill" by the program that ends the job, "time" by the keeper
     the rest            the submission, and never changed; ``environment`` is emptied at the end
 
-A transaction is whole or not there, whoever is killed in it.  Ids count up from 1 and are
+A transaction is whole or not there, even if its process is killed.  Ids count up from 1 and are
 never used twice.  ``VERSION`` is that of the columns: an older file is brought up to it, a
 newer one is refused.
 """
