@@ -10,6 +10,7 @@
 A comment before a block changes that:
 
     <!-- test: pytest -->    a test module, for pytest
+    <!-- test: alone -->     looks at all jobs: runs after the others of its page
     <!-- test: ci -->        a command that .ci/run runs, word by word
     <!-- test: config -->    a configuration file without a mistake
     <!-- table: cluf -->     before a table that docs/tables.py writes
@@ -25,6 +26,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -49,8 +51,6 @@ PAGES = {
 SECONDS = 150
 #: snippets of one page
 AT_ONCE = 4
-#: such a snippet runs after the others of its page, alone
-LOOKS_AT_ALL_JOBS = re.compile(r"\bQueue\(|clusterfutures (queue|wait|clean)\b")
 
 
 class Block(NamedTuple):
@@ -165,11 +165,17 @@ def run_shell(block: Block, place: Path, environment: dict[str, str]) -> None:
         assert done.stdout == block.output
 
 
-RUN = {("python", ""): run_python, ("python", "pytest"): run_pytest, ("sh", ""): run_shell}
+RUN = {
+    ("python", ""): run_python,
+    ("python", "alone"): run_python,
+    ("python", "pytest"): run_pytest,
+    ("sh", ""): run_shell,
+    ("sh", "alone"): run_shell,
+}
 TO_RUN = [block for block in BLOCKS if (block.language, block.mark) in RUN]
 
 
-@pytest.mark.parametrize("page", dict.fromkeys(block.page for block in TO_RUN))
+@pytest.mark.parametrize("page", [page for page, _ in Counter(block.page for block in TO_RUN).most_common()])
 def test_snippets(page: str, tmp_path: Path, real_slurm_cluster: RealSlurm) -> None:
     """All snippets of one page, at the same time: most of their time is waiting for jobs to start."""
 
@@ -182,7 +188,7 @@ def test_snippets(page: str, tmp_path: Path, real_slurm_cluster: RealSlurm) -> N
         return ""
 
     blocks = [block for block in TO_RUN if block.page == page]
-    together = [block for block in blocks if not LOOKS_AT_ALL_JOBS.search(block.text)]
+    together = [block for block in blocks if block.mark != "alone"]
     with ThreadPoolExecutor(AT_ONCE) as threads:
         failures = list(filter(None, threads.map(try_out, together)))
     failures += filter(None, map(try_out, [block for block in blocks if block not in together]))
