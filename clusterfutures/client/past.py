@@ -34,7 +34,7 @@ class Absent:
 
 
 class EarlierBin:
-    """A bin that there was; content: its file, as far as there is one.
+    """A bin of an earlier program; content: its file, if there is one.
 
     A tag is of a whole chunk.  ``spans``: which calls of it files of this bin held: the others are in other bins.
     """

@@ -307,7 +307,7 @@ class Roster:
             self._ledger.lost(worker, claimed, error, failures.of_job(status, worker.place, tail))
         elif worker.adopted:  # nobody knows when it ended, and why: that it is not there is all there is to say
             self._ledger.ended(worker)
-        else:  # as far as is seen here: what it says all the same is heard
+        else:  # as this program sees it: what it still says is heard
             self._over.pop(worker.name)
             self._unlikely[worker.name] = Worker(worker.name, worker.pool, worker.job_id, worker.since)
             self._ledger.failed_to_start(worker, error)

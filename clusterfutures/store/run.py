@@ -64,7 +64,7 @@ REMOVAL_SECONDS = 5.0
 SPARE_DESCRIPTORS = 4
 #: between two attempts to empty the directory of a worker that goes on claiming
 FENCE_PAUSE_SECONDS = 0.001
-#: how long a log is tried again that cannot be read: an error is told without it
+#: how long a log that cannot be read is tried again; then the error is raised without it
 LOG_SECONDS = 5.0
 
 DIRECTORIES = (
@@ -448,7 +448,7 @@ class RunDirectory:
             raise GivenUp(worker) from error
 
     def finish(self, worker: str, name: str) -> None:
-        """Forget a claimed bin whose results are all published."""
+        """Forget a claimed bin after all its results are published."""
         with contextlib.suppress(NotADirectoryError):  # given up: the client has taken it
             self.files.discard(f"{self.path}/{names.CLAIMED}/{worker}/{name}")
 
@@ -457,7 +457,7 @@ class RunDirectory:
         return self.files.open_log(self.log_path(name))
 
     def asked_to_kill(self, worker: str) -> list[tuple[int, int]]:
-        """(bin, call) of the calls that ``worker`` is asked to end; they are told once.  Raises GivenUp."""
+        """Return (bin, call) of the calls that ``worker`` has to end; each is returned once.  Raises GivenUp."""
         directory = f"{self.path}/{names.CLAIMED}/{worker}"
         asked = []
         try:
@@ -472,7 +472,7 @@ class RunDirectory:
         return asked
 
     def keep(self, worker: str, name: str) -> None:
-        """Set a claimed bin aside whose results are published: some of its calls may run again."""
+        """Set a claimed bin aside after its results are published: some of its calls may run again."""
         parsed = names.parse_claimed(name)
         kept = name if parsed is None else names.bin_name(*parsed[:3])
         with contextlib.suppress(NotADirectoryError):  # given up: the client has taken it
