@@ -28,6 +28,14 @@ def nap(pair: tuple[int, float]) -> int:
     return pair[0]
 
 
+def noted_nap(log: str, number: int, pair: tuple[int, float]) -> int:
+    """``nap`` by a call that notes in a file that it has begun."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(descriptor, f"{number}\n".encode())
+    os.close(descriptor)
+    return nap(pair)
+
+
 def doze(pair: tuple[int, float]) -> int:
     """``nap`` under another name: a function of calls that all last as long, and of which it is known."""
     return nap(pair)

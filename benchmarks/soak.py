@@ -7,9 +7,12 @@
       plain:   runs in a directory                kill -9 of processes and of supervisors
       lagging: through caches that lag 10 s       scancel; slurmd killed, alone or with its jobs
       small:   on a disk that gets full           the disk filled, and freed again
-          | waves of calls, new executors
+      stale:   verbs of it fail with ESTALE       squeue that answers nothing for 12 s, or what it said before
+          | waves of calls and maps,              supervisors that stand still for a while
+          | new executors                         a node DOWN while its jobs work: they run again elsewhere
           v
-      tally: every call is right, or ends with an error that a fault explains; none is left
+      tally: every call is right, or ends with an error that a fault explains; none is left, and none
+             begins twice (a file has what has begun), but where retries are allowed
 
 It ends with what was done and seen, and with 1 when a result was wrong, a future did not end,
 or a job, process or file was left behind.  It needs root (mounts), bindfs, slurm-wlm, munge.
@@ -36,6 +39,10 @@ import environments
 #: seconds that the calls of a wave may take in all, faults included
 WAVE_SECONDS = 300.0
 WAVE = 400
+#: the share of waves that are a map
+MAPS = 0.3
+#: the share of file operations that fail for the program ``stale``
+STALE = 0.003
 #: waves until an executor is shut down and another one made
 WAVES_OF_AN_EXECUTOR = 6
 LEAVING_SECONDS = 60.0
@@ -77,6 +84,14 @@ class Program(threading.Thread):
         self._chance = random.Random(f"{seed}{name}")
         self._over = over
         self._options = options
+        self._log = runs.parent / f"begun-{name}"
+        self._number = 0
+
+    def begun_twice(self) -> list[int]:
+        """The calls that were begun more than once, and must not be."""
+        if "retries" in self._options or not self._log.exists():
+            return []
+        return [number for number, times in Counter(map(int, self._log.read_text().split())).items() if times > 1]
 
     def run(self) -> None:
         try:
@@ -99,6 +114,9 @@ class Program(threading.Thread):
     def _wave(self, executor: Any) -> None:
         plan = [(number, self._chance.choice((0.0, 0.0, 0.001, 0.01, 0.02))) for number in range(WAVE)]
         plan[self._chance.randrange(WAVE)] = (-1, 1.0)
+        if self._chance.random() < MAPS:
+            self._map(executor, plan)
+            return
         futures = {future: pair for pair in plan if (future := self._submit(executor, pair)) is not None}
         done, left = wait(futures, WAVE_SECONDS)
         for future in left:
@@ -106,12 +124,32 @@ class Program(threading.Thread):
         for future in done:
             self._judge(future, futures[future])
 
+    def _map(self, executor: Any, plan: list[tuple[int, float]]) -> None:
+        """The same as a ``map``, in chunks of which a worker has done a part when something happens to it."""
+        import calls
+
+        numbers = range(self._number + 1, self._number + 1 + len(plan))
+        self._number += len(plan)
+        done = 0
+        try:
+            results = executor.map(calls.noted_nap, [str(self._log)] * WAVE, numbers, plan, timeout=WAVE_SECONDS)
+            for pair, result in zip(plan, results, strict=True):
+                done += 1
+                if result != pair[0]:
+                    self._tally.blame(f"{self.name}: {pair} gave {result!r} in a map")
+        except TimeoutError:
+            self._tally.blame(f"{self.name}: a map did not end within {WAVE_SECONDS:g} s")
+        except Exception as error:
+            self._judge_error(error)
+        self._tally.note("right", done)
+
     def _submit(self, executor: Any, pair: tuple[int, float]) -> Any:
         """None where the disk is full: then the call is refused at once."""
         import calls
 
         try:
-            return executor.submit(calls.nap, pair)
+            self._number += 1
+            return executor.submit(calls.noted_nap, str(self._log), self._number, pair)
         except Exception as error:
             self._judge_error(error)
             return None
@@ -147,6 +185,7 @@ def main() -> int:
 
 def _soak(base: Path, options: argparse.Namespace, stack: contextlib.ExitStack) -> int:
     import soak_faults
+    import soak_stale
     from lagging import LaggingDirectory, LaggingSlurm
 
     small = base / "small"
@@ -157,13 +196,19 @@ def _soak(base: Path, options: argparse.Namespace, stack: contextlib.ExitStack) 
     stack.callback(lagging.close)
     slurm = stack.enter_context(LaggingSlurm(lagging))
     os.environ.update(slurm.environment)
+    stale = base / "stale"
+    soak_stale.install([str(stale)], STALE)
+    soak_stale.on_the_nodes(base / "nodes", [str(stale)], STALE)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(base / "nodes"), os.environ["PYTHONPATH"]])
+    liar = soak_faults.Liar(base / "commands")
     tally, over = Tally(), threading.Event()
     programs = [
         Program("plain", base / "plain", tally, options.seed, over, retries=2),
         Program("lagging", lagging.runs(), tally, options.seed, over),
         Program("small", small / "runs", tally, options.seed, over),
+        Program("stale", stale, tally, options.seed, over),
     ]
-    havoc = soak_faults.Havoc(slurm, [program.runs for program in programs], small, options.seed, over)
+    havoc = soak_faults.Havoc(slurm, [program.runs for program in programs], small, options.seed, over, liar)
     begun = time.monotonic()
     for thread in (*programs, havoc):
         thread.start()
@@ -175,6 +220,9 @@ def _soak(base: Path, options: argparse.Namespace, stack: contextlib.ExitStack) 
         program.join(2 * WAVE_SECONDS)
         if program.is_alive():
             tally.blame(f"{program.name} does not end")
+    for program in programs:
+        if twice := program.begun_twice():
+            tally.blame(f"{program.name}: calls begun twice: {twice[:10]}")
     for left in soak_faults.left_behind(slurm, [program.runs for program in programs], LEAVING_SECONDS):
         tally.blame(f"left behind: {left}")
     _report(tally, havoc, programs, time.monotonic() - begun)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import threading
 import time
@@ -19,12 +20,47 @@ from typing import NamedTuple
 
 from clusterfutures.testing.real_slurm import RealSlurm
 
-__all__ = ["Havoc", "left_behind"]
+__all__ = ["Havoc", "Liar", "left_behind"]
 
 #: seconds between two faults, at least and at most
 PAUSE = (0.3, 4.0)
 #: and that a node or a disk is out of order
 OUTAGE = (1.0, 8.0)
+
+
+#: how long squeue lies, in seconds
+LIE_SECONDS = 12.0
+
+_SQUEUE = """#!/bin/sh
+if [ -e {here}/silent ]; then exit 0; fi
+answer={here}/answer.$(echo "$*" | cksum | cut -d" " -f1)
+if [ -e {here}/old ] && [ -e "$answer" ]; then exec cat "$answer"; fi
+{real} "$@" >"$answer.$$"
+status=$?
+cat "$answer.$$"
+mv "$answer.$$" "$answer"
+exit $status
+"""
+
+
+class Liar:
+    """A ``squeue`` in front of the real one; ``silent``, ``old``: what it does instead of asking."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir()
+        command = directory / "squeue"
+        command.write_text(_SQUEUE.format(here=directory, real=shutil.which("squeue")))
+        command.chmod(0o755)
+        os.environ["PATH"] = f"{directory}{os.pathsep}{os.environ['PATH']}"
+
+    def begin(self, how: str) -> None:
+        """From now on it lies."""
+        (self._directory / how).touch()
+
+    def end(self, how: str) -> None:
+        """It does not any more."""
+        (self._directory / how).unlink()
 
 
 class Process(NamedTuple):
@@ -37,8 +73,11 @@ class Process(NamedTuple):
 class Havoc(threading.Thread):
     """Does harm until ``over``; then everything is in order again.  done: how often what."""
 
-    def __init__(self, slurm: RealSlurm, runs: Sequence[Path], disk: Path, seed: int, over: threading.Event) -> None:
+    def __init__(
+        self, slurm: RealSlurm, runs: Sequence[Path], disk: Path, seed: int, over: threading.Event, liar: Liar
+    ) -> None:
         super().__init__(name="havoc")
+        self._liar = liar
         self.done: Counter[str] = Counter()
         self._slurm = slurm
         self._runs = runs
@@ -52,6 +91,10 @@ class Havoc(threading.Thread):
             (self._kill_slurmd, "slurmd killed", 1),
             (self._lose_node, "nodes lost with their jobs", 1),
             (self._fill_disk, "times the disk was full", 2),
+            (lambda: self._lie("silent"), "times squeue said nothing for 12 s", 1),
+            (lambda: self._lie("old"), "times squeue said what it had said before", 1),
+            (self._stop_supervisor, "supervisors that stood still", 2),
+            (self._two_lives, "nodes DOWN whose jobs lived on", 2),
         ]
 
     def run(self) -> None:
@@ -80,6 +123,36 @@ class Havoc(threading.Thread):
             os.kill(self._chance.choice(sorted(pids)), signal.SIGKILL)
             return True
         return False
+
+    def _lie(self, how: str) -> bool:
+        self._liar.begin(how)
+        self._over.wait(LIE_SECONDS)
+        self._liar.end(how)
+        return True
+
+    def _stop_supervisor(self) -> bool:
+        found = processes(self._runs)
+        pids = {process.pid for process in found}
+        supervisors = sorted(process.pid for process in found if process.parent not in pids)
+        if not supervisors:
+            return False
+        pid = self._chance.choice(supervisors)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+            self._outage()
+            os.kill(pid, signal.SIGCONT)
+            return True
+        return False
+
+    def _two_lives(self) -> bool:
+        """The controller takes a node for lost and runs its jobs elsewhere; there they go on."""
+        name = self._chance.choice(self._slurm.nodes)
+        self._slurm.stop_node(name)
+        self._slurm.run("scontrol", "update", f"NodeName={name}", "State=DOWN", "Reason=soak")
+        self._outage()
+        self._slurm.start_node(name)
+        self._slurm.run("scontrol", "update", f"NodeName={name}", "State=RESUME")
+        return True
 
     def _cancel_job(self) -> bool:
         jobs = self._slurm.run("squeue", "-h", "-r", "-o", "%i").stdout.split()
