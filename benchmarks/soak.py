@@ -75,7 +75,9 @@ class Tally:
 class Program(threading.Thread):
     """One user's program: wave after wave of calls, until ``over`` is set."""
 
-    def __init__(self, name: str, runs: Path, tally: Tally, seed: int, over: threading.Event, **options: Any) -> None:
+    def __init__(
+        self, name: str, runs: Path, notes: Path, tally: Tally, seed: int, over: threading.Event, **options: Any
+    ) -> None:
         super().__init__(name=name)
         self._explained = {"WorkerDied", "JobFailed", *(["StoreError"] if name == "small" else [])}
         self.runs = runs
@@ -84,7 +86,7 @@ class Program(threading.Thread):
         self._chance = random.Random(f"{seed}{name}")
         self._over = over
         self._options = options
-        self._log = runs.parent / f"begun-{name}"
+        self._log = notes / f"begun-{name}"
         self._number = 0
 
     def begun_twice(self) -> list[int]:
@@ -203,10 +205,10 @@ def _soak(base: Path, options: argparse.Namespace, stack: contextlib.ExitStack) 
     liar = soak_faults.Liar(base / "commands")
     tally, over = Tally(), threading.Event()
     programs = [
-        Program("plain", base / "plain", tally, options.seed, over, retries=2),
-        Program("lagging", lagging.runs(), tally, options.seed, over),
-        Program("small", small / "runs", tally, options.seed, over),
-        Program("stale", stale, tally, options.seed, over),
+        Program("plain", base / "plain", base, tally, options.seed, over, retries=2),
+        Program("lagging", lagging.runs(), base, tally, options.seed, over),
+        Program("small", small / "runs", base, tally, options.seed, over),
+        Program("stale", stale, base, tally, options.seed, over),
     ]
     havoc = soak_faults.Havoc(slurm, [program.runs for program in programs], small, options.seed, over, liar)
     begun = time.monotonic()

@@ -127,7 +127,7 @@ def test_a_soak_blames_what_no_fault_explains(tmp_path: Path, capsys: pytest.Cap
             future.set_exception(outcome)
         else:
             future.set_result(outcome)
-        soak.Program("plain", tmp_path, tally, 1, threading.Event())._judge(future, (7, 0.0))
+        soak.Program("plain", tmp_path, tmp_path, tally, 1, threading.Event())._judge(future, (7, 0.0))
         assert tally.calls == 1
         return tally.wrong
 
