@@ -74,6 +74,7 @@ MAY_IMPORT = {
     "client": {
         "client",
         "store",
+        "schedulers.absence",
         "schedulers.base",
         "schedulers.rhythm",
         "arguments",

@@ -24,7 +24,7 @@ from clusterfutures.errors import (
 )
 from clusterfutures.schedulers import slurm
 from clusterfutures.schedulers import slurm_parse as parse
-from clusterfutures.schedulers.base import Dependency, JobSpec, JobState
+from clusterfutures.schedulers.base import Dependency, JobSpec, JobState, JobStatus
 from clusterfutures.schedulers.options import normalise
 from clusterfutures.schedulers.slurm import SlurmScheduler
 
@@ -642,7 +642,17 @@ UNKNOWN = [("", "slurm_load_jobs error: Invalid job id specified\n"), ("Job 499_
 def test_explain_of_an_unknown_job(programs: Programs, stdout: str, stderr: str) -> None:
     programs.answer("scontrol", stdout, stderr, 1)
     programs.answer("sacct")
-    assert SlurmScheduler().explain("499_1") is None
+    assert SlurmScheduler().explain("499_1") == JobStatus("499_1", JobState.GONE, unknown=True)
+
+
+def test_elements_that_were_cancelled_before_they_started(programs: Programs) -> None:
+    """Recorded: they are not listed any more, and scontrol finds none of them."""
+    programs.answer("squeue", "1|N/A|1|CANCELLED|||N/A|INVALID|JobHeldUser\n7|0|8|RUNNING|n1|||9:00|None\n")
+    states = SlurmScheduler().states(["1_0", "1_1", "7_0", "7_1"])
+    assert [states[one].state for one in ("1_0", "1_1", "7_0", "7_1")] == [
+        JobState.CANCELLED, JobState.CANCELLED, JobState.RUNNING, JobState.GONE,
+    ]  # fmt: skip
+    assert (states["1_0"].job_id, states["7_1"].is_missing) == ("1_0", True)
 
 
 def test_accounting_remembers_what_the_controller_forgot(programs: Programs) -> None:

@@ -81,10 +81,12 @@ class Seen(NamedTuple):
 
 
 class Explained(NamedTuple):
-    """All that is to be known of how a worker's job ended."""
+    """All that is to be known of how a worker's job ended, as asked at ``time`` (monotonic); doubted: if it did."""
 
     worker: str
     status: JobStatus | None
+    time: float = 0.0
+    doubted: bool = False
 
 
 T = TypeVar("T")
@@ -143,9 +145,10 @@ class Clerk:
         """Something was noticed: ask for the states of jobs now, then at growing distance."""
         self._tasks.put(self._poll_from_start)
 
-    def explain(self, worker: str, job_id: str, over: bool = True) -> None:
-        """Find out how a job ended; over: its worker has said so, and the job gets the time to reach a final state."""
-        self._tasks.put(lambda: self._explain(worker, job_id, over))
+    def explain(self, worker: str, job_id: str, over: bool = True, doubted: bool = False) -> None:
+        """Find out how a job ended; over: its worker has said so, and the job gets the time to reach a final state;
+        doubted: whether it has ended at all is asked."""
+        self._tasks.put(lambda: self._explain(worker, job_id, over, doubted))
 
     def stop(self) -> None:
         """Carry out what has been asked for, but for submissions, then end the thread."""
@@ -217,15 +220,16 @@ class Clerk:
             logger.exception("clusterfutures: the states of jobs could not be read")
         self._rhythm.answered(asked_at, time.monotonic(), complete, again_at)
 
-    def _explain(self, worker: str, job_id: str, over: bool) -> None:
+    def _explain(self, worker: str, job_id: str, over: bool, doubted: bool) -> None:
         """Wait shortly for the job to reach a final state, then ask for all details."""
         deadline = time.monotonic() + self._scheduler.settle_seconds
         pause, longest = SETTLE_PAUSES
         patience = time.monotonic() + EXPLAIN_PATIENCE_SECONDS
         status: JobStatus | None = None
         while True:
+            asked_at = time.monotonic()
             try:
-                status = self._insist(lambda: self._scheduler.explain(job_id), patience)
+                status = self._insist(lambda: self._scheduler.explain(job_id), asked_at if doubted else patience)
             except Exception as error:  # whatever it is: somebody waits for an answer
                 known = isinstance(error, ClusterError)
                 logger.log(
@@ -246,7 +250,7 @@ class Clerk:
             pause = min(longest, 1.5 * pause)
         if job_id in self._ending and (status is None or status.state is JobState.GONE):
             status = self._scheduler.last_seen(self._ending[job_id]) or status
-        self._inbox.post(Explained(worker, status))
+        self._inbox.post(Explained(worker, status, asked_at, doubted))
 
     def _cancel(self, job_ids: Sequence[str]) -> None:
         """End jobs, and those that could not be ended before."""

@@ -39,7 +39,6 @@ from clusterfutures.client.state import Limits, Worker, WorkerState
 from clusterfutures.client.work import Call, Chunk, QueueFile
 from clusterfutures.errors import InitializerFailed, JobFailed
 from clusterfutures.futures import ClusterFuture
-from clusterfutures.schedulers.base import JobStatus
 from clusterfutures.store.run import RunDirectory
 
 __all__ = ["Pump"]
@@ -136,7 +135,7 @@ class Pump:
         if self._left_at is not None:
             due = min(due, now + 0.01)  # whether all is said is looked at between two turns
         self._items.extend(self._inbox.take(max(0.0, min(due, self._reader.due) - now)))
-        if not all(isinstance(item, Seen) for item in self._items):  # an answer to a routine question is no event
+        if not all(map(_is_routine, self._items)):  # an answer to a routine question is no event
             self._active = time.monotonic()
             self._reader.stir(self._active)
         while self._items:  # an item leaves only when it has been handled: see _settle_all
@@ -173,8 +172,10 @@ class Pump:
                 self._roster.may_come(pool, batch, jobs)
             case Seen(states, when):
                 self._roster.seen(states, when)
-            case Explained(name, status):
-                self._explained(name, status)
+            case Explained():
+                if not item.doubted:
+                    self._reader.hurry()
+                self._roster.explained(item, time.monotonic())
             case Kill(call):
                 self._kills.ask(call)
             case Stop(kill):
@@ -199,10 +200,6 @@ class Pump:
         self._reader.hurry()
 
     # -- workers come and go ----------------------------------------------------
-
-    def _explained(self, name: str, status: JobStatus | None) -> None:
-        self._reader.hurry()
-        self._roster.explained(name, status, time.monotonic())
 
     def _break(self, text: str) -> None:
         """The initializer failed: nothing will work, so nothing is accepted any more."""
@@ -299,6 +296,10 @@ class Pump:
             holder.fetch()
         except Exception as error:
             logger.warning("clusterfutures: what was to be read later cannot be had: %s", error)
+
+
+def _is_routine(item: Any) -> bool:
+    return isinstance(item, Seen) or (isinstance(item, Explained) and item.doubted)
 
 
 def _ended_by(kill: str, place: Place, call: str) -> JobFailed:

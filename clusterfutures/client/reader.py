@@ -128,6 +128,7 @@ class Reader:
             return True
         worker = self._roster.worker(worker_name)
         if worker is not None:
+            worker.alive_at = time.monotonic()
             for record in records.records(body):
                 if worker.state is not WorkerState.ENDED or record.kind in _OF_CALLS:
                     self._feed(worker, record)

@@ -19,7 +19,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from clusterfutures.client import failures
-from clusterfutures.client.clerk import Clerk, Submitted
+from clusterfutures.client.clerk import Clerk, Explained, Submitted
+from clusterfutures.client.doubts import Doubts
 from clusterfutures.client.hosts import Hosts
 from clusterfutures.client.ledger import Ledger
 from clusterfutures.client.state import Worker, WorkerState
@@ -36,8 +37,6 @@ logger = logging.getLogger("clusterfutures")
 LATE_SECONDS = 0.5
 #: how often the check-ins of jobs that have not reported yet are looked at
 LAUNCH_LOOK_SECONDS = 0.5
-#: a scheduler may still call a job pending that has started so lately
-REQUEUE_SECONDS = 1.0
 
 #: ends that neither a person, a limit nor the scheduler has chosen
 _OF_THE_HOST = frozenset({JobState.FAILED, JobState.NODE_FAIL, JobState.COMPLETED, JobState.GONE})
@@ -60,7 +59,8 @@ class Roster:
         self.visibility_timeout = visibility_timeout
         self._by_job: dict[str, Worker] = {}
         self._batches: set[str] = set()
-        self._asked: set[str] = set()
+        self._asked: dict[str, tuple[JobStatus | None, bool]] = {}  # (their jobs' ends, as listed; had they said it?)
+        self._doubts = Doubts(run, clerk)
         self._told: set[tuple[str, str]] = set()
         self._jobs: dict[tuple[str, int], tuple[str, str]] = {}  # (batch, index) -> pool, job id
         self._unlikely: dict[str, Worker] = {}
@@ -189,13 +189,15 @@ class Roster:
         self.workers.pop(worker.name, None)
         if self._by_job.get(worker.job_id) is worker:
             self._by_job.pop(worker.job_id, None)
-        self._asked.discard(worker.name)
+        self._asked.pop(worker.name, None)
+        self._doubts.forget(worker)
 
     def advance(self, now: float) -> None:
         """Give up the workers that have used up their time; look for jobs that start and say nothing."""
         for name, (deadline, status) in list(self._doomed.items()):
             if now >= deadline and name in self._doomed:  # the loss of one may have called off others
                 self.lose(self.workers[name], status)
+        self._doubts.ask(now)
         self._look_at_launches(now)
 
     def _look_at_launches(self, now: float) -> None:
@@ -208,7 +210,7 @@ class Roster:
         for worker in silent:
             if worker.name in launched:
                 if worker.launched_at is None:
-                    worker.launched_at = now
+                    worker.launched_at = worker.alive_at = now
                 elif now - worker.launched_at > LAUNCH_LOOK_SECONDS:
                     worker.launched_at = now + LAUNCH_LOOK_SECONDS
                     self._clerk.look_soon()
@@ -217,18 +219,13 @@ class Roster:
         """The scheduler told the states of jobs, as they were at ``when``."""
         for job_id, status in states.items():
             worker = self._by_job.get(job_id)
-            if worker is None:
+            if worker is None or when <= worker.since:
                 continue
-            if (status.state.is_final and when > worker.since) or self._waits_again(worker, status, when):
-                self.ask_how(worker)
+            if self._doubts.is_over(worker, status, when):
+                self.ask_how(worker, status)
             elif status.never_starts and worker.state is WorkerState.PENDING:
                 self._say_why_waiting(worker, status)
-
-    def _waits_again(self, worker: Worker, status: JobStatus, when: float) -> bool:
-        """True when the job of a worker that had started is in the queue: its node was lost, say, and it may be
-        long until it runs again."""
-        told_since = when > worker.heard_at + REQUEUE_SECONDS
-        return status.state is JobState.PENDING and worker.state is WorkerState.RUNNING and told_since
+        self._doubts.ask(time.monotonic())
 
     def _say_why_waiting(self, worker: Worker, status: JobStatus) -> None:
         if (worker.pool, status.reason) not in self._told:
@@ -240,35 +237,53 @@ class Roster:
                 status.reason,
             )
 
-    def ask_how(self, worker: Worker) -> None:
-        """The job is over without the worker's last word: find out how it ended."""
+    def ask_how(self, worker: Worker, told: JobStatus | None = None) -> None:
+        """The job is over, by the worker's last word or as ``told``: find out how it ended."""
         if worker.revoked:
             self._ledger.ended(worker)
             self.discharge(worker)
         elif worker.name not in self._asked:
-            self._asked.add(worker.name)
+            self._asked[worker.name] = told, worker.last_words
             self._clerk.explain(worker.name, worker.job_id, worker.last_words)
 
-    def explained(self, name: str, status: JobStatus | None, now: float) -> None:
-        """How a job ended.  What it published before that may still be on its way here:
-        surely so, when it ended well."""
-        worker = self.workers.get(name)
-        if worker is not None and status is not None and self._lives(worker, status):
-            self._asked.discard(name)
+    def explained(self, answer: Explained, now: float) -> None:
+        """How a job ended, or whether it did."""
+        worker, status = self.workers.get(answer.worker), answer.status
+        if worker is None:
+            return
+        told, had_last_words = self._asked.get(worker.name, (None, False))
+        if answer.doubted:
+            if worker.name not in self._asked and self._doubts.explained(worker, status, answer.time):
+                self._asked[worker.name] = None, worker.last_words
+                self._has_ended(worker, status, now)
+            return
+        if status is not None and self._lives(worker, status):
+            self._asked.pop(worker.name, None)
+            self._doubts.forget(worker)
             worker.since = now  # what was asked for before does not count any more
             return
-        if worker is not None and status is not None and status.state is JobState.PENDING:
+        if worker.last_words and not had_last_words:  # it has ended meanwhile, and not by itself for its scheduler
+            self._asked.pop(worker.name, None)
+            self.ask_how(worker, told)
+            return
+        has_no_answer = status is None or status.is_missing or status.state is JobState.UNKNOWN
+        self._has_ended(worker, told if has_no_answer and told is not None and not told.is_missing else status, now)
+
+    def _has_ended(self, worker: Worker, status: JobStatus | None, now: float) -> None:
+        """The job has ended.  What it published before that may still be on its way here: surely so, when it ended
+        well."""
+        if status is not None and status.state is JobState.PENDING:
             status = self._requeued(worker, status)
-        if worker is not None and worker.last_words:
+        if worker.last_words:
             self.lose(worker, status)
-        elif worker is not None:
+        else:
             well = status is not None and status.state is JobState.COMPLETED and worker.state is WorkerState.RUNNING
             self._give_up(worker, status, now + (self.visibility_timeout if well else LATE_SECONDS))
 
     def _lives(self, worker: Worker, status: JobStatus) -> bool:
         """True when the scheduler, asked about this job alone, says that it has not ended: its list was wrong.
 
-        A list may be empty, or cut, by mistake.  A job that waits although its worker had started was requeued.
+        A job that waits although its worker had started was requeued: its list has said so for long.
         """
         if worker.last_words or (status.state is JobState.PENDING and worker.state is WorkerState.RUNNING):
             return False

@@ -46,8 +46,8 @@ class Worker:
     """One job of ours, from its submission to its end."""
 
     __slots__ = (
-        "adopted", "busy", "heard_at", "host", "job_id", "last_words", "launched_at", "name", "node", "pool",
-        "retiring", "revoked", "since", "state",
+        "adopted", "alive_at", "busy", "heard_at", "host", "job_id", "last_words", "launched_at", "name", "node",
+        "pool", "retiring", "revoked", "since", "state",
     )  # fmt: skip
 
     def __init__(self, name: str, pool: str, job_id: str, now: float) -> None:
@@ -65,6 +65,7 @@ class Worker:
         self.busy = 0  # pieces that it works on
         self.since = now
         self.heard_at = now  # of the last time it told us that it has started
+        self.alive_at = now  # of its last sign of life
 
     def free(self, processes: int) -> int:
         """How many pieces more it can work on, with so many processes."""

@@ -30,6 +30,7 @@ from clusterfutures.cluf.selecting import bin_of
 from clusterfutures.errors import ArrayTooLarge, OptionError, SchedulerUnavailable
 from clusterfutures.schedulers import by_name, find_scheduler
 from clusterfutures.schedulers.base import JobSpec, Scheduler
+from clusterfutures.schedulers.inquiry import Inquiry
 from clusterfutures.schedulers.options import normalise
 from clusterfutures.schedulers.variables import SHELL_OPTIONS, past_shell
 
@@ -234,6 +235,7 @@ def _follow(scheduler: Scheduler, plan: Plan, jobs: dict[str, Bin]) -> dict[str,
     ended: dict[str, str] = {}
     over: dict[str, tuple[float, str]] = {}
     told: set[str] = set()
+    inquiry = Inquiry(scheduler.explain)
     pause, longest = scheduler.poll_seconds
     asked_at = 0.0
     try:
@@ -242,7 +244,7 @@ def _follow(scheduler: Scheduler, plan: Plan, jobs: dict[str, Bin]) -> dict[str,
             now = time.monotonic()
             if now - asked_at >= (min(pause, _LATE_SECONDS) if over else pause):
                 asked_at, pause = now, min(longest, pause * 1.5)
-                said = _over(scheduler, [job for job in jobs if job not in ended], told)
+                said = _over(scheduler, [job for job in jobs if job not in ended], inquiry, told)
                 # one that was over and is not any more, was requeued
                 over = over if said is None else {job: over.get(job, (now, why)) for job, why in said.items()}
                 ended |= {job: why for job, (since, why) in over.items() if said and now - since >= _LATE_SECONDS}
@@ -269,11 +271,12 @@ def _read(path: str) -> str:
         return ""
 
 
-def _over(scheduler: Scheduler, job_ids: list[str], told: set[str]) -> dict[str, str] | None:
+def _over(scheduler: Scheduler, job_ids: list[str], inquiry: Inquiry, told: set[str]) -> dict[str, str] | None:
     """Jobs that are over, and how; None when the scheduler did not answer: it is asked again later.
 
     told: what was said already; what else is to be said of jobs that wait is added.
     """
+    asked_at = time.monotonic()
     try:
         found = scheduler.states(job_ids) if job_ids else {}
     except SchedulerUnavailable as error:
@@ -287,8 +290,11 @@ def _over(scheduler: Scheduler, job_ids: list[str], told: set[str]) -> dict[str,
                 "that is held (scontrol release, qrls), else stop this (Ctrl-C) and ask for what there is",
                 told,
             )
+    believed = {job_id: inquiry.believed(status, asked_at) for job_id, status in found.items()}
     return {
-        job_id: f"its job ended: {job.word or job.state.value}" for job_id, job in found.items() if job.state.is_final
+        job_id: f"its job ended: {job.word or job.state.value}"
+        for job_id, job in believed.items()
+        if job is not None and job.state.is_final
     }
 
 

@@ -54,7 +54,7 @@ class Awaited(NamedTuple):
         try:
             states = scheduler.states(self.named)
             unknown = [one for one in self.named if (status := states.get(one)) and status.state is JobState.GONE]
-            unknown = [one for one in unknown if scheduler.explain(one) is None]
+            unknown = [one for one in unknown if (known := scheduler.explain(one)) is None or known.is_missing]
         except SchedulerUnavailable as error:
             log.info("whether the jobs %s are there is not known now: %s", ", ".join(self.named), error)
             return

@@ -25,7 +25,8 @@ from clusterfutures.jobs.job import Job
 from clusterfutures.jobs.submission import PATIENCE_SECONDS
 from clusterfutures.jobs.watch import ONE_AT_A_TIME, adapter, oldest, pauses, say_why_waiting, submitted_since
 from clusterfutures.schedulers import find_scheduler
-from clusterfutures.schedulers.base import JobState, QueuedJob, Scheduler, split_id
+from clusterfutures.schedulers.base import JobState, JobStatus, QueuedJob, Scheduler, split_id
+from clusterfutures.schedulers.inquiry import Inquiry
 from clusterfutures.schedulers.local import user_here
 
 __all__ = ["Queue"]
@@ -185,39 +186,56 @@ class Queue:
         """
         left = {one.id for one in self.jobs if not one.state.is_final} if jobs is None else {*map(_id, _several(jobs))}
         ours = {job.id: job for job in _several(jobs) if isinstance(job, Job)}
-        begun = time.monotonic()
+        begun, inquiry = time.monotonic(), Inquiry(self._explained)
+        members: dict[str, set[str]] = {}  # what has been listed of each of the others: jobs, or elements of arrays
         for pause in pauses(timeout, f"{self!r}: not all of these jobs have ended"):
             over = {job_id for job_id in left & ours.keys() if ours[job_id].look(pause.waited).state.is_final}
             self._over.update((job_id, ours[job_id]) for job_id in over)
             left -= over
             if left - ours.keys():
-                alive = self._alive(pause.waited, begun, left - ours.keys())
-                left = {job_id for job_id in left if job_id in ours or alive is None or job_id in alive}
+                for one in left - ours.keys():
+                    members.setdefault(one, set())
+                left -= self._ended(pause.waited, begun, {one: members[one] for one in left - ours.keys()}, inquiry)
             if not left:
                 return True
             time.sleep(pause.seconds)
         raise AssertionError("pauses end by an exception only")
 
-    def _alive(self, waited: float, since: float, wanted: set[str]) -> set[str] | None:
-        """Return what names a job, of any user, that has not ended; None without an answer after ``since``.
+    def _ended(self, waited: float, since: float, wanted: dict[str, set[str]], inquiry: Inquiry) -> set[str]:
+        """Those of these jobs, of any user, that have ended by an answer from after ``since``.
 
-        It is said of those of ``wanted`` that can never start.
+        wanted: with what has been listed of each, which is added to.  It is said of those that can never start.
         """
-        self._listing.know(wanted)
+        self._listing.know(set(wanted))
         try:
             jobs, asked_at = self._listing.answer(waited)
         except SchedulerUnavailable as error:
             self._not_told(error)
-            return None
+            return set()
         self._silence = ""
         for job in jobs:
             news = (job.id, job.status.reason)
-            if job.status.never_starts and news not in self._waits_for and _names_of(job.id) & wanted:
+            if job.status.never_starts and news not in self._waits_for and _names_of(job.id) & wanted.keys():
                 self._waits_for.add(news)
                 say_why_waiting(self.scheduler, job.status)
-        return None if asked_at < since else {
-            name for job in jobs if not job.state.is_final for name in _names_of(job.id)
-        }  # fmt: skip
+        if asked_at < since:
+            return set()
+        listed = {job.id: job.status for job in jobs}
+        for job_id in listed:
+            for name in _names_of(job_id) & wanted.keys():
+                wanted[name].add(job_id)
+        word = "" if self._adapter.question_key() else "GONE"  # where asking costs nothing, there is no doubt
+
+        def is_over(job_id: str) -> bool:
+            status = inquiry.believed(listed.get(job_id) or JobStatus(job_id, JobState.GONE, word), asked_at)
+            return status is not None and status.state.is_final
+
+        over = {name: [is_over(one) for one in _jobs_of(members) or [name]] for name, members in wanted.items()}
+        return {name for name, ones in over.items() if all(ones)}
+
+    def _explained(self, job_id: str) -> JobStatus | None:
+        with ONE_AT_A_TIME:
+            return self._adapter.explain(job_id)
 
     def can_submit(self, max_jobs: int | None = None) -> bool:
         """True while fewer than ``max_jobs`` of these jobs wait or run.
@@ -276,6 +294,11 @@ def _id(job: Any) -> str:
     if isinstance(job, bool) or not isinstance(job, str | int):
         raise OptionError(f"{job!r} is no job: give a Job or the id of one")
     return plain_id(str(job))
+
+
+def _jobs_of(members: set[str]) -> list[str]:
+    """Without the array itself, where its elements are listed as well."""
+    return sorted(one for one in members if not (split_id(one)[0].endswith("[]") and len(members) > 1))
 
 
 def _names_of(job_id: str) -> set[str]:

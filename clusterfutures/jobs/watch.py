@@ -5,6 +5,8 @@
                             |------- final -----> ENDING, while last words may be under way
                             |                     through the file system; then the verdict
                             `---- not known ----> started? RUNNING : PENDING
+                            `----- missing -----> the same, until that has lasted (``absence.py``), or the scheduler,
+                                                  asked about this job alone, names a state
 
 One scheduler command every few seconds answers for all jobs of all programs of a user on a
 host, and the answers may be the older the longer somebody has waited.
@@ -29,6 +31,7 @@ from clusterfutures.jobs.dependencies import EXIT_UNMET, unmet, unmet_of
 from clusterfutures.jobs.files import VISIBILITY_SECONDS, JobFiles
 from clusterfutures.schedulers import by_name
 from clusterfutures.schedulers.base import Answer, Dependency, JobState, JobStatus, Scheduler
+from clusterfutures.schedulers.inquiry import Inquiry
 from clusterfutures.schedulers.rhythm import smallest_spacing
 
 __all__ = [
@@ -226,6 +229,7 @@ class Watch:
         self._doubted_at: float | None = None
         self._ending: JobStatus | None = None  # as it was seen last while it was being ended
         self._waits_for = ""  # what never comes, as told already
+        self._inquiry = Inquiry(self._explained)
 
     def look(self, waited: float = 0.0, patience: float = math.inf) -> JobStatus:
         """The job's state now.  Raises SchedulerUnavailable when only the scheduler could tell, and did not.
@@ -236,6 +240,8 @@ class Watch:
         if ended is not None:
             return self._checked(ended, waited, patience) if ended.exit_code in _OF_SIGNALS else ended
         status = self._asked(waited, patience)
+        if status is not None and status.is_missing and (status := self._believed(status)) is None:
+            self._over_at = None
         if status is None:
             return self.ended() or self._as_its_files_say()
         if not status.state.is_final:
@@ -243,18 +249,21 @@ class Watch:
             return status
         if self._may_still_tell(status):
             return replace(status, state=JobState.ENDING)
-        return self.ended() or self._alive(status) or self._verdict(status)
+        return self.ended() or self._verdict(status)
 
-    def _alive(self, status: JobStatus) -> JobStatus | None:
-        """The state of a job that is in no list, when the scheduler, asked about it alone, says that it lives."""
-        if status.state is not JobState.GONE or self._files.read("cancelled") is not None:
-            return None
+    def _believed(self, status: JobStatus) -> JobStatus | None:
+        """The state of a job that is missing in the scheduler's answer; None while it may live."""
+        assert self._last is not None
+        believed = self._inquiry.believed(*self._last)
+        if believed is None and self._files.read("cancelled") is not None:
+            return status
+        if believed is None and self._ending is not None and adapter(self._scheduler).last_seen(self._ending):
+            return status
+        return believed
+
+    def _explained(self, job_id: str) -> JobStatus | None:
         with ONE_AT_A_TIME:
-            known = adapter(self._scheduler).explain(self._job_id)
-        if known is None or known.state.is_final:
-            return None
-        self._over_at = self._last = None
-        return known
+            return adapter(self._scheduler).explain(job_id)
 
     def _as_its_files_say(self) -> JobStatus:
         started = self._files.numbers("started")
@@ -305,6 +314,8 @@ class Watch:
             if answer is None or status is None or (status.state.is_final and answer.asked_at < self._since):
                 return None
             self._last = status, answer.asked_at
+            if not status.is_missing:
+                self._inquiry.believed(status, answer.asked_at)  # it is listed
             if status.state is JobState.ENDING:
                 self._ending = status
         return self._last[0]

@@ -6,6 +6,7 @@
     claim.py       a claimed bin, and how much of it to hand over at a time
     lookout.py     when to look at the queue, and which bin to try for
     pace.py        whether there is time for more before the job's time limit
+    beats.py       saying that the worker lives
     outbox.py      what is to be reported, gathered into segments
     patience.py    waiting for a disk that is full, or read-only
     ending.py      the reasons of a worker to end, the obituary of a process

@@ -34,6 +34,7 @@ class Outbox:
 
     def __init__(self, run: RunDirectory, worker: str) -> None:
         self.segments = 0
+        self.published_at = 0.0
         self._run = run
         self._worker = worker
         self._records: list[bytes] = []
@@ -80,6 +81,7 @@ class Outbox:
             self._flushed = self._counted
             self._publish(names.segment_name(self._worker, self.segments), b"".join(self._records))
             self.segments += 1
+            self.published_at = time.monotonic()
             self._records.clear()
         try:
             while self._finished:

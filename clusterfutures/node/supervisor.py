@@ -26,6 +26,7 @@ import time
 from typing import Any
 
 from clusterfutures.node import kin
+from clusterfutures.node.beats import Beats
 from clusterfutures.node.books import STRIKES, Books
 from clusterfutures.node.claim import Claim
 from clusterfutures.node.descriptors import raise_limit, ready_among
@@ -72,6 +73,7 @@ class Supervisor:
         self._lookout = Lookout(run, pool, worker, context["max_workers"])
         self._sharing = Sharing(self._lookout, self._slots, self._books, outbox)
         self._kills = Kills(run, worker, self._slots, self._books)
+        self._beats = Beats(run, worker, outbox)
         self._pace = Pace()
         self._notices = Notices(context)
         self._retiring = False
@@ -108,6 +110,7 @@ class Supervisor:
         try:
             self._look(now)
             self._kills.carry_out(now)
+            self._beats.give(now)
         except GivenUp:
             self._be_given_up()
         self._glance(now)
@@ -135,7 +138,7 @@ class Supervisor:
             self._handle_signals(self._signals.take())
 
     def _next_due(self, now: float) -> float:
-        due = min(now + LONGEST_LOOK_SECONDS, self._kills.due(now), self._sharing.due())
+        due = min(now + LONGEST_LOOK_SECONDS, self._kills.due(now), self._sharing.due(), self._beats.due)
         flush_due = self._outbox.due(self._busy())
         if flush_due is not None:
             due = min(due, flush_due)

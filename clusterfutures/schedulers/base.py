@@ -80,7 +80,8 @@ class JobStatus:
     """One job as the scheduler sees it.
 
     ``word`` and ``reason`` are the scheduler's own; ``never_starts`` says that the job is
-    pending for a reason that does not clear by itself.
+    pending for a reason that does not clear by itself; ``unknown`` that the scheduler said
+    "unknown job id", which is more than that the job is not listed.
     """
 
     job_id: str
@@ -92,6 +93,12 @@ class JobStatus:
     host: str = ""
     restarts: int = 0
     never_starts: bool = False
+    unknown: bool = False
+
+    @property
+    def is_missing(self) -> bool:
+        """True when the scheduler names no state of the job: it is not listed, or its id is unknown."""
+        return self.state is JobState.GONE and not self.word
 
 
 class Answer(NamedTuple):
@@ -291,8 +298,9 @@ class Scheduler(ABC):
     def states(self, job_ids: Iterable[str]) -> dict[str, JobStatus]:
         """The state of each of ``job_ids``, with one command for all of them.
 
-        A job that is in no list of the scheduler's is reported as GONE.  Raises
-        SchedulerUnavailable when there was no answer.
+        A job that is in no list of the scheduler's is reported as GONE, without a ``word``; one such
+        report is no proof that it has ended (``absence.py``).  Where an answer is not whole, the jobs
+        that are not in it are left out.  Raises SchedulerUnavailable when there was no answer.
         """
 
     def question_key(self) -> str:

@@ -41,7 +41,7 @@ def status(job_id: str, running: Mapping[str, int]) -> JobStatus:
     """The state of a job of another program."""
     if job_id in running:
         return JobStatus(job_id, JobState.RUNNING, "RUNNING", host=os.uname().nodename)
-    return JobStatus(job_id, JobState.GONE)
+    return JobStatus(job_id, JobState.GONE, "GONE")  # this machine's own processes: there is no doubt
 
 
 def signal_all(job_ids: Iterable[str], number: int) -> None:

@@ -62,6 +62,7 @@ _MOST_MOVES = 3
 
 #: the state of a job that is on another server now
 _MOVED = "M"
+_UNKNOWN_ID = r"Unknown Job Id (?:Error )?(\d+(?:\[\d*\])?)"
 #: exit codes are the server's error number modulo 256
 _UNKNOWN_JOB = 153
 _FINISHED = 35
@@ -92,6 +93,8 @@ class PBSScheduler(Scheduler):
         self._server = ""  # that the last submission went to; "": the usual one
         self._seen: set[str] = set()  # other servers that have jobs of this program
         self._moved: dict[str, str] = {}  # jobs that are on another server now -> how that one is asked about them
+        self._unknown: set[str] = set()  # of the jobs that were asked about last, those whose ids are unknown
+        self._said_unknown: set[str] = set()  # what the last qstat said of that, without the servers
 
     @classmethod
     def is_here(cls) -> bool:
@@ -254,7 +257,7 @@ class PBSScheduler(Scheduler):
 
     def _status(self, job_id: str, records: Mapping[str, parse.Record]) -> JobStatus:
         if job_id not in records:
-            return JobStatus(job_id, JobState.GONE)
+            return JobStatus(job_id, JobState.GONE, unknown=job_id in self._unknown)
         status = parse.status_of(job_id, records[job_id], self.dialect.exits)
         plain, server = split_id(job_id)
         if not plain.endswith("[]"):
@@ -310,6 +313,7 @@ class PBSScheduler(Scheduler):
         silence: SchedulerUnavailable | None = None
         unheard: set[str] = set()
         left = list(job_ids)
+        self._unknown = set()
         for turn in range(_MOST_MOVES):
             moved: list[str] = []
             for home, place, asked in self._by_server(left):
@@ -319,6 +323,11 @@ class PBSScheduler(Scheduler):
                     log.info("the jobs of server %s are not known now: %s", place or "here", error)
                     silence, unheard = error, unheard | set(asked.values())
                     continue
+                self._unknown |= {
+                    job_id
+                    for plain, job_id in asked.items()
+                    if not self._said_unknown.isdisjoint((plain, re.sub(r"\[\d+\]", "[]", plain)))
+                }
                 if turn:  # what the first server said of them tells no more
                     known = {job_id: record for job_id, record in known.items() if job_id not in asked.values()}
                 known |= {(f"{plain}.{home}" if home else plain): record for plain, record in records.items()}
@@ -375,6 +384,7 @@ class PBSScheduler(Scheduler):
             result = self._ask(self.dialect.question(job_ids, history=False, plain=plain))
         if result.returncode not in (0, _UNKNOWN_JOB, _FINISHED):
             raise SchedulerUnavailable(message=result.said or "qstat failed", command=result.command)
+        self._said_unknown = set(re.findall(_UNKNOWN_ID, result.stderr))
         return result
 
     def array_limit(self) -> int:

@@ -353,8 +353,11 @@ _ENDED_COMMENT = r"^Job run at .*? and (?:failed$|finished$)?"
 
 
 def _restarts(record: Record) -> int:
-    count = record.get("run_count", "")
-    return max(0, int(count) - 1) if count.isdigit() else 0
+    count = record.get("run_count", "") or record.get("start_count", "")
+    if not count.isdigit():
+        return 0
+    waits = record.get("job_state", "") in "QHWT"  # it has run so often, and is to run again
+    return int(count) if waits else max(0, int(count) - 1)
 
 
 def _is_synthetic(job_id: str, record: Record) -> bool:

@@ -180,9 +180,9 @@ class SlurmScheduler(Scheduler):
             jobs = parse.parse_queue(whole + newline)
             if cut:
                 log.warning("clusterfutures: the answer of squeue is cut: jobs that are not in it may live")
-                wanted = {plain: job_id for plain, job_id in wanted.items() if plain in jobs}
+                wanted = {plain: job_id for plain, job_id in wanted.items() if parse.listed(jobs, plain)}
             for plain, job_id in wanted.items():
-                found[job_id] = replace(jobs.get(plain) or JobStatus(plain, JobState.GONE), job_id=job_id)
+                found[job_id] = replace(parse.listed(jobs, plain) or JobStatus(plain, JobState.GONE), job_id=job_id)
         if silence is not None and not found:
             raise silence
         return found
@@ -239,6 +239,8 @@ class SlurmScheduler(Scheduler):
             raise SchedulerUnavailable(message=result.said, command=result.command)
         if known is None or known.state is JobState.FAILED:
             known = parse.combine(known, self._accounting(plain, cluster))
+        if known is None and re.search(parse.UNKNOWN_JOB, result.said):
+            known = JobStatus(plain, JobState.GONE, unknown=True)
         return None if known is None else replace(known, job_id=job_id)
 
     def _accounting(self, plain: str, cluster: str) -> JobStatus | None:

@@ -16,15 +16,16 @@ https://slurm.schedmd.com/job_reason_codes.html
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from clusterfutures.errors import ArrayTooLarge, ClusterError, SchedulerUnavailable, SubmitError, SubmitLimitReached
 from clusterfutures.schedulers.base import NO_LOG, JobState, JobStatus
 
 __all__ = [
-    "NAMES_FORMAT", "QUEUE_FORMAT", "TRANSIENT", "accounting_is_off", "classify_refusal", "combine", "compress",
-    "parse_accounting", "parse_array_limit", "parse_job", "parse_names", "parse_queue", "parse_submitted",
+    "NAMES_FORMAT", "QUEUE_FORMAT", "TRANSIENT", "UNKNOWN_JOB", "accounting_is_off", "classify_refusal", "combine",
+    "compress", "listed", "parse_accounting", "parse_array_limit", "parse_job", "parse_names", "parse_queue",
+    "parse_submitted",
 ]  # fmt: skip
 
 STATES: dict[str, JobState] = {
@@ -76,6 +77,9 @@ TRANSIENT = (
     r"|[Mm]unge|Problem talking to (?:the )?database|can't be reached now|Unable to establish controller machine"
     r"|Insane message length|Header lengths are longer"
 )
+
+#: what scontrol says of a job that the controller does not know, or not any more
+UNKNOWN_JOB = r"Invalid job id specified|Job \S+ not found"
 
 # ---------------------------------------------------------------------------- sbatch
 
@@ -155,6 +159,16 @@ def parse_queue(stdout: str) -> dict[str, JobStatus]:
         host = "" if host in ("", "N/A", "(null)") else host
         jobs[job_id] = JobStatus(job_id, state, word=word, reason=reason, host=host, never_starts=never)
     return jobs
+
+
+def listed(jobs: Mapping[str, JobStatus], job_id: str) -> JobStatus | None:
+    """The status of a job in such an answer; None when it is not there.
+
+    Elements of an array that were cancelled before they started are not listed any more; when none is left of
+    them, the record of the array says so.
+    """
+    array = jobs.get(job_id.partition("_")[0])
+    return jobs.get(job_id) or (array if array is not None and array.state is JobState.CANCELLED else None)
 
 
 def parse_names(stdout: str, name: str) -> tuple[str, set[int]] | None:

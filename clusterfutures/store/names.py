@@ -16,6 +16,10 @@ sign from the client to the workers:
 
     ~closed, ~hungry          in a queue: to all of its workers
     ~kill.<bin id>.<call>     in claimed/<worker>/: to this one
+
+or from a worker to the client:
+
+    ~beat.<number>            in claimed/<worker>/: it lives, and has said so so often
 """
 
 from __future__ import annotations
@@ -28,12 +32,14 @@ __all__ = [
     "BinName",
     "Claimed",
     "SegmentName",
+    "beat_sign",
     "begun_name",
     "bin_name",
     "context_name",
     "gathered_name",
     "is_gathered",
     "kill_sign",
+    "parse_beat",
     "parse_bin",
     "parse_claimed",
     "parse_kill_sign",
@@ -63,6 +69,7 @@ NOTES = "notes"
 CLOSED = "~closed"
 HUNGRY = "~hungry"
 KILL = "~kill"
+BEAT = "~beat"
 GATHERED = "gathered."
 TEMPORARY = "."
 SIGN = "~"
@@ -171,6 +178,17 @@ def parse_kill_sign(name: str) -> tuple[int, int] | None:
     if kind == KILL and _is_number(bin_id) and _is_number(call):
         return int(bin_id), int(call)
     return None
+
+
+def beat_sign(number: int) -> str:
+    """Name of the sign that a worker gives for the ``number``-th time."""
+    return f"{BEAT}.{number}"
+
+
+def parse_beat(name: str) -> int | None:
+    """The number of such a sign; None when it is not one."""
+    kind, _, number = name.partition(".")
+    return int(number) if kind == BEAT and _is_number(number) else None
 
 
 def segment_name(worker: str, number: int) -> str:

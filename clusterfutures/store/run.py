@@ -17,6 +17,7 @@
     queue/<pool>/~closed      client          workers    client, with the directory
     queue/<pool>/~hungry      client          workers    client, when workers have work again
     claimed/<worker>/~kill... client          worker     worker, when it has read it
+    claimed/<worker>/~beat... worker          client     worker, by rename to the next one
     results/<segment>         worker          client     nobody: the client moves it to
     read/<segment>            (the rename)    attach     client, with the directory, or when it is gathered
     read/gathered.<random>    client          attach     client, with the directory
@@ -306,6 +307,14 @@ class RunDirectory:
             time.sleep(FENCE_PAUSE_SECONDS)
         return True
 
+    def beat(self, worker: str) -> int:
+        """The number of the last beat of ``worker``; 0 when there is none to be seen."""
+        try:
+            found = self.files.listing(f"{self.path}/{names.CLAIMED}/{worker}")
+        except (FileNotFoundError, NotADirectoryError):  # not started yet; given up
+            return 0
+        return max((number for name in found if (number := names.parse_beat(name)) is not None), default=0)
+
     def ask_to_kill(self, worker: str, bin_id: int, call: int) -> None:
         """Ask ``worker`` to end a call of a bin that it has claimed."""
         self.files.publish(f"{self.path}/{names.CLAIMED}/{worker}", names.kill_sign(bin_id, call), [])
@@ -470,6 +479,17 @@ class RunDirectory:
                 self._removed(f"{directory}/{name}")
                 asked.append(parsed)
         return asked
+
+    def give_beat(self, worker: str, number: int) -> None:
+        """Say again that ``worker`` lives; number: how often it has said so.  Raises GivenUp."""
+        directory = self.check_in_path(worker)
+        before, after = names.beat_sign(number), names.beat_sign(number + 1)
+        try:
+            if not number or not self.files.take(f"{directory}/{before}", f"{directory}/{after}"):
+                self.files.publish(directory, after, [])
+        except (FileNotFoundError, NotADirectoryError) as error:
+            self._check_in_is_there(worker, error)
+            raise
 
     def keep(self, worker: str, name: str) -> None:
         """Set a claimed bin aside after its results are published: some of its calls may run again."""

@@ -23,7 +23,7 @@ from flaky_scheduler import COMMANDS
 
 from clusterfutures.client import clerk, ledger
 from clusterfutures.errors import JobFailed, SubmitError
-from clusterfutures.schedulers import command, pbs, slurm
+from clusterfutures.schedulers import absence, command, pbs, slurm
 from clusterfutures.testing.state import Store
 
 pytestmark = [pytest.mark.steady("commands fail in a way of their own here"), pytest.mark.on("slurm", "pbs", "torque")]
@@ -270,7 +270,9 @@ def test_a_submit_limit_that_lets_nothing_in_for_now(
 def test_a_site_that_forgets_jobs_when_they_end(
     ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No history, no accounting: "Invalid job id", "Unknown Job Id".  A job in no list is over."""
+    """No history, no accounting: "Invalid job id", "Unknown Job Id".  A job that stays in no list is over."""
+    monkeypatch.setattr(absence, "UNKNOWN_SECONDS", 0.5)
+    monkeypatch.setattr(absence, "MISSING_SECONDS", 2.0)
     if isinstance(ground, StandInGround):
         ground.standin.configure(**({"history": False} if ground.name == "pbs" else {"keep_completed": 0.0}))
     else:

@@ -13,6 +13,7 @@ from clusterfutures.errors import OptionError, SchedulerUnavailable
 from clusterfutures.jobs import queue, watch
 from clusterfutures.jobs.job import Job
 from clusterfutures.jobs.queue import Queue
+from clusterfutures.schedulers import absence
 from clusterfutures.schedulers.base import JobState, JobStatus, QueuedJob
 from clusterfutures.schedulers.local import LocalScheduler
 
@@ -44,6 +45,9 @@ class Told(LocalScheduler):
         if self.questions <= self.failures:
             raise SchedulerUnavailable(message="no answer")
         return self.jobs
+
+    def explain(self, job_id: str) -> JobStatus | None:
+        return None
 
 
 @pytest.fixture
@@ -108,12 +112,15 @@ def _later(change: Callable[[], None]) -> None:
     threading.Timer(0.2, change).start()
 
 
-def test_wait(cluster: Told, always_ask: None) -> None:
+def test_wait(cluster: Told, always_ask: None, monkeypatch: pytest.MonkeyPatch) -> None:
     q = Queue(scheduler="local")
     q.wait(["3", 4], timeout=5)
     with pytest.raises(TimeoutError):
         q.wait("1", timeout=0.2)
     _later(lambda: setattr(cluster, "jobs", cluster.jobs[1:]))
+    with pytest.raises(TimeoutError):  # one answer without it, or some, tell nothing
+        q.wait("1", timeout=1.0)
+    monkeypatch.setattr(absence, "MISSING_SECONDS", 0.2)
     q.wait("1", timeout=20)
     assert "1" not in q
     _later(cluster.jobs.clear)
@@ -142,7 +149,7 @@ def test_jobs_of_ours_are_known_by_their_files(cluster: Told, tmp_path: Path) ->
     assert Job.attach(job.path).exitcode == 3
 
 
-def test_an_array_by_its_id(cluster: Told, always_ask: None) -> None:
+def test_an_array_by_its_id(cluster: Told, always_ask: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """As sbatch and qsub print it: it is not in the list, its elements are."""
     cluster.jobs = [listed(f"50_{n}", JobState.RUNNING) for n in range(2)] + [listed("7[3]", JobState.PENDING)]
     q = Queue(scheduler="local")
@@ -153,6 +160,9 @@ def test_an_array_by_its_id(cluster: Told, always_ask: None) -> None:
     assert (q.ids_of(50), q.ids_of("7[]"), q.ids_of("5")) == (["50_0", "50_1"], ["7[3]"], [])
     assert q["7[3].server"].id == "7[3]"
     _later(lambda: setattr(cluster, "jobs", [listed("50_1", JobState.COMPLETED)]))
+    with pytest.raises(TimeoutError):  # what has become of the others is not known
+        q.wait("50", timeout=1.0)
+    monkeypatch.setattr(absence, "MISSING_SECONDS", 0.2)
     q.wait(["50", "7[]"], timeout=20)
 
 

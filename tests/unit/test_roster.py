@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from clusterfutures.client.clerk import Submitted
+from clusterfutures.client.clerk import Explained, Submitted
 from clusterfutures.client.failures import job_failed
 from clusterfutures.client.roster import Roster
 from clusterfutures.client.state import WorkerState
@@ -24,14 +24,20 @@ class Office:
         self.explained: list[tuple[str, str]] = []
         self.cancelled: list[str] = []
         clerk = SimpleNamespace(
-            explain=lambda worker, job_id, _over: self.explained.append((worker, job_id)),
+            explain=lambda worker, job_id, *_, **_more: self.explained.append((worker, job_id)),
+            look_soon=lambda: None,
             cancel=self.cancelled.extend,
             jobs_to_watch=lambda: None,
         )
         ledger: Any = SimpleNamespace(
-            submitted=lambda *_: None, ended=lambda _worker: None, failed_to_start=lambda *_: self.dismiss()
-        )
+            submitted=lambda *_: None, ended=lambda _worker: None, failed_to_start=lambda *_: self.dismiss(),
+            lost=lambda *_: None,
+        )  # fmt: skip
         self.roster = Roster(RunDirectory.create(str(directory / "run")), ledger, clerk, 1.0)  # type: ignore[arg-type]
+
+    def explain(self, worker: Any, status: JobStatus | None, when: float = 0.0, doubted: bool = False) -> None:
+        """The scheduler was asked about one job."""
+        self.roster.explained(Explained(worker.name, status, when, doubted), 0.0)
 
     def dismiss(self) -> None:
         """What the ledger does when it gives up a pool."""
@@ -86,7 +92,7 @@ def test_a_job_id_that_comes_again_is_that_of_the_new_worker(office: Office) -> 
 def test_jobs_that_are_given_up_while_one_after_the_other_is_lost(office: Office) -> None:
     workers = [office.job(f"000{n}", str(n)) for n in range(3)]
     for worker in workers:
-        office.roster.explained(worker.name, JobStatus(worker.job_id, JobState.CANCELLED), 0.0)
+        office.explain(worker, JobStatus(worker.job_id, JobState.CANCELLED))
     office.roster.advance(10.0)
     assert office.roster.workers == {}
     assert office.cancelled == [], "their jobs are over"
@@ -97,7 +103,7 @@ def test_jobs_that_are_given_up_while_one_after_the_other_is_lost(office: Office
 def test_what_a_job_says_after_it_was_given_up_is_heard(office: Office) -> None:
     """Its first words were late: it had started all the same."""
     worker = office.job("0001", "5")
-    office.roster.explained(worker.name, JobStatus("5", JobState.COMPLETED), 0.0)
+    office.explain(worker, JobStatus("5", JobState.COMPLETED))
     office.roster.advance(10.0)
     assert office.roster.workers == {}
     late = office.roster.worker(worker.name)
@@ -146,3 +152,71 @@ def test_a_job_that_ended_well_and_told_nothing() -> None:
     """A controller that crashed may start a job anew that runs: the second one finds its place taken, and ends."""
     text = str(job_failed(JobStatus("5", JobState.COMPLETED, exit_code=0), None, "f", "/log", "", started=True))
     assert "submit the call again" in text
+
+
+def _started(office: Office) -> Any:
+    worker = office.job("0001", "5")
+    worker.state = WorkerState.RUNNING
+    office.roster.heard_of(worker)
+    return worker
+
+
+@pytest.mark.parametrize(
+    "alone",
+    [
+        None,
+        JobStatus("5", JobState.GONE, unknown=True),
+        JobStatus("5", JobState.UNKNOWN, word="ended"),  # no answer
+        JobStatus("5", JobState.PENDING),  # from a cache, from before its start
+        JobStatus("5", JobState.RUNNING, restarts=1),
+    ],
+)
+@pytest.mark.parametrize("listed", [JobStatus("5", JobState.GONE), JobStatus("5", JobState.PENDING)])
+def test_an_answer_without_a_job_ends_it_not(office: Office, listed: JobStatus, alone: JobStatus | None) -> None:
+    worker = _started(office)
+    begun = worker.heard_at
+    for moment in (2.0, 10.0, 60.0, 91.0):
+        office.roster.seen({"5": listed}, begun + moment)
+        office.explain(worker, alone, begun + 2.5, doubted=True)
+    office.roster.advance(begun + 91.0)
+    assert list(office.roster.workers) == [worker.name]
+    assert office.cancelled == []
+    office.roster.seen({"5": listed}, begun + 92.0)
+    if not (lives := alone is not None and alone.state is JobState.RUNNING):
+        office.explain(worker, None, begun + 92.0)
+    office.roster.advance(begun + 1e6)
+    assert list(office.roster.workers) == ([worker.name] if lives else [])
+
+
+@pytest.mark.parametrize(
+    ("alone", "cancelled"),
+    [(JobStatus("5", JobState.NODE_FAIL, "NODE_FAIL"), []), (JobStatus("5", JobState.PENDING, restarts=1), ["5"])],
+)
+def test_what_the_scheduler_names_is_believed_at_once(office: Office, alone: JobStatus, cancelled: list[str]) -> None:
+    worker = _started(office)
+    office.roster.seen({"5": JobStatus("5", JobState.GONE)}, worker.heard_at + 2.0)
+    assert office.explained == [(worker.name, "5")]
+    office.explain(worker, alone, worker.heard_at + 2.5, doubted=True)
+    office.roster.advance(1e9)
+    assert office.roster.workers == {}
+    assert office.cancelled == cancelled
+
+
+def test_a_worker_that_beats_lives(office: Office, tmp_path: Path) -> None:
+    """However long the scheduler does not list its job."""
+    worker = _started(office)
+    own = tmp_path / "run" / "claimed" / worker.name
+    own.mkdir()
+    begun = worker.heard_at
+    for number in range(1, 5):
+        (own / f"~beat.{number}").touch()
+        office.roster.seen({"5": JobStatus("5", JobState.GONE)}, begun + 100.0 * number)
+    office.roster.advance(begun + 1e6)
+    assert office.roster.workers
+
+
+def test_few_questions_when_a_list_is_empty(office: Office) -> None:
+    workers = [office.job(f"{n:04d}", str(n)) for n in range(100)]
+    office.roster.seen({w.job_id: JobStatus(w.job_id, JobState.GONE) for w in workers}, workers[-1].since + 1)
+    office.roster.advance(workers[-1].since + 1)
+    assert len(office.explained) == 8

@@ -88,7 +88,7 @@ class LocalQueue(Scheduler):
         wanted = list(job_ids)
         numbers = [int(job_id) for job_id in wanted if job_id.isdecimal()]
         found = {str(row.id): _status(row) for row in self._looked(lambda table: table.with_ids(numbers))}
-        return {job_id: found.get(job_id) or JobStatus(job_id, JobState.GONE) for job_id in wanted}
+        return {job_id: found.get(job_id) or JobStatus(job_id, JobState.GONE, "GONE") for job_id in wanted}
 
     def recent_states(self, job_ids: Iterable[str], max_age: float, urgent: bool = False) -> Answer:
         """One look at the table for all that somebody waits for just now, not one for each of them."""
