@@ -40,7 +40,7 @@ import cloudpickle
 from clusterfutures.store import code_objects, definitions
 from clusterfutures.store.fingerprints import ATOMS, DESCRIPTORS, Part, is_note, looks_up, parts_of
 
-__all__ = ["Pickler", "culprit", "dumps", "everything", "is_by_value"]
+__all__ = ["Pickler", "StatePickler", "culprit", "dumps", "everything", "is_by_value"]
 
 #: of an object when its class has none of its own
 _REDUCE: Any = object.__reduce__
@@ -55,6 +55,16 @@ _MOST_BYTES = 65_536
 _LAZY = ("__annotate_func__", "__annotate__", "__annotations_cache__")
 
 
+_REDUCERS: dict[Any, Callable[[Any], Any]] = {
+    types.CodeType: code_objects.reduced,
+    io.TextIOWrapper: lambda file: _file(file),
+    functools.cached_property: lambda prop: _cached_property(prop),
+    weakref.ReferenceType: lambda ref: (definitions.make_reference, (ref(),)),
+    weakref.WeakKeyDictionary: lambda weak: (weakref.WeakKeyDictionary, (dict(weak.items()),)),
+    weakref.WeakValueDictionary: lambda weak: (weakref.WeakValueDictionary, (dict(weak.items()),)),
+}
+
+
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """cloudpickle's pickler, which refers to definitions by name and puts them in front of the pickle.
 
@@ -62,17 +72,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     result: it goes back to the program, which knows its own definitions by their names.
     """
 
-    dispatch_table: ClassVar[ChainMap[Any, Any]] = ChainMap(
-        {
-            types.CodeType: code_objects.reduced,
-            io.TextIOWrapper: lambda file: _file(file),
-            functools.cached_property: lambda prop: _cached_property(prop),
-            weakref.ReferenceType: lambda ref: (definitions.make_reference, (ref(),)),
-            weakref.WeakKeyDictionary: lambda weak: (weakref.WeakKeyDictionary, (dict(weak.items()),)),
-            weakref.WeakValueDictionary: lambda weak: (weakref.WeakValueDictionary, (dict(weak.items()),)),
-        },
-        cloudpickle.Pickler.dispatch_table,
-    )
+    dispatch_table: ClassVar[ChainMap[Any, Any]] = ChainMap(_REDUCERS, cloudpickle.Pickler.dispatch_table)
     if sys.version_info >= (3, 14):
         from annotationlib import ForwardRef as _ForwardRef
 
@@ -93,6 +93,11 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         main = sys.modules.get("__mp_main__")
         if main is not None:  # so multiprocessing calls the program in a child process: no node can import that
             cloudpickle.register_pickle_by_value(main)
+        synchronize = sys.modules.get("multiprocessing.synchronize")
+        if synchronize is not None and synchronize.Lock not in _REDUCERS:
+            from clusterfutures import locks  # late: few programs have locks of multiprocessing
+
+            locks.register(_REDUCERS)
         self._file = file
         self._body = io.BytesIO()
         self._rest = definitions.rest_of_program if result else rest
@@ -272,8 +277,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return _with_annotations(obj, reduced) if isinstance(obj, type) else reduced
 
 
-class _DefinitionPickler(Pickler):
-    """Pickles the value of one global.  A lock in it is a new one where it arrives."""
+class StatePickler(Pickler):
+    """Pickles what a process begins with: globals, an initializer.  A lock of threads is a new one where it arrives."""
 
     dispatch_table: ClassVar[ChainMap[Any, Any]] = Pickler.dispatch_table.new_child(
         {
@@ -283,6 +288,16 @@ class _DefinitionPickler(Pickler):
             logging.Logger: lambda log: (definitions.make_logger, (log.name, log.level, log.propagate, log.disabled)),
         }
     )
+
+    def reducer_override(self, obj: Any) -> Any:
+        """As documented for pickle."""
+        if isinstance(obj, threading.local):
+            return type(obj), ()
+        return super().reducer_override(obj)
+
+
+class _DefinitionPickler(StatePickler):
+    """Pickles the value of one global."""
 
     def __init__(self, found: _Found, where: tuple[str, str]) -> None:
         super().__init__(io.BytesIO(), 5, found=found)
@@ -297,12 +312,6 @@ class _DefinitionPickler(Pickler):
             value = _Reference(module, name)
         super(Pickler, self).dump(value)
         return self._body.getvalue()
-
-    def reducer_override(self, obj: Any) -> Any:
-        """As documented for pickle."""
-        if isinstance(obj, threading.local):
-            return type(obj), ()
-        return super().reducer_override(obj)
 
 
 class _Reference:

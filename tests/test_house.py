@@ -45,9 +45,10 @@ MAY_IMPORT = {
         "schedulers",
     },
     "arguments": set[str](),
+    "locks": {"store.references"},
     "unpicklable": {"by_value", "store.fingerprints"},
     "places": {"errors"},
-    "by_value": {"store.code_objects", "store.definitions", "store.fingerprints"},
+    "by_value": {"locks", "store.code_objects", "store.definitions", "store.fingerprints"},
     "iterable_queue": {"by_value", "queue_database"},
     "queue_database": set[str](),
     "cluf": {

@@ -144,6 +144,8 @@ class _Digest:
             return self._cell(value)
         if isinstance(value, type):
             return self._class(value)
+        if kind.__module__ == "multiprocessing.synchronize":  # a lock says nothing of what is done with it
+            return _digest(b"lock", kind.__name__.encode())
         return self._reduced(value)
 
     def _row(self, kind: str, parts: Iterable[Any]) -> bytes:

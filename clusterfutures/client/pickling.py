@@ -73,6 +73,7 @@ class Pickler:
 
     def __init__(self, run: RunDirectory) -> None:
         self._run = run
+        references.client_run = run.path
         self._lock = threading.Lock()
         self._written: dict[str, str] = {}  # digest -> key
         self._repeated = Repeated(run)
@@ -123,12 +124,14 @@ class Pickler:
         self, function: Callable[..., Any], arguments: tuple[Any, ...], what: str = "the initializer"
     ) -> Extras:
         """Store an initializer with its arguments; errors call it ``what``."""
-        return Extras(self._stored((function, arguments), f"{what} ", function), (), ())
+        return Extras(self._stored((function, arguments), f"{what} ", function, by_value.StatePickler), (), ())
 
-    def _stored(self, value: Any, what: str, function: Callable[..., Any]) -> str:
+    def _stored(
+        self, value: Any, what: str, function: Callable[..., Any], kind: type[by_value.Pickler] = by_value.Pickler
+    ) -> str:
         buffers: list[pickle.PickleBuffer] = []
         file = io.BytesIO()
-        pickler = by_value.Pickler(file, 5, buffer_callback=_keeper(buffers), rest=self._rest_of_program)
+        pickler = kind(file, 5, buffer_callback=_keeper(buffers), rest=self._rest_of_program)
         _dump(pickler, value, what, function)
         keys = self._store_buffers(buffers)
         return self._store([file.getvalue(), pickle.dumps((keys, self._new_path, self._new_directory), 5)])

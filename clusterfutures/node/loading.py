@@ -38,6 +38,7 @@ class Loader:
 
     def __init__(self, run: RunDirectory, wait: float) -> None:
         self._run = run
+        references.node_run = run.path
         self._wait = wait
         self._functions: dict[str, _Function] = {}  # used last, stands last
         self._last = ""

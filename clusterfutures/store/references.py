@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["result", "results"]
+__all__ = ["client_run", "node_run", "result", "results"]
 
 results: list[Any] = []
+#: the run directory that this process works for; and the last one that it made as a program
+node_run = client_run = ""
 
 
 def result(index: int) -> Any:

@@ -5,7 +5,6 @@ The list may only shrink: the test fails when a script on it begins to agree.
 
 from __future__ import annotations
 
-_LOCKS = "multiprocessing locks do not travel"
 _CALLABLE = "a callable object is kept from one call to the next"
 _CTYPES = "the fields of a ctypes structure do not travel"
 _ANNOTATION = "a module that only an annotation names is not in the namespace of the node until it is asked for"
@@ -16,6 +15,4 @@ KNOWN = {
     "classes/ctypes_structures": _CTYPES,
     "classes/dataclass_string_annotations": _ANNOTATION,
     "classes/pickle_methods": _COPYREG,
-    "inside/lock_rlock": _LOCKS,
-    "inside/locks": _LOCKS,
 }

@@ -351,7 +351,7 @@ def test_what_cannot_be_pickled_is_said_with_its_function(run: RunDirectory) -> 
     with pytest.raises(TransferError, match=r"the function .*<lambda> cannot be pickled.*lock"):
         Pickler(run).function(lambda: lock)
     with pytest.raises(TransferError, match=r"the initializer "):
-        Pickler(run).initializer(print, (lock,))
+        Pickler(run).initializer(print, (lock, (n for n in [1])))  # the lock alone would be a new one there
     assert stored(run) == 0
 
 
