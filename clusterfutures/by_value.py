@@ -23,6 +23,7 @@ import copyreg
 import enum
 import functools
 import hashlib
+import importlib
 import io
 import logging
 import pickle
@@ -40,7 +41,7 @@ import cloudpickle
 from clusterfutures.store import code_objects, definitions
 from clusterfutures.store.fingerprints import ATOMS, DESCRIPTORS, Part, is_note, looks_up, parts_of
 
-__all__ = ["Pickler", "StatePickler", "culprit", "dumps", "everything", "is_by_value"]
+__all__ = ["Pickler", "StatePickler", "ask_for", "culprit", "dumps", "everything", "is_by_value"]
 
 #: of an object when its class has none of its own
 _REDUCE: Any = object.__reduce__
@@ -461,6 +462,49 @@ def is_by_value(name: str) -> bool:
         found = module is None or not isinstance(module, types.ModuleType) or _is_found(module)
         known = _importable[name] = (module, found)
     return not known[1] or _is_registered(name)
+
+
+def ask_for(modules: Any) -> None:
+    """Have everything that these modules define travel: a module, its name, or several.  Raises OptionError.
+
+    From then on this holds for all executors of the program.
+    """
+    from clusterfutures.errors import OptionError
+
+    several = (modules,) if isinstance(modules, str | types.ModuleType) else modules
+    if not isinstance(several, list | tuple | set | frozenset):
+        raise OptionError(f"by_value={modules!r} cannot be used: give a list of modules, as by_value=[mymodule]")
+    for given in several:
+        module, why = _module_named(given)
+        if module is None:
+            raise OptionError(f"by_value={modules!r} cannot be used: {given!r} {why}")
+        if module.__name__ not in ("__main__", "__mp_main__"):  # they always travel
+            cloudpickle.register_pickle_by_value(module)
+
+
+def _module_named(given: Any) -> tuple[types.ModuleType | None, str]:
+    """The module, or None and what is wrong with it."""
+    module = given
+    if isinstance(given, str):
+        try:
+            module = importlib.import_module(given)
+        except Exception as error:  # whatever its code raises, or a name like ".x"
+            return None, f"cannot be imported here ({type(error).__name__}: {error}): correct the name, or leave it out"
+    if not isinstance(module, types.ModuleType):
+        return None, "is no module: give a module or its name"
+    name = module.__name__
+    if sys.modules.get(name) is not module:
+        return None, "is not the module that sys.modules has under its name: put it there first"
+    if name.partition(".")[0] in {
+        *sys.stdlib_module_names,
+        *sys.builtin_module_names,
+        "clusterfutures",
+        "cloudpickle",
+    } - {"__main__"}:
+        return None, "is there on every node: leave it out"
+    if not str(getattr(module, "__file__", None) or ".py").endswith((".py", ".pyc", ".ipynb")):
+        return None, "is an extension module, which has no Python code that could travel: install it for the nodes"
+    return module, ""
 
 
 def _is_registered(name: str) -> bool:

@@ -19,9 +19,11 @@ import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from types import ModuleType
 from typing import Any, ClassVar, TypeVar
 
 from clusterfutures import config, keywords
+from clusterfutures.by_value import ask_for
 from clusterfutures.client.client import Client, Target
 from clusterfutures.client.mapping import Plan
 from clusterfutures.client.settings import MOST_WORKERS, Settings, run_directory_base
@@ -42,7 +44,7 @@ T = TypeVar("T")
 _SETTINGS = (
     "max_workers", "mp_context", "initializer", "initargs", "processes", "bins_per_job", "max_tasks_per_child",
     "idle_timeout", "on_timeout", "timeout_notice", "directory", "name", "python", "setup", "teardown", "modules",
-    "env", "launcher", "keep", "scheduler", "profile", "retries", "run",
+    "env", "launcher", "keep", "scheduler", "profile", "retries", "run", "by_value",
 )  # fmt: skip
 #: of these, what is read as a configuration's values are; the others have words of the standard library's, or their own
 _READ = frozenset(
@@ -222,6 +224,8 @@ class ClusterExecutor(_Calls):
     run: a name for the run: its directory stays, and a program that is run again with the
         same name makes only the calls that have no result yet (same function, same
         arguments); ``shutdown(wait=False)`` leaves the jobs to do their work without it.
+    by_value: modules, or their names, that the nodes cannot import or have in another version: what
+        they define travels with the calls, as what the program itself defines does.  It holds for all executors.
 
     Everything else is a resource of the jobs (``cores``, ``memory``, ``time``,
     ``partition``, ...): ``clusterfutures.option_help()`` lists them, with their synonyms.
@@ -258,8 +262,10 @@ class ClusterExecutor(_Calls):
         profile: str | None = None,
         retries: Any = None,
         run: str | None = None,
+        by_value: Iterable[ModuleType | str] | ModuleType | str = (),
         **resources: Any,
     ) -> None:
+        ask_for(by_value)
         told = {
             "max_workers": max_workers, "processes": processes, "bins_per_job": bins_per_job,
             "max_tasks_per_child": max_tasks_per_child, "idle_timeout": idle_timeout, "directory": directory,

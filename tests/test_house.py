@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "locks": {"store.references"},
     "unpicklable": {"by_value", "store.fingerprints"},
     "places": {"errors"},
-    "by_value": {"locks", "store.code_objects", "store.definitions", "store.fingerprints"},
+    "by_value": {"errors", "locks", "store.code_objects", "store.definitions", "store.fingerprints"},
     "iterable_queue": {"by_value", "queue_database"},
     "queue_database": set[str](),
     "cluf": {
@@ -107,7 +107,7 @@ MAY_IMPORT = {
     },
     "cli": {"__init__", "cli", "jobs", "config", "keywords", "schedulers", "errors"},
     "__main__": {"cli"},
-    "executors": {"client", "config", "keywords", "schedulers", "futures", "places", "errors"},
+    "executors": {"by_value", "client", "config", "keywords", "schedulers", "futures", "places", "errors"},
     "testing": {"testing"},
     "demo": {"__init__", "errors", "keywords", "schedulers", "demo"},
 }
