@@ -12,6 +12,7 @@ staffing.py   how many workers a pool should have                  (pure)
 pump.py       the thread that owns the ledger
 space.py      a file system that is nearly full
 reader.py     how it looks at results; vanished.py: what it will find there no more
+doubts.py     jobs that are missing in an answer; silence.py: workers of which nothing is heard
 roster.py     which job is which worker, and what became of it; failures.py: what is said of that
 outward.py    how the ledger's decisions are carried out
 provision.py  which jobs are submitted for which resources

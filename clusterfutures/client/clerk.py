@@ -37,6 +37,8 @@ logger = logging.getLogger("clusterfutures")
 
 #: how long an unreachable scheduler is asked again, in seconds
 PATIENCE_SECONDS = 900.0
+#: two questions without an answer and so little between them are one silence
+SILENCE_GAP_SECONDS = 120.0
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 30.0
 #: how long an unreachable scheduler is asked again to cancel jobs, and how a job ended
@@ -108,6 +110,7 @@ class Clerk:
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._hurried = threading.Event()
         self._ends_at = math.inf
+        self._silent = (0.0, 0.0)  # since when, and until when at least, there has been no answer about states
         self._debts = Debts(scheduler)
         self._kills = False
         self._array_limit: int | None = None
@@ -209,6 +212,7 @@ class Clerk:
         asked_at, complete, again_at = time.monotonic(), True, 0.0
         try:
             states, asked_at, again_at = self._scheduler.recent_states(job_ids, self._rhythm.max_age, urgent)
+            self._silent = 0.0, 0.0
             complete = len(states) == len(set(job_ids))
             self._ending |= {one: status for one, status in states.items() if status.state is JobState.ENDING}
             self._inbox.post(Seen(states, asked_at))
@@ -216,6 +220,8 @@ class Clerk:
                 self._cancel([])
         except ClusterError as error:
             logger.info("clusterfutures: the scheduler does not answer: %s", error)
+            now, (since, until) = time.monotonic(), self._silent
+            self._silent = (since if now - until < SILENCE_GAP_SECONDS else asked_at), now
         except Exception:  # as in _carry_out; and the next question comes when it is due, not at once
             logger.exception("clusterfutures: the states of jobs could not be read")
         self._rhythm.answered(asked_at, time.monotonic(), complete, again_at)
@@ -344,8 +350,13 @@ class Clerk:
             logger.warning("clusterfutures: the site's submit limit is reached, fewer jobs do the work: %s", error)
 
     def _submit_once(self, spec: JobSpec, path: str, count: int) -> list[str]:
-        """One submission, tried until the scheduler says yes or no."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        """One submission, tried until the scheduler says yes or no.
+
+        The time counts in which it has given no answer about other jobs.
+        """
+        now, (since, until) = time.monotonic(), self._silent
+        began = since if now - until < SILENCE_GAP_SECONDS else now
+        deadline = max(began + PATIENCE_SECONDS, now + FIRST_RETRY_SECONDS)
         pause = FIRST_RETRY_SECONDS
         while True:
             try:

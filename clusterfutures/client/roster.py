@@ -23,6 +23,7 @@ from clusterfutures.client.clerk import Clerk, Explained, Submitted
 from clusterfutures.client.doubts import Doubts
 from clusterfutures.client.hosts import Hosts
 from clusterfutures.client.ledger import Ledger
+from clusterfutures.client.silence import Silence, unavailable
 from clusterfutures.client.state import Worker, WorkerState
 from clusterfutures.schedulers.base import JobState, JobStatus
 from clusterfutures.store import names
@@ -61,6 +62,7 @@ class Roster:
         self._batches: set[str] = set()
         self._asked: dict[str, tuple[JobStatus | None, bool]] = {}  # (their jobs' ends, as listed; had they said it?)
         self._doubts = Doubts(run, clerk)
+        self._silence = Silence(run, time.monotonic())
         self._told: set[tuple[str, str]] = set()
         self._jobs: dict[tuple[str, int], tuple[str, str]] = {}  # (batch, index) -> pool, job id
         self._unlikely: dict[str, Worker] = {}
@@ -191,6 +193,7 @@ class Roster:
             self._by_job.pop(worker.job_id, None)
         self._asked.pop(worker.name, None)
         self._doubts.forget(worker)
+        self._silence.forget(worker)
 
     def advance(self, now: float) -> None:
         """Give up the workers that have used up their time; look for jobs that start and say nothing."""
@@ -198,6 +201,9 @@ class Roster:
             if now >= deadline and name in self._doomed:  # the loss of one may have called off others
                 self.lose(self.workers[name], status)
         self._doubts.ask(now)
+        for worker in self._silence.lasts_too_long(self.workers.values(), now):
+            if worker.name in self.workers and worker.job_id:  # the loss of one may have called off others
+                self.lose(worker, JobStatus(worker.job_id, JobState.UNKNOWN), is_silent=True)
         self._look_at_launches(now)
 
     def _look_at_launches(self, now: float) -> None:
@@ -221,6 +227,7 @@ class Roster:
             worker = self._by_job.get(job_id)
             if worker is None or when <= worker.since:
                 continue
+            worker.told_at = max(worker.told_at, when)
             if self._doubts.is_over(worker, status, when):
                 self.ask_how(worker, status)
             elif status.never_starts and worker.state is WorkerState.PENDING:
@@ -301,7 +308,7 @@ class Roster:
             status, state=JobState.PREEMPTED, word="REQUEUED", reason="the scheduler put it back in the queue"
         )
 
-    def lose(self, worker: Worker, status: JobStatus | None) -> None:
+    def lose(self, worker: Worker, status: JobStatus | None, is_silent: bool = False) -> None:
         """The worker is over, without its last word or with calls unfinished."""
         self.discharge(worker)
         self._over[worker.name] = worker
@@ -316,6 +323,8 @@ class Roster:
             self._hosts.died(worker.node, time.monotonic())
 
         def error(call: str) -> BaseException:
+            if is_silent:
+                return unavailable(worker, call)
             return failures.job_failed(status, worker.place, call, log, tail, started)
 
         if started or claimed:

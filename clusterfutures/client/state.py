@@ -47,7 +47,7 @@ class Worker:
 
     __slots__ = (
         "adopted", "alive_at", "busy", "heard_at", "host", "job_id", "last_words", "launched_at", "name", "node",
-        "pool", "retiring", "revoked", "since", "state",
+        "pool", "retiring", "revoked", "since", "state", "told_at",
     )  # fmt: skip
 
     def __init__(self, name: str, pool: str, job_id: str, now: float) -> None:
@@ -66,6 +66,7 @@ class Worker:
         self.since = now
         self.heard_at = now  # of the last time it told us that it has started
         self.alive_at = now  # of its last sign of life
+        self.told_at = now  # of the last answer of the scheduler about its job
 
     def free(self, processes: int) -> int:
         """How many pieces more it can work on, with so many processes."""
