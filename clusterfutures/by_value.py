@@ -99,6 +99,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             from clusterfutures import locks  # late: few programs have locks of multiprocessing
 
             locks.register(_REDUCERS)
+        connection = sys.modules.get("multiprocessing.connection")
+        if connection is not None:
+            _REDUCERS.setdefault(connection.Connection, _refuse)
         self._file = file
         self._body = io.BytesIO()
         self._rest = definitions.rest_of_program if result else rest
@@ -585,6 +588,11 @@ def _make_cached(cached: Any, module: str, name: str) -> Any:
 
 def _cached_property(prop: functools.cached_property[Any]) -> Any:
     return functools.cached_property, (prop.func,), {"attrname": prop.attrname, "__doc__": prop.__doc__}
+
+
+def _refuse(end: Any) -> Any:
+    """An end of a pipe is a number of a file descriptor; what has that number elsewhere would be used, and closed."""
+    raise TypeError(f"cannot pickle {type(end).__module__ + '.' + type(end).__qualname__!r} object")
 
 
 def _file(file: io.TextIOWrapper) -> Any:

@@ -290,6 +290,7 @@ _KNOWN: dict[tuple[str, str], tuple[bool, str]] = {
     ("multiprocessing.queues", "JoinableQueue"): (True, _RESULTS),
     ("multiprocessing.pool", "Pool"): (True, "make it inside the call+"),
     ("multiprocessing.process", "BaseProcess"): (True, "start it inside the call"),
+    ("multiprocessing.synchronize", "Barrier"): (True, "return results instead, or use a multiprocessing.Condition"),
     ("multiprocessing.connection", "_ConnectionBase"): (True, _RESULTS),
     ("multiprocessing.sharedctypes", "SynchronizedBase"): (True, _RESULTS),
     ("asyncio.events", "AbstractEventLoop"): (True, "use asyncio.run inside the call"),

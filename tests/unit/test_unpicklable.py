@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
 import queue
 import socket
 import sqlite3
@@ -160,6 +161,9 @@ def things() -> Iterator[tuple[Any, str]]:
     yield queue.Queue(), "a queue.Queue: return results instead"
     yield threading.Event(), "a threading.Event: make it inside the call"
     yield threading.Thread(), "a threading.Thread: start it inside the call"
+    yield multiprocessing.Pipe()[0], "a multiprocessing.connection.Connection: return results instead"
+    yield multiprocessing.Value("i", 1), "a multiprocessing.sharedctypes.Synchronized: return results instead"
+    yield multiprocessing.Barrier(2), "a multiprocessing.synchronize.Barrier: return results instead"
     yield sys._getframe(), "a frame: give the values"
     yield LocalExecutor(max_workers=1), "an executor (clusterfutures.executors.LocalExecutor): leave it out"
 
