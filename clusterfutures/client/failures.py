@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pickle
 import re
+import signal
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from clusterfutures.client.outcomes import Place
 from clusterfutures.errors import JobFailed, StoreError
@@ -14,8 +17,12 @@ from clusterfutures.store.faults import advice
 from clusterfutures.store.launch import EXIT_NO_CHECK_IN, EXIT_NO_SPACE
 from clusterfutures.store.records import Record
 
+if TYPE_CHECKING:
+    from clusterfutures.client.state import Worker
+
 __all__ = [
-    "executor_failed", "gone", "job_failed", "last_lines", "left", "not_made", "of_job", "of_record", "unreadable",
+    "as_its_worker_tells", "executor_failed", "gone", "job_failed", "last_lines", "left", "not_made", "of_job",
+    "of_record", "unreadable",
 ]  # fmt: skip
 
 _TAIL_LINES = 10
@@ -24,6 +31,12 @@ _MEMORY = re.compile(r"exceeded (?:job )?memory limit|oom[-_ ]kill", re.IGNORECA
 
 #: characters of an exception's text that are kept of an attempt that was followed by another
 _LONGEST = 120
+#: what a worker's start, and its end, may be seen late here by, in seconds
+CLOCK_SECONDS = 1.0
+#: how long after its last sign of life a worker may have died: it gives one every ten seconds
+SIGN_SECONDS = 15.0
+#: exit codes that the signals make with which a job is ended
+_BY_SIGNAL = frozenset({128 + signal.SIGTERM, 128 + signal.SIGKILL})
 _CAUSES = {
     JobState.TIMEOUT: "timeout",
     JobState.OUT_OF_MEMORY: "oom",
@@ -76,6 +89,22 @@ def job_failed(status: JobStatus, place: Place | None, call: str, log: str, tail
         call=call,
         advice=advice,
     )
+
+
+def as_its_worker_tells(status: JobStatus, worker: Worker, now: float) -> JobStatus:
+    """How a job ended of which the scheduler does not tell it: a site may forget jobs at their end.
+
+    Its time limit has passed by our clock, or its worker was near its memory limit.
+    """
+    ended_at = worker.ended_at or min(now, worker.alive_at + SIGN_SECONDS)
+    if status.state is JobState.GONE and ended_at >= worker.limit_at - CLOCK_SECONDS:
+        return replace(status, state=JobState.TIMEOUT, word="", reason="its time limit has passed")
+    by_signal = status.state is JobState.FAILED and (status.signal or status.exit_code in _BY_SIGNAL)
+    if worker.memory is None or not (status.state is JobState.GONE or by_signal):
+        return status
+    used, limit = (round(amount / 2**20) for amount in worker.memory)
+    reason = f"it used {used} MB of the {limit} MB that it had asked for"
+    return replace(status, state=JobState.OUT_OF_MEMORY, word="", reason=reason)
 
 
 def _state(status: JobStatus, tail: str) -> JobState:

@@ -166,6 +166,7 @@ class Reader:
                 fields = pickle.loads(record.body)
                 self._ledger.started(worker, fields["host"], fields["job_id"])
                 worker.node = fields.get("node", "")  # a worker of an older version does not tell
+                worker.heard_limit(time.monotonic(), fields.get("left"))
                 self._roster.heard_of(worker)
             case records.BEGUN:
                 self._expect(self._ledger.begun(worker, record))
@@ -174,6 +175,9 @@ class Reader:
             case records.RETURNED:
                 self._gathered.expect_bins()
                 self._ledger.returned(worker, record)
+            case records.MEMORY:
+                fields = pickle.loads(record.body)
+                worker.memory = fields["used"], fields["limit"]
             case records.RETIRING:
                 worker.retiring = True
             case records.BIN:
@@ -188,6 +192,7 @@ class Reader:
     def _ended(self, worker: Worker, words: dict[str, Any]) -> None:
         """The worker's last word.  Calls it had begun and could not finish went with its job."""
         worker.last_words = True
+        worker.ended_at = time.monotonic()
         if words["why"] == "INITIALIZER":
             self._broken(words["text"])
         if words["why"] in ("FAULT", "SIGNAL", "GONE") or self._ledger.unfinished(worker):

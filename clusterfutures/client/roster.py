@@ -319,6 +319,7 @@ class Roster:
         status = status or JobStatus(worker.job_id, JobState.GONE)
         if worker.job_id and not worker.last_words and status.state in _NOT_SURE:
             self._clerk.cancel([worker.job_id])
+        status = failures.as_its_worker_tells(status, worker, time.monotonic())
         if started and not worker.last_words and status.state in _OF_THE_HOST:
             self._hosts.died(worker.node, time.monotonic())
 

@@ -14,6 +14,7 @@ A worker: PENDING --STARTED--> RUNNING --ENDED--> over; lost at any moment.
 from __future__ import annotations
 
 import enum
+import math
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -46,8 +47,8 @@ class Worker:
     """One job of ours, from its submission to its end."""
 
     __slots__ = (
-        "adopted", "alive_at", "busy", "heard_at", "host", "job_id", "last_words", "launched_at", "name", "node",
-        "pool", "retiring", "revoked", "since", "state", "told_at",
+        "adopted", "alive_at", "busy", "ended_at", "heard_at", "host", "job_id", "last_words", "launched_at",
+        "limit_at", "memory", "name", "node", "pool", "retiring", "revoked", "since", "state", "told_at",
     )  # fmt: skip
 
     def __init__(self, name: str, pool: str, job_id: str, now: float) -> None:
@@ -59,6 +60,9 @@ class Worker:
         self.state = WorkerState.PENDING
         self.adopted = False  # another program submitted it
         self.last_words = False  # nothing more will come from it
+        self.ended_at: float | None = None  # when that was heard
+        self.limit_at = math.inf  # when the time limit of its job is over, by our clock
+        self.memory: tuple[int, int] | None = None  # what it used and what it may use, in bytes, when that was near
         self.launched_at: float | None = None
         self.revoked = False
         self.retiring = False  # it takes no more, and ends when it has finished
@@ -67,6 +71,10 @@ class Worker:
         self.heard_at = now  # of the last time it told us that it has started
         self.alive_at = now  # of its last sign of life
         self.told_at = now  # of the last answer of the scheduler about its job
+
+    def heard_limit(self, now: float, left: float | None) -> None:
+        """It has started, and its job has so many seconds left, as it said a moment ago; None without a limit."""
+        self.limit_at = math.inf if left is None else now + left
 
     def free(self, processes: int) -> int:
         """How many pieces more it can work on, with so many processes."""

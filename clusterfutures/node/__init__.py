@@ -22,6 +22,7 @@
     output.py      what each call wrote to stdout and stderr
     descriptors.py the limit of open files
     limit.py       how long the job has left
+    memory.py      what its processes have in memory, and when that is said
     notice.py      telling a running call that the time limit is near
     sharing.py     what is given back when others have nothing to do
     share.py       the slot's share of the job's cores and GPUs

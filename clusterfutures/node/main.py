@@ -12,6 +12,7 @@ goes to the job's log, as one clear sentence, and to the worker's *ended*.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ from typing import Any
 
 from clusterfutures.node import kin
 from clusterfutures.node.ending import Ending, last_words
+from clusterfutures.node.limit import remaining_time
 from clusterfutures.node.outbox import Outbox
 from clusterfutures.node.patience import FULL_SECONDS, may_pass, say
 from clusterfutures.node.supervisor import Supervisor
@@ -82,6 +84,7 @@ def _supervise(run: RunDirectory, worker: str, pool: str, context: dict[str, Any
             "job_id": os.environ.get("CLUSTERFUTURES_JOB_ID", ""),
             "processes": context["processes"],
             "time": started,
+            "left": None if (left := remaining_time()) == math.inf else left,
         },
     )
     if node in os.environ.get("CLUSTERFUTURES_AVOID", "").split():

@@ -99,6 +99,7 @@ class Slot:
         self.number = number
         self.state = SlotState.DEAD
         self.pid = 0
+        self.peak = 0  # the most memory that its last process had, in bytes
         self.heard_at = 0.0
         self.share_at = 0.0
         self.glance_at = 0.0
@@ -273,11 +274,12 @@ class Slot:
         if self.state is SlotState.DEAD:
             return None
         try:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            pid, status, used = os.wait4(self.pid, os.WNOHANG)
         except ChildProcessError:  # reaped by somebody else: cannot be, but must not hang
             return None, None
         if not pid:
             return None
+        self.peak = used.ru_maxrss * 1024
         if os.WIFSIGNALED(status):
             return None, os.WTERMSIG(status)
         return os.WEXITSTATUS(status), None

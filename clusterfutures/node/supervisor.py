@@ -35,6 +35,7 @@ from clusterfutures.node.kills import Kills
 from clusterfutures.node.late import load_for_others
 from clusterfutures.node.limit import remaining_time
 from clusterfutures.node.lookout import LONGEST_LOOK_SECONDS, DamagedBin, Lookout
+from clusterfutures.node.memory import Memory
 from clusterfutures.node.notice import Notices
 from clusterfutures.node.outbox import Outbox
 from clusterfutures.node.pace import Pace
@@ -76,6 +77,7 @@ class Supervisor:
         self._beats = Beats(run, worker, outbox)
         self._pace = Pace()
         self._notices = Notices(context)
+        self._memory = Memory(outbox)
         self._retiring = False
         self._given_up = False
         self._worked = time.monotonic()
@@ -116,6 +118,7 @@ class Supervisor:
         self._glance(now)
         self._sharing.behind_long_calls(now)
         self._notices.give(self._slots)
+        self._memory.look(now, [slot.pid for slot in self._slots if slot.state is not SlotState.DEAD])
         due = self._outbox.due(self._busy())
         if due is not None and now >= due:
             self._outbox.flush()
@@ -138,7 +141,8 @@ class Supervisor:
             self._handle_signals(self._signals.take())
 
     def _next_due(self, now: float) -> float:
-        due = min(now + LONGEST_LOOK_SECONDS, self._kills.due(now), self._sharing.due(), self._beats.due)
+        due = min(now + LONGEST_LOOK_SECONDS, self._kills.due(now), self._sharing.due())
+        due = min(due, self._beats.due, self._memory.due)
         flush_due = self._outbox.due(self._busy())
         if flush_due is not None:
             due = min(due, flush_due)
@@ -350,6 +354,7 @@ class Supervisor:
         self._reap_all()
         try:
             self._books.return_rest()
+            self._memory.used(sum(slot.peak for slot in self._slots))
             self._outbox.report(records.ENDED, last_words(self._ending, self._signals.ends, self._broken))
             self._outbox.flush()
         except FileNotFoundError:

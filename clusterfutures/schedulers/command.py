@@ -372,6 +372,7 @@ _OUTER_JOB = frozenset(
         "CLUSTERFUTURES_AVOID",
         "CLUSTERFUTURES_CORES",
         "CLUSTERFUTURES_JOB_END",
+        "CLUSTERFUTURES_MEMORY",
     }
 )
 

@@ -161,6 +161,7 @@ class PBSScheduler(Scheduler):
             f'export CLUSTERFUTURES_JOB_ID="{"$PBS_JOBID" if self._server_of(spec) else "${PBS_JOBID%%.*}"}"',
             f'export CLUSTERFUTURES_CORES="{cores}"',
             f'export CLUSTERFUTURES_JOB_END="{scripts.job_end(spec)}"',
+            f'export CLUSTERFUTURES_MEMORY="{spec.resources.get("memory", "")}"',
             f"clusterfutures_log={log_path}",
             "export CLUSTERFUTURES_ATTEMPT=0",
             'if [ -e "$clusterfutures_log" ]; then',

@@ -22,6 +22,7 @@ Pure functions of bytes.  A record says something about calls ``first`` up to
               lines of output
     RETIRING  the worker takes no more; it ends when its processes have finished
     BIN       a bin is done with, and its file gone; body: the tag of its file
+    MEMORY    the worker is near its memory limit; body: pickled dict (used, limit), in bytes
 
 With the flag INFO the body of VALUE, ERROR, LARGE, DIED or KILLED starts with a ``CallInfo``:
 when, how long, how much memory, and the call's own output, or where it stands.
@@ -43,6 +44,7 @@ __all__ = [
 STARTED, BEGUN, VALUE, VALUES, ERROR, LARGE, LARGE_ERROR, DIED, RETURNED, ENDED, RETIRING, PACE, KILLED, BIN = range(
     1, 15
 )
+MEMORY = 15
 INFO, PLAIN = 1, 2
 FAILURES = frozenset({ERROR, LARGE_ERROR, DIED, KILLED})
 OUTCOMES = FAILURES | {VALUE, VALUES, LARGE}
