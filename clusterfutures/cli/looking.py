@@ -178,7 +178,12 @@ def _scheduler(options: Mapping[str, Any]) -> str:
 
 def _mine(options: Mapping[str, Any]) -> tuple[Queue, str]:
     """The queue that the options mean, of this user's jobs, and where directories of jobs are."""
-    return Queue(scheduler=_scheduler(options)), jobs_directory(options.get("directory"), options.get("profile"))
+    mine, directory = (
+        Queue(scheduler=_scheduler(options)),
+        jobs_directory(options.get("directory"), options.get("profile")),
+    )
+    mine.know_places_of(directory)
+    return mine, directory
 
 
 def _no_words(taken: Taken) -> None:

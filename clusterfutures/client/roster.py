@@ -241,7 +241,7 @@ class Roster:
                 "clusterfutures: job %s is waiting for something that does not come by itself: %s. Its calls wait with "
                 "it: release a job that is held (scontrol release, qrls), else cancel them and ask for what there is",
                 status.job_id,
-                status.reason,
+                status.reason.rstrip("."),
             )
 
     def ask_how(self, worker: Worker, told: JobStatus | None = None) -> None:

@@ -47,9 +47,9 @@ class Awaited(NamedTuple):
     checks: list[tuple[str, list[str], str]]
 
     def must_be_known(self, scheduler: Scheduler) -> None:
-        """A scheduler that takes a job it does not know for one that has ended well is asked about ids that
-        were written by hand.  Raises SubmitError."""
-        if not self.named or not scheduler.takes_unknown_for_done:
+        """A scheduler that takes a job it does not know for one that has ended well, or that drops what waits for it,
+        is asked about ids that were written by hand.  Raises SubmitError."""
+        if not self.named or not (scheduler.takes_unknown_for_done or scheduler.drops_after_unknown):
             return
         try:
             states = scheduler.states(self.named)

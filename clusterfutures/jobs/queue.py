@@ -9,6 +9,7 @@ On this machine (``local``) they are the jobs of this user on this host, whichev
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -20,7 +21,8 @@ from typing import Any
 
 from clusterfutures import config
 from clusterfutures.errors import OptionError, SchedulerUnavailable
-from clusterfutures.jobs.finding import plain_id
+from clusterfutures.jobs.elsewhere import known_places
+from clusterfutures.jobs.finding import jobs_directory, plain_id
 from clusterfutures.jobs.job import Job
 from clusterfutures.jobs.submission import PATIENCE_SECONDS
 from clusterfutures.jobs.watch import ONE_AT_A_TIME, adapter, oldest, pauses, say_why_waiting, submitted_since
@@ -52,10 +54,10 @@ class _Listing:
         self._jobs: list[QueuedJob] = []
         self._asked_at = float("-inf")
 
-    def know(self, job_ids: Iterable[str]) -> None:
-        """Have the jobs listed of the clusters and servers that these ids name, too."""
+    def know(self, places: set[str], perhaps: bool = False) -> None:
+        """Have the jobs of these clusters and servers listed, too.  perhaps: when they answer."""
         with self._lock:
-            if self._scheduler.know_places({split_id(job_id)[1] for job_id in job_ids} - {""}):
+            if places and self._scheduler.know_places(places, perhaps):
                 self._asked_at = float("-inf")
 
     def jobs(self, waited: float = 0.0) -> list[QueuedJob]:
@@ -100,9 +102,15 @@ class Queue:
         self._max_jobs = settings.get("max_jobs") if max_jobs is None else max_jobs
         self._adapter = adapter(self.scheduler)
         self._listing = _listings.setdefault(self._adapter, _Listing(self._adapter))
+        with contextlib.suppress(OptionError):  # there is no directory of jobs, so there are none
+            self.know_places_of(jobs_directory())
         self._silence = ""  # why there was no answer, as told already
         self._waits_for: set[tuple[str, str]] = set()  # jobs, and what never comes, as told already
         self._over: dict[str, Job] = {}  # what has told its end itself; the scheduler's list may be older
+
+    def know_places_of(self, directory: str) -> None:
+        """List the jobs on clusters and servers that those of this directory of jobs were sent to by name."""
+        self._listing.know(known_places(directory, self.scheduler), perhaps=True)
 
     def update(self) -> Queue:
         """Look again: the scheduler is asked, unless it was a few seconds ago.  Every other look does so by itself."""
@@ -206,7 +214,7 @@ class Queue:
 
         wanted: with what has been listed of each, which is added to.  It is said of those that can never start.
         """
-        self._listing.know(set(wanted))
+        self._listing.know({split_id(job_id)[1] for job_id in wanted} - {""})
         try:
             jobs, asked_at = self._listing.answer(waited)
         except SchedulerUnavailable as error:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import time
 from collections.abc import Iterator
 
 from clusterfutures.errors import SchedulerUnavailable, SubmitError
+from clusterfutures.jobs.elsewhere import note_places
 from clusterfutures.jobs.files import JobFiles
 from clusterfutures.jobs.watch import ONE_AT_A_TIME, note_submission
 from clusterfutures.schedulers.base import JobSpec, Scheduler
@@ -43,6 +45,7 @@ def submitted(
     ids = found or _answered(scheduler, spec, files.file("script"), count, deadline)
     for _ in ids:
         note_submission(scheduler.name)
+    note_places(os.path.dirname(os.path.dirname(files.file("script"))), scheduler.name, ids)
     return ids
 
 

@@ -403,7 +403,7 @@ def say_why_waiting(scheduler: str, status: JobStatus) -> None:
         return
     log.warning(
         "job %s is waiting for something that does not come by itself: %s. Release a job that is held (scontrol "
-        "release, qrls), else cancel it and ask for what there is", status.job_id, status.reason,
+        "release, qrls), else cancel it and ask for what there is", status.job_id, status.reason.rstrip("."),
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from clusterfutures.store import records
 
 __all__ = ["MEMORY", "Memory"]
 
-#: what the job has asked for on its node, in MiB; empty when nobody has set a limit
+#: what the job has asked for on its node, in MiB; empty without a limit
 MEMORY = "CLUSTERFUTURES_MEMORY"
 #: from which part of the limit on it is said, and how much more is said again
 NEAR, STEP = 0.9, 0.05
@@ -31,7 +31,7 @@ class Memory:
         given = os.environ.get(MEMORY, "")
         self._limit = int(given) * _MIB if given.isdigit() else 0
         self._outbox = outbox
-        self._told = 0.0  # the part of the limit that was told
+        self._told = 0.0  # the part of the limit in the last message
         self.due = 0.0 if self._limit else math.inf
 
     def look(self, now: float, processes: Iterable[int]) -> None:

@@ -251,6 +251,8 @@ class Scheduler(ABC):
     shows_files_at_once: ClassVar[bool] = False
     #: True when a job may start that depends on a job which the scheduler does not know, or not any more
     takes_unknown_for_done: ClassVar[bool] = False
+    #: True when a job that waits for one that is unknown is taken, and then ended
+    drops_after_unknown: ClassVar[bool] = False
     #: how long a job that has said that it is over may take to reach a final state here
     settle_seconds: ClassVar[float] = 5.0
     #: True when the scheduler leaves out the hosts of ``JobSpec.avoid``
@@ -328,8 +330,11 @@ class Scheduler(ABC):
         ``states``: accounting, ``scontrol``); None when it knows nothing."""
         return self.states([job_id]).get(job_id)
 
-    def know_places(self, places: set[str]) -> bool:
-        """Have ``queue`` list the jobs of these clusters or servers as well; True when one of them is new."""
+    def know_places(self, places: set[str], perhaps: bool = False) -> bool:
+        """Have ``queue`` list the jobs of these clusters or servers as well; True when one of them is new.
+
+        perhaps: one of them that does not answer is left out.
+        """
         return False
 
     def usual_id(self, job_id: str) -> str:

@@ -83,6 +83,7 @@ class PBSScheduler(Scheduler):
 
     name: ClassVar[str] = "pbs"
     exports_environment: ClassVar[bool] = False
+    drops_after_unknown: ClassVar[bool] = True
     settle_seconds: ClassVar[float] = 15.0  # the node's daemon reports no end in a job's first ten seconds
 
     def __init__(self) -> None:
@@ -92,6 +93,7 @@ class PBSScheduler(Scheduler):
         self._usual: str | None = None  # the name of the server that commands ask when none is named
         self._server = ""  # that the last submission went to; "": the usual one
         self._seen: set[str] = set()  # other servers that have jobs of this program
+        self._perhaps: set[str] = set()  # that have jobs of the user, as was noted earlier
         self._moved: dict[str, str] = {}  # jobs that are on another server now -> how that one is asked about them
         self._unknown: set[str] = set()  # of the jobs that were asked about last, those whose ids are unknown
         self._said_unknown: set[str] = set()  # what the last qstat said of that, without the servers
@@ -279,24 +281,34 @@ class PBSScheduler(Scheduler):
         if status.state not in (JobState.RUNNING, JobState.ENDING):
             return status
         told = parse.told_by(status.reason) or _limit_passed(records[job_id])
-        return status if told is None else replace(status, state=told[0], reason=told[1] or status.reason)
+        return status if told is None else replace(status, state=told[0], word="", reason=told[1] or status.reason)
 
     def question_key(self) -> str:
         return cluster_key("qstat")
 
     def last_seen(self, status: JobStatus) -> JobStatus | None:
         told = parse.told_by(status.reason)
-        return None if told is None else replace(status, state=told[0], reason=told[1] or status.reason)
+        return None if told is None else replace(status, state=told[0], word="", reason=told[1] or status.reason)
 
-    def know_places(self, places: set[str]) -> bool:
-        new = {place.rpartition("@")[2] for place in places} - self._seen
-        self._seen |= new
+    def know_places(self, places: set[str], perhaps: bool = False) -> bool:
+        named = {place.rpartition("@")[2] for place in places}
+        new = named - self._seen - self._perhaps
+        if perhaps:
+            self._perhaps |= new
+        else:
+            self._seen |= named
         return bool(new)
 
     def queue(self) -> list[QueuedJob]:
         jobs: list[QueuedJob] = []
-        for server in ["", *sorted(self._seen)]:
-            records = self._records_at([f"@{server}"] if server else [])
+        for server in ["", *sorted(self._seen | self._perhaps)]:
+            try:
+                records = self._records_at([f"@{server}"] if server else [])
+            except SchedulerUnavailable as error:
+                if server in {"", *self._seen}:
+                    raise
+                log.info("the jobs of server %s are not listed: %s", server, error)
+                continue
             arrays = {job_id.partition("[")[0] for job_id in records if re.search(r"\[\d+\]$", job_id)}
             for job_id, record in records.items():
                 if job_id.endswith("[]") and job_id[:-2] in arrays:

@@ -77,6 +77,7 @@ class SlurmScheduler(Scheduler):
         self._array_limit: int | None = None
         self._clusters: list[str] = []  # that the last submission could go to; none: the usual one
         self._seen: set[str] = set()  # that jobs of this program were sent to by name
+        self._perhaps: set[str] = set()  # that have jobs of the user, as was noted earlier
         self._cluster_of: dict[str, str] = {}  # of jobs that this program submitted, by the number of the job
 
     @classmethod
@@ -190,15 +191,25 @@ class SlurmScheduler(Scheduler):
     def question_key(self) -> str:
         return cluster_key("squeue", os.environ.get("SBATCH_CLUSTERS", ""))
 
-    def know_places(self, places: set[str]) -> bool:
-        new = places - self._seen
-        self._seen |= new
+    def know_places(self, places: set[str], perhaps: bool = False) -> bool:
+        named = places
+        new = named - self._seen - self._perhaps
+        if perhaps:
+            self._perhaps |= new
+        else:
+            self._seen |= named
         return bool(new)
 
     def queue(self) -> list[QueuedJob]:
         jobs = self._listed("")
-        for cluster in sorted(self._seen):
-            elsewhere = self._listed(cluster)
+        for cluster in sorted(self._seen | self._perhaps):
+            try:
+                elsewhere = self._listed(cluster)
+            except SchedulerUnavailable as error:
+                if cluster in self._seen:
+                    raise
+                log.info("the jobs of cluster %s are not listed: %s", cluster, error)
+                continue
             known = {(split_id(job.id)[0], job.name, job.submitted) for job in elsewhere}
             jobs = [job for job in jobs if (job.id, job.name, job.submitted) not in known] + elsewhere
         return jobs

@@ -73,7 +73,6 @@ def test_inputs_are_put_behind_a_command_without_braces(line: Line, tmp_path: Pa
     assert "wc -c 'two words.txt'" in line("submit", "--dry-run", "wc", "-c", ":::", "two words.txt").out
 
 
-@pytest.mark.on("local", "slurm")  # PBS takes such a job, and ends it at once
 @pytest.mark.parametrize("option", ["--after=99999", "--after-any=99999"])
 def test_a_dependency_that_no_scheduler_knows_is_refused(line: Line, ground: Ground, option: str) -> None:
     answer = line("submit", option, "true")

@@ -182,18 +182,40 @@ def test_an_array_there(servers: Servers) -> None:
 
 
 def test_a_queue_that_is_told_of_such_a_job(servers: Servers) -> None:
-    job = servers.submit("sleep 1.5")
+    job = servers.submit("sleep 60")
     watch._kept.cache_clear()  # as in another program
-    began = time.monotonic()
     queue = Queue(scheduler="pbs")
+    with pytest.raises(TimeoutError):
+        queue.wait(job.id, timeout=2)
+    job.cancel()
     assert queue.wait(job.id, timeout=30)
-    assert time.monotonic() - began > 0.5
-    assert job.state is JobState.COMPLETED
+
+
+def test_a_queue_of_another_program(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where jobs were sent to by name is noted beside them; a server that is away takes no other along."""
+    here, there = servers.neighbour(), servers.submit("sleep 60")
+    monkeypatch.setenv("HOME", str(servers.ground.work))
+    watch._kept.cache_clear()
+    queue = Queue(scheduler="pbs")
+    assert {job.id for job in queue.jobs} == {here}, "it looks into the usual directory of jobs"
+    queue.know_places_of(str(servers.ground.work / "jobs"))
+    assert {job.id for job in queue.jobs} == {here, there.id}
+    assert there in queue
+    assert queue[there].state is JobState.RUNNING
+    servers.other.down()
+    watch._kept.cache_clear()
+    queue = Queue(scheduler="pbs")
+    queue.know_places_of(str(servers.ground.work / "jobs"))
+    assert [job.id for job in queue.jobs] == [here]
+    servers.other.up()
+    there.cancel()
 
 
 @pytest.mark.parametrize("ended", [False, True], ids=["runs on", "cancelled"])
 def test_a_job_that_is_moved(servers: Servers, ended: bool) -> None:
-    job = servers.submit("sleep 60" if ended else "sleep 1; echo there", queue="route")
+    go = servers.ground.work / "go"
+    waits = f"until [ -e {go} ]; do sleep 0.05; done; echo there"
+    job = servers.submit("sleep 60" if ended else waits, queue="route")
     assert job.id.isdigit()
     wait_until(lambda: job.state is JobState.RUNNING and job.started is not None, "it runs")
     if ended:
@@ -201,6 +223,7 @@ def test_a_job_that_is_moved(servers: Servers, ended: bool) -> None:
         wait_until(servers.other.idle, "it is cancelled there")
         assert job.wait(30).state is JobState.CANCELLED
     else:
+        go.touch()
         assert job.get(30) == (0, "there\n", "")
 
 

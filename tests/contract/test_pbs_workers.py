@@ -8,7 +8,8 @@ import pytest
 from conftest import StandInGround
 from contract_tasks import wait_until
 
-from clusterfutures.errors import JobFailed
+from clusterfutures import submit
+from clusterfutures.errors import JobFailed, SubmitError
 
 pytestmark = [pytest.mark.on("pbs", "torque"), pytest.mark.steady("it is about what is told, and when")]
 
@@ -65,3 +66,14 @@ def test_the_cause_of_retries(ground: StandInGround) -> None:
         with pytest.raises(JobFailed):
             call.result(90)
     assert call.attempts == 2
+
+
+@pytest.mark.parametrize("kind", ["ok", "any", "notok"])
+def test_a_dependency_on_a_job_that_nobody_knows(ground: StandInGround, kind: str) -> None:
+    """PBS would take the job, and end it without a word."""
+    with pytest.raises(SubmitError, match="job 99999 is not known to pbs, so nothing can depend on it"):
+        submit("true", scheduler="pbs", directory=str(ground.work / "jobs"), dependencies={kind: "99999"})
+    assert ground.standin.calls("qsub") == 0
+    known = submit("sleep 1", scheduler="pbs", directory=str(ground.work / "jobs"))
+    later = submit("echo ran", scheduler="pbs", directory=str(ground.work / "jobs"), dependencies={"any": known.id})
+    assert later.get(30) == (0, "ran\n", "")
