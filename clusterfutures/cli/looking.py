@@ -199,12 +199,13 @@ def _must_be_known(job_ids: Sequence[str], scheduler: str) -> None:
     known = {job.id for job in listed.jobs}
     bases = {job_id.partition("_")[0].partition("[")[0] for job_id in known}
     for job_id in job_ids:
-        if split_id(job_id)[1]:  # on a cluster or server of its own
+        if not split_id(job_id)[1] and (job_id in known or job_id.removesuffix("[]") in bases):
+            continue
+        told = None
+        if job_id[:1].isdigit():  # on a cluster or server of its own, or too young for a list that is a minute old
             with ONE_AT_A_TIME:
-                told = adapter(scheduler).states([job_id]).get(job_id)
-            if told is not None and told.state is not JobState.GONE:
-                continue
-        if job_id not in known and job_id.removesuffix("[]") not in bases:
+                told = adapter(scheduler).explain(job_id)
+        if (told is None or told.state is JobState.GONE) and job_id not in known:
             raise OptionError(
                 f"there is no job {job_id!r} in the queue of {scheduler}, nor one of yours that has ended"
             )
