@@ -30,6 +30,7 @@ from clusterfutures.errors import SchedulerUnavailable
 from clusterfutures.jobs.dependencies import EXIT_UNMET, unmet, unmet_of
 from clusterfutures.jobs.files import VISIBILITY_SECONDS, JobFiles
 from clusterfutures.schedulers import by_name
+from clusterfutures.schedulers.absence import UNKNOWN_SECONDS
 from clusterfutures.schedulers.base import Answer, Dependency, JobState, JobStatus, Scheduler
 from clusterfutures.schedulers.inquiry import Inquiry
 from clusterfutures.schedulers.rhythm import smallest_spacing
@@ -255,7 +256,7 @@ class Watch:
         """The state of a job that is missing in the scheduler's answer; None while it may live."""
         assert self._last is not None
         believed = self._inquiry.believed(*self._last)
-        if believed is None and self._files.read("cancelled") is not None:
+        if believed is None and (self._files.read("cancelled") is not None or self._limit_passed(UNKNOWN_SECONDS)):
             return status
         if believed is None and self._ending is not None and adapter(self._scheduler).last_seen(self._ending):
             return status
@@ -357,12 +358,12 @@ class Watch:
             return replace(status, state=JobState.TIMEOUT, reason=_TIME_LIMIT)
         return replace(status, reason=status.reason or _UNSAID.get(status.state, ""))
 
-    def _limit_passed(self) -> bool:
+    def _limit_passed(self, late: float = 0.0) -> bool:
         """True when it has run for as long as it may: by its own words, else up to now."""
         started, words = self._files.numbers("started"), self._files.numbers("exit")
         if not self._limit or not started:
             return False
-        return (float(words[1]) if words[1:] else time.time()) >= float(started[0]) + self._limit
+        return (float(words[1]) if words[1:] else time.time()) >= float(started[0]) + self._limit + late
 
     def ended(self) -> JobStatus | None:
         """How the job says that it has ended; None when it has not said so."""
