@@ -76,7 +76,7 @@ def test_a_job_that_qdel_ends(start: Start, ground: StandInGround, history: bool
 
 def test_jobs_that_their_time_limit_ends(start: Start, history: bool) -> None:
     for job in [start(command, time="2s") for command in COMMANDS]:
-        assert (job.wait(30).state, job.exitcode) == (JobState.TIMEOUT, None)
+        assert (job.wait(80).state, job.exitcode) == (JobState.TIMEOUT, None)
         with pytest.raises(JobFailed, match="timeout"):
             job.get(30)
 
