@@ -61,7 +61,7 @@ def interpreter() -> str:
     """The interpreter to use: the tests in their present form if any has them, else older ones."""
     older: list[str] = []
     for python in candidates():
-        done = subprocess.run([python, "-c", PROBE], capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run([python, "-c", PROBE], capture_output=True, text=True, timeout=60, check=False)
         if done.stdout.strip() == "package":
             return python
         if done.stdout.strip() == "module":

@@ -305,7 +305,7 @@ def test_ctrl_c_cancels_what_run_has_submitted(line: Line, ground: Ground) -> No
     while not (ground.work / "begun").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     program.send_signal(signal.SIGINT)
-    out, err = program.communicate(timeout=20)
+    out, err = program.communicate(timeout=60)
     assert program.returncode == 130, err
     assert "cancelled 1 of 1 jobs" in err
     assert "Traceback" not in err

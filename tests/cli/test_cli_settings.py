@@ -122,7 +122,7 @@ def test_completion_is_shell(capsys: pytest.CaptureFixture[str]) -> None:
         "COMP_WORDS=(clusterfutures qu) COMP_CWORD=1; _clusterfutures; echo ${COMPREPLY[@]}\n"
         "COMP_WORDS=(clusterfutures submit --scheduler = s) COMP_CWORD=4; _clusterfutures; echo ${COMPREPLY[@]}\n"
     )
-    done = subprocess.run(["bash"], input=script, capture_output=True, text=True, timeout=10)
+    done = subprocess.run(["bash"], input=script, capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == ["--scheduler=", "queue", "slurm"]
     assert "-l scheduler" in said(capsys, "--completion fish")
     assert "bashcompinit" in said(capsys, "--completion zsh")
@@ -159,7 +159,7 @@ def test_what_a_shell_reads_of_a_filled_command() -> None:
     """The shell itself says what arrives, whatever quotes stand around the field."""
     for item in ("a", "a b", "a'b", 'a"b', "$HOME", "a`b`\\", "new\nline", "-x"):
         command = "printf '%s|' {} \"{}\" '{}' x{}y \"$(printf %s 1)\" # don't {}"
-        done = subprocess.run(["bash", "-c", filled(command, item, 0)], capture_output=True, text=True, timeout=10)
+        done = subprocess.run(["bash", "-c", filled(command, item, 0)], capture_output=True, text=True, timeout=60)
         assert done.stdout == f"{item}|{item}|{item}|x{item}y|1|"
     fields = filled("{.} {/} {//} {/.} {#} {x} {}", "data/a.b.gz", 4)
     assert fields == "data/a.b a.b.gz data a.b 5 {x} data/a.b.gz"

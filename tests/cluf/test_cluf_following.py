@@ -55,7 +55,7 @@ def test_scripts_are_what_qsub_takes(tmp_path: Path) -> None:
             f"#PBS -o {user.here}/process_files-1-2.stdout", f"#PBS -e {user.here}/process_files-1-2.stderr",
             "#PBS -V", "#PBS -r y", "#PBS -l software=x",
         ]  # fmt: skip
-        done = subprocess.run(["qsub", script], env=user.variables, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(["qsub", script], env=user.variables, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
 
 

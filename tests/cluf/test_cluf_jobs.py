@@ -59,7 +59,7 @@ def test_interrupted_it_leaves_no_job(tmp_path: Path, real_slurm_cluster: RealSl
     while not list((user.here).glob("jobs/*.stdout")) and time.monotonic() < end:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "cancelled 2 jobs; 0 of 2 bins had finished" in err
     while (left := real_slurm_cluster.run("squeue", "-h").stdout) and time.monotonic() < end:

@@ -57,7 +57,7 @@ def test_hashed_bins_are_those_of_every_process() -> None:
     found = {
         subprocess.run(
             [interpreter, "-S", "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True,
-            timeout=20, cwd=Path(__file__).resolve().parents[2],
+            timeout=60, cwd=Path(__file__).resolve().parents[2],
         ).stdout
         for interpreter in (sys.executable, *others)
         for seed in ("1", "2")

@@ -23,7 +23,7 @@ CALL_LIMIT = 30.0
 PATIENCE = 1
 
 
-def wait_until(condition: Callable[[], object], what: str, limit: float = 30.0) -> None:
+def wait_until(condition: Callable[[], object], what: str, limit: float = 60.0) -> None:
     """Wait for a condition; fail, saying ``what`` did not come about, after ``limit`` seconds."""
     deadline = time.monotonic() + limit * PATIENCE
     while not condition():

@@ -167,7 +167,7 @@ if __name__ == "__main__":
         process = context.Process(target=child, args=[queue])
         process.start()
         process.join(90)
-        print(method, process.exitcode, queue.get(timeout=10) if process.exitcode == 0 else "")
+        print(method, process.exitcode, queue.get(timeout=60) if process.exitcode == 0 else "")
 """
 
 

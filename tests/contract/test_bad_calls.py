@@ -34,8 +34,8 @@ def _between(ex: ClusterExecutor, function: Callable[..., Any], *arguments: Any)
     before = ex.submit(tasks.double, 1)
     future = ex.submit(function, *arguments)
     behind = [ex.submit(tasks.double, n) for n in range(3)]
-    future.exception(30)
-    assert [before.result(30), *(other.result(30) for other in behind)] == [2, 0, 2, 4]
+    future.exception(60)
+    assert [before.result(60), *(other.result(60) for other in behind)] == [2, 0, 2, 4]
     return future
 
 
@@ -83,30 +83,30 @@ def test_what_later_calls_see(ground: Ground) -> None:
     """As in ProcessPoolExecutor, what a call changes in its process is there for later ones, which run all the same;
     only stdout and stderr are as they were."""
     with ground.executor(max_workers=1) as ex:
-        before = ex.submit(bad_calls.what_it_sees).result(30)
+        before = ex.submit(bad_calls.what_it_sees).result(60)
         assert before["directory"] == os.getcwd()
         _between(ex, bad_calls.change_everything).result(0)
-        assert ex.submit(bad_calls.what_it_sees).result(30) == {
+        assert ex.submit(bad_calls.what_it_sees).result(60) == {
             "directory": "gone", "umask": 0o777, "ignored": True, "environment": 0, "path": 0, "limit": 60,
             "kept": ["changed"], "standard": before["standard"],
         }  # fmt: skip
-        assert len(ex.submit(bad_calls.megabytes, 2).result(30)) == 2 << 20, "also into a file, under that umask"
-        assert isinstance(ex.submit(tasks.fail, OSError(2, "x")).exception(30), FileNotFoundError)
-        assert isinstance(ex.submit(bad_calls.take, bad_calls.Loads("exit")).exception(30), TransferError)
-        assert ex.submit(bad_calls.make_lambda).result(30)() == "made"
+        assert len(ex.submit(bad_calls.megabytes, 2).result(60)) == 2 << 20, "also into a file, under that umask"
+        assert isinstance(ex.submit(tasks.fail, OSError(2, "x")).exception(60), FileNotFoundError)
+        assert isinstance(ex.submit(bad_calls.take, bad_calls.Loads("exit")).exception(60), TransferError)
+        assert ex.submit(bad_calls.make_lambda).result(60)() == "made"
         _dies(ex, "SIGKILL", bad_calls.end_by, "kill the group")
-        assert ex.submit(bad_calls.what_it_sees).result(30) == before, "another process has nothing of it"
+        assert ex.submit(bad_calls.what_it_sees).result(60) == before, "another process has nothing of it"
 
 
 def test_a_call_that_ends_its_supervisor(ground: Ground) -> None:
     with ground.executor(max_workers=1) as ex:
         future = ex.submit(bad_calls.end_by, "kill the supervisor")
         waiting = ex.submit(tasks.double, 1)
-        error = future.exception(40)
+        error = future.exception(60)
         assert isinstance(error, JobFailed)
         assert "end_by" in str(error)
         assert error.job_id == future.job_id
-        assert waiting.result(30) == 2
+        assert waiting.result(60) == 2
 
 
 def test_output_without_end(ground: Ground) -> None:
@@ -116,10 +116,10 @@ def test_output_without_end(ground: Ground) -> None:
         assert future.result(0) == MEGABYTES
         (log,) = ground.run_directory().glob("logs/*-*-*.0.log")
         assert log.stat().st_size < MOST_BYTES * 1.1
-        next(ex.map(bad_calls.write_megabytes, [MEGABYTES], timeout=30))
+        next(ex.map(bad_calls.write_megabytes, [MEGABYTES], timeout=60))
         assert log.stat().st_size < MOST_BYTES * 2.1
         after = ex.submit(tasks.write_much, "after", 2)
-        assert after.result(30) == 2
+        assert after.result(60) == 2
         assert after.output() == "after\nafter\n"
         said = future.output()
         assert len(said) < MOST_BYTES * 1.1
@@ -144,11 +144,11 @@ def test_results_and_exceptions_that_misbehave(ground: Ground, tmp_path: Path) -
                 assert isinstance(error, TransferError), repr(error)
                 assert text in str(error)
             with pytest.raises(TransferError, match=text):
-                next(ex.map(bad_calls.return_what_loads, [what], timeout=30))
+                next(ex.map(bad_calls.return_what_loads, [what], timeout=60))
         tasks.touch(release)
-        assert endless[0].result(20) == str(release)
-        assert isinstance(endless[1].exception(20), TransferError)
-        assert needing.result(30) == "taken"
+        assert endless[0].result(60) == str(release)
+        assert isinstance(endless[1].exception(60), TransferError)
+        assert needing.result(60) == "taken"
         # too deep to be pickled, here and there
         error = _between(ex, bad_calls.nested, 100_000).exception(0)
         assert isinstance(error, TransferError)
@@ -166,7 +166,7 @@ def test_results_and_exceptions_that_misbehave(ground: Ground, tmp_path: Path) -
         error = _between(ex, bad_calls.raise_large, 10 << 20).exception(0)
         assert error.args == ("x" * (10 << 20),)
         with pytest.raises(ValueError, match="xxx") as caught:
-            next(ex.map(bad_calls.raise_large, [10 << 20], timeout=30))
+            next(ex.map(bad_calls.raise_large, [10 << 20], timeout=60))
         assert len(_between(ex, bad_calls.megabytes, MEGABYTES).result(0)) == MEGABYTES << 20
         began = time.monotonic()
     assert caught.tb, "which holds on to the map"
@@ -205,7 +205,7 @@ def test_ctrl_c_while_a_result_is_unpickled(ground: Ground, tmp_path: Path) -> N
         killer.join()
         signal.signal(signal.SIGUSR1, previous)
         tasks.touch(release)
-        assert future.result(5) == str(release)
+        assert future.result(60) == str(release)
 
 
 @pytest.mark.on("local")

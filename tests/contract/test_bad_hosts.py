@@ -26,10 +26,10 @@ def _die_on(node: str) -> str:
 @pytest.mark.on("slurm")
 def test_later_jobs_do_not_go_there(ground: SlurmGround, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "clusterfutures"), ground.executor(max_workers=1, bins_per_job=1) as ex:
-        first = ex.submit(_die_on, "").result(30)
+        first = ex.submit(_die_on, "").result(60)
         for _ in range(2):
-            assert ex.submit(_die_on, first).exception(30) is not None
-        after = {ex.submit(_die_on, "").result(30) for _ in range(2)}
+            assert ex.submit(_die_on, first).exception(60) is not None
+        after = {ex.submit(_die_on, "").result(60) for _ in range(2)}
     assert first not in after
     told = [record.getMessage() for record in caplog.records if "workers died on host" in record.getMessage()]
     assert len(told) == 1
@@ -41,13 +41,13 @@ def test_a_worker_that_comes_there_leaves(ground: Ground, monkeypatch: pytest.Mo
     """Where the scheduler leaves no host out; and when it has no other, the host is used again."""
     monkeypatch.setattr(hosts, "_MOST_LEAVES", 2)
     with ground.executor(max_workers=1, bins_per_job=1) as ex:
-        assert ex.submit(abs, -1).result(30) == 1
+        assert ex.submit(abs, -1).result(60) == 1
         known: Hosts = ex._client._provision.hosts
         known.started("another")
         for _ in range(2):
-            assert ex.submit(_die_on, "").exception(30) is not None
+            assert ex.submit(_die_on, "").exception(60) is not None
         assert known.avoided == (os.uname().nodename,)
-        assert ex.submit(abs, -2).result(30) == 2
+        assert ex.submit(abs, -2).result(60) == 2
         wait_until(lambda: known.avoided == (), "the host is used again")
 
 

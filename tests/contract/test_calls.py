@@ -23,7 +23,7 @@ def test_a_call_returns_its_result(ground: Ground) -> None:
     with ground.executor() as ex:
         future = ex.submit(tasks.add, 1, b=2)
         assert isinstance(future, ClusterFuture)
-        assert future.result(30) == 3
+        assert future.result(60) == 3
         assert future.done()
         assert not future.running()
         assert not future.cancelled()
@@ -35,8 +35,8 @@ def test_no_keyword_of_the_users_is_taken(ground: Ground) -> None:
     with ground.executor() as ex:
         plain = ex.submit(tasks.keywords, 0, **wanted)
         other = ex.with_options(time="10m").submit(tasks.keywords, **wanted)
-        assert plain.result(30) == ((0,), wanted)
-        assert other.result(30) == ((), wanted)
+        assert plain.result(60) == ((0,), wanted)
+        assert other.result(60) == ((), wanted)
 
 
 def test_arguments_are_pickled_at_once(ground: Ground) -> None:
@@ -44,7 +44,7 @@ def test_arguments_are_pickled_at_once(ground: Ground) -> None:
         argument = [1, 2]
         future = ex.submit(sum, argument)
         argument.append(1000)
-        assert future.result(30) == 3
+        assert future.result(60) == 3
 
 
 def test_a_function_that_has_changed_is_sent_anew(ground: Ground) -> None:
@@ -54,9 +54,9 @@ def test_a_function_that_has_changed_is_sent_anew(ground: Ground) -> None:
         return number
 
     with ground.executor() as ex:
-        assert ex.submit(current).result(30) == 1
+        assert ex.submit(current).result(60) == 1
         number = 2
-        assert ex.submit(current).result(30) == 2
+        assert ex.submit(current).result(60) == 2
 
 
 def test_what_is_known_of_a_call(ground: Ground, tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_what_is_known_of_a_call(ground: Ground, tmp_path: Path) -> None:
         assert future.host
         assert future.output() == ""
         touch(tmp_path / "release")
-        future.result(30)
+        future.result(60)
         assert before - 1 <= future.started <= time.time() + 1
         assert future.usage is not None
         assert 0 < future.usage.wall < 30
@@ -88,7 +88,7 @@ def test_the_processor_time_of_children_counts(ground: Ground) -> None:
 
     with ground.executor() as ex:
         future = ex.submit(burn)
-        future.result(30)
+        future.result(60)
         assert future.usage is not None
         assert 0.25 < future.usage.cpu < 5
 
@@ -109,8 +109,8 @@ def test_running_and_cancelling(ground: Ground, tmp_path: Path) -> None:
         with pytest.raises(cf.CancelledError):
             waiting.result(0)
         touch(tmp_path / "release")
-        assert running.result(30) == "result"
-        assert last.result(30) == 42
+        assert running.result(60) == "result"
+        assert last.result(60) == 42
         assert not last.cancel()
     assert not (tmp_path / "must not be").exists()
 
@@ -123,15 +123,15 @@ def test_cancelling_one_call_of_a_bin(ground: Ground, tmp_path: Path) -> None:
         return number
 
     with ground.executor(max_workers=1) as ex:
-        assert [future.result(30) for future in [ex.submit(mark, n) for n in range(20)]] == list(range(20))
+        assert [future.result(60) for future in [ex.submit(mark, n) for n in range(20)]] == list(range(20))
         blocked = ex.submit(tasks.block, tmp_path / "started", tmp_path / "release")
         tasks.await_file(tmp_path / "started")
         futures = [ex.submit(mark, n) for n in range(100, 150)]
         assert futures[25].cancel()
         assert futures[0].cancel()
         touch(tmp_path / "release")
-        blocked.result(30)
-        done = [future.result(30) for future in futures if not future.cancelled()]
+        blocked.result(60)
+        done = [future.result(60) for future in futures if not future.cancelled()]
         assert done == [n for n in range(100, 150) if n not in (100, 125)]
     assert not (tmp_path / "ran-100").exists()
     assert not (tmp_path / "ran-125").exists()
@@ -140,7 +140,7 @@ def test_cancelling_one_call_of_a_bin(ground: Ground, tmp_path: Path) -> None:
 def test_cancel_says_the_truth_while_workers_take_calls(ground: Ground, tmp_path: Path) -> None:
     """Whatever ``cancel`` answers: True means that the call does not run, False that it does."""
     with ground.executor() as ex:
-        ex.submit(tasks.double, 0).result(30)
+        ex.submit(tasks.double, 0).result(60)
         futures = [ex.submit(tasks.touch_and_return, f"{tmp_path}/ran-{n}", n) for n in range(200)]
         answers = [future.cancel() for future in reversed(futures)][::-1]
         cf.wait(futures, 30)
@@ -179,7 +179,7 @@ def test_a_callback_may_submit(ground: Ground) -> None:
         first = ex.submit(tasks.double, 1)
         first.add_done_callback(lambda done: second.append(ex.submit(tasks.double, done.result())))
         wait_until(lambda: second, "the callback runs", 30)
-        assert second[0].result(30) == 4
+        assert second[0].result(60) == 4
 
 
 def test_with_asyncio(ground: Ground) -> None:
@@ -211,7 +211,7 @@ def test_one_executor_for_several_threads(ground: Ground) -> None:
 
     def use(number: int) -> None:
         futures = [ex.submit(tasks.add, number, n) for n in range(25)]
-        results[number] = [future.result(30) for future in futures] + list(ex.map(tasks.double, range(10)))
+        results[number] = [future.result(60) for future in futures] + list(ex.map(tasks.double, range(10)))
 
     with ground.executor() as ex:
         threads = [threading.Thread(target=use, args=(1000 * number,)) for number in range(4)]
@@ -233,7 +233,7 @@ def test_large_arguments_and_results(ground: Ground) -> None:
     with ground.executor() as ex:
         futures = [ex.submit(change, array) for _ in range(2)]
         for future in futures:
-            whole, part = future.result(30)
+            whole, part = future.result(60)
             assert np.array_equal(whole, array + 1)
             assert np.array_equal(part, array[:10] + 1)
             whole += 1  # and the result is the program's
@@ -243,9 +243,9 @@ def test_large_arguments_and_results(ground: Ground) -> None:
 def test_workers_that_went_home_are_replaced(ground: Ground) -> None:
     with ground.executor(idle_timeout=0.05) as ex:
         first = ex.submit(tasks.worker)
-        job_id = first.result(30)[0]
+        job_id = first.result(60)[0]
         wait_until(lambda: not ground.jobs(), "the idle worker gives its node back")
-        assert ex.submit(tasks.worker).result(30)[0] != job_id
+        assert ex.submit(tasks.worker).result(60)[0] != job_id
 
 
 def test_a_call_may_use_an_executor_itself(ground: Ground) -> None:
@@ -256,13 +256,13 @@ def test_a_call_may_use_an_executor_itself(ground: Ground) -> None:
             return list(inner.map(tasks.double, range(n)))
 
     with ground.executor(max_workers=1) as ex:
-        assert ex.submit(outer, 3).result(30) == [0, 2, 4]
+        assert ex.submit(outer, 3).result(60) == [0, 2, 4]
 
 
 def test_a_stream_of_submits_is_few_submissions(ground: Ground) -> None:
     with ground.executor(max_workers=8, keep=True) as ex:
         futures = [ex.submit(tasks.double, n) for n in range(500)]
-        assert [future.result(30) for future in futures] == [2 * n for n in range(500)]
+        assert [future.result(60) for future in futures] == [2 * n for n in range(500)]
     assert ground.batches() <= 10
 
 
@@ -275,7 +275,7 @@ def test_calls_that_come_slowly_share_submissions_too(ground: Ground) -> None:
         for n in range(500):
             futures.append(ex.submit(tasks.double, n))
             time.sleep(0.001)
-        assert [future.result(30) for future in futures] == [2 * n for n in range(500)]
+        assert [future.result(60) for future in futures] == [2 * n for n in range(500)]
     assert ground.batches() <= 6 + (time.monotonic() - began), "a few, and then one a second"
 
 

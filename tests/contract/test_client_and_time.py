@@ -29,8 +29,8 @@ print("ready", flush=True)
 futures = [ex.submit(noted, n) for n in range(12)]
 mapped = ex.map(noted, range(100, 108))
 print("submitted", flush=True)
-print([f.result(50) for f in futures] == [*range(12)], list(mapped) == [*range(100, 108)], flush=True)
-print(ex.submit(noted, 200).result(50), flush=True)
+print([f.result(60) for f in futures] == [*range(12)], list(mapped) == [*range(100, 108)], flush=True)
+print(ex.submit(noted, 200).result(60), flush=True)
 ex.shutdown()
 """
 
@@ -94,7 +94,7 @@ with executor(run="fit", time="10:00") as ex:
     assert 500 < float(said[0]) <= 600
     with attach("fit", ground.runs) as run:
         assert len(run.futures) == 21
-        assert run.futures[-1].result(5) == 1
+        assert run.futures[-1].result(60) == 1
     remove_run("fit", ground.runs)
 
 

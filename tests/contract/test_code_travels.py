@@ -36,17 +36,17 @@ def test_functions_of_every_kind(ground: Ground) -> None:
             return -x
 
     with ground.executor() as ex:
-        assert ex.submit(lambda x: x + factor, 1).result(30) == 4
-        assert ex.submit(closure, 2).result(30) == 6
-        assert ex.submit(recursive, 5).result(30) == 120
-        assert ex.submit(Local(1).method, 2).result(30) == 3
-        assert ex.submit(Local(5), 2).result(30) == 10
-        assert ex.submit(Local.static, 2).result(30) == -2
-        assert ex.submit(functools.partial(tasks.add, b=5), 1).result(30) == 6
-        assert ex.submit(operator.itemgetter(1), "abc").result(30) == "b"
-        assert ex.submit(str.upper, "abc").result(30) == "ABC"
+        assert ex.submit(lambda x: x + factor, 1).result(60) == 4
+        assert ex.submit(closure, 2).result(60) == 6
+        assert ex.submit(recursive, 5).result(60) == 120
+        assert ex.submit(Local(1).method, 2).result(60) == 3
+        assert ex.submit(Local(5), 2).result(60) == 10
+        assert ex.submit(Local.static, 2).result(60) == -2
+        assert ex.submit(functools.partial(tasks.add, b=5), 1).result(60) == 6
+        assert ex.submit(operator.itemgetter(1), "abc").result(60) == "b"
+        assert ex.submit(str.upper, "abc").result(60) == "ABC"
         assert list(ex.map(lambda x: [x] * factor, range(3))) == [[0] * 3, [1] * 3, [2] * 3]
-        made = ex.submit(Local, 7).result(30)
+        made = ex.submit(Local, 7).result(60)
         assert isinstance(made, Local)
         assert made.value == 7
 
@@ -163,8 +163,8 @@ def test_relative_paths(ground: Ground) -> None:
         return Path("data.txt").read_text()
 
     with ground.executor() as ex:
-        assert ex.submit(read_and_write).result(30) == "data"
-        assert ex.submit(Path.cwd).result(30) == Path.cwd()
+        assert ex.submit(read_and_write).result(60) == "data"
+        assert ex.submit(Path.cwd).result(60) == Path.cwd()
     assert (ground.work / "written.txt").read_text() == "written"
 
 
@@ -173,9 +173,9 @@ def test_a_directory_with_a_difficult_name(ground: Ground, monkeypatch: pytest.M
     difficult.mkdir()
     monkeypatch.chdir(difficult)
     with ground.executor(directory=ground.runs / "with blank & %a") as ex:
-        assert ex.submit(Path.cwd).result(30) == difficult
+        assert ex.submit(Path.cwd).result(60) == difficult
         future = ex.submit(print, "hello")
-        future.result(30)
+        future.result(60)
         assert future.output() == "hello\n"
     (ground.runs / "with blank & %a").rmdir()
 
@@ -183,13 +183,13 @@ def test_a_directory_with_a_difficult_name(ground: Ground, monkeypatch: pytest.M
 def test_modules_that_appear_on_the_path_later(ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A module made in the middle of a session is found by calls made after that."""
     with ground.executor(max_workers=1) as ex:
-        assert ex.submit(tasks.double, 1).result(30) == 2
+        assert ex.submit(tasks.double, 1).result(60) == 2
         (tmp_path / "made_late.py").write_text("def f():\n    return 'late'\n")
         monkeypatch.syspath_prepend(str(tmp_path))
         import made_late  # type: ignore[import-not-found]
 
         try:
-            assert ex.submit(made_late.f).result(30) == "late"
+            assert ex.submit(made_late.f).result(60) == "late"
         finally:
             sys.modules.pop("made_late", None)
 
@@ -199,4 +199,4 @@ def test_the_environment_of_the_program(ground: Ground, monkeypatch: pytest.Monk
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     with ground.executor() as ex:
-        assert ex.submit(tasks.variables, *values).result(30) == values
+        assert ex.submit(tasks.variables, *values).result(60) == values

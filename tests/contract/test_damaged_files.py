@@ -41,7 +41,7 @@ def _held(ex: ClusterExecutor, path: Path) -> Iterator[None]:
     tasks.await_file(f"{path}-started")
     yield
     tasks.touch(f"{path}-release")
-    assert future.result(30) is None
+    assert future.result(60) is None
 
 
 def _new_file(run: Path, pattern: str, known: set[Path]) -> Path:
@@ -62,7 +62,7 @@ def test_what_the_node_reads(ground: Ground, tmp_path: Path) -> None:
     """A bin, a chunk, the function, a large argument."""
     with ground.executor(max_workers=1) as made:
         ex = _impatient(made)
-        assert ex.submit(len, "known").result(30) == 5
+        assert ex.submit(len, "known").result(60) == 5
         run = ground.run_directory()
         broken: list[tuple[str, Callable[[], object]]] = []
 
@@ -85,8 +85,8 @@ def test_what_the_node_reads(ground: Ground, tmp_path: Path) -> None:
             assert isinstance(error, StoreError if number < 2 else TransferError), repr(error)
             assert name in str(error)
             assert "damaged" in str(error)
-        assert whole.result(30) == 2
-        assert ex.submit(len, bytes(3 << 20)).result(30) == 3 << 20
+        assert whole.result(60) == 2
+        assert ex.submit(len, bytes(3 << 20)).result(60) == 3 << 20
 
 
 @contextmanager
@@ -115,7 +115,7 @@ def test_segments_that_told_all_of_a_call(ground: Ground, tmp_path: Path, monkey
     monkeypatch.setattr(vanished, "BLAMED_SECONDS", 0.2)
     with ground.executor(max_workers=1, idle_timeout=30) as made:
         ex = _impatient(made)
-        assert ex.submit(tasks.double, 0).result(30) == 0
+        assert ex.submit(tasks.double, 0).result(60) == 0
         run = ground.run_directory()
         future = ex.submit(tasks.block, tmp_path / "started", tmp_path / "release")
         told = ex.submit(tasks.double, 1)
@@ -127,12 +127,12 @@ def test_segments_that_told_all_of_a_call(ground: Ground, tmp_path: Path, monkey
             for path in run.glob("results/0001-*"):
                 _damage(path)
         for lost in (future, told):
-            error = lost.exception(10)
+            error = lost.exception(60)
             assert isinstance(error, StoreError)
             assert "0001-0-0~" in str(error)
             assert "damaged" in str(error)
         last = ex.submit(tasks.double, 3)
-        assert last.result(30) == 6
+        assert last.result(60) == 6
         assert last.job_id == future.job_id
 
 
@@ -141,7 +141,7 @@ def test_what_the_client_reads(ground: Ground, tmp_path: Path) -> None:
     """A large result, and a segment: what only it told is lost, and the calls that have not been heard of are done."""
     with ground.executor(max_workers=1, keep=True) as made:
         ex = _impatient(made)
-        assert ex.submit(tasks.double, 0).result(30) == 0
+        assert ex.submit(tasks.double, 0).result(60) == 0
         run = ground.run_directory()
         values = ex.map(bytes, [2 << 20])
         name = _damage(_new_file(run, "large/*", set()))
@@ -155,8 +155,8 @@ def test_what_the_client_reads(ground: Ground, tmp_path: Path) -> None:
             tasks.touch(tmp_path / "release")
             name = _damage(_new_file(run, "results/0001-*", known))
             unheard = ex.submit(tasks.double, 2)
-        error = future.exception(30)
+        error = future.exception(60)
         assert isinstance(error, StoreError)
         assert name in str(error)
         assert "damaged" in str(error)
-        assert unheard.result(30) == 4
+        assert unheard.result(60) == 4

@@ -42,8 +42,8 @@ def test_a_job_ended_from_outside(ground: Ground, tmp_path: Path) -> None:
         wait_until(lambda: future.job_id, "the future knows its job")
         job_id = future.job_id
         ground.end_job(job_id)
-        _check_job_failed(future.exception(30), job_id, ground)
-        assert all(other.result(30)[0] != job_id for other in waiting)
+        _check_job_failed(future.exception(60), job_id, ground)
+        assert all(other.result(60)[0] != job_id for other in waiting)
 
 
 def test_a_supervisor_that_is_killed(ground: Ground, tmp_path: Path) -> None:
@@ -58,15 +58,15 @@ def test_a_supervisor_that_is_killed(ground: Ground, tmp_path: Path) -> None:
 
     with ground.executor(max_workers=1) as ex:
         finished = ex.submit(tasks.double, 4)
-        assert finished.result(30) == 8
+        assert finished.result(60) == 8
         future = ex.submit(block_too, f"{tmp_path}/started", f"{tmp_path}/release")
         supervisor = int(tasks.await_file(tmp_path / "started"))
         waiting = [ex.submit(tasks.worker) for _ in range(3)]
         wait_until(lambda: future.job_id, "the future knows its job")
         job_id = future.job_id
         os.kill(supervisor, signal.SIGKILL)
-        _check_job_failed(future.exception(40), job_id, ground)
-        assert all(other.result(30)[0] != job_id for other in waiting)
+        _check_job_failed(future.exception(60), job_id, ground)
+        assert all(other.result(60)[0] != job_id for other in waiting)
 
 
 def test_the_bin_of_a_job_that_is_killed(ground: Ground, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_the_bin_of_a_job_that_is_killed(ground: Ground, tmp_path: Path) -> None
         with pytest.raises(JobFailed):
             tasks.collect(values, left)
         assert set(left) <= {3, 4, 5}
-        assert ex.submit(tasks.double, 1).result(30) == 2
+        assert ex.submit(tasks.double, 1).result(60) == 2
 
 
 def test_a_call_is_never_run_twice(ground: Ground, tmp_path: Path) -> None:
@@ -116,10 +116,10 @@ def test_a_call_is_never_run_twice(ground: Ground, tmp_path: Path) -> None:
 def test_a_time_limit(ground: Ground, tmp_path: Path) -> None:
     """Not on Slurm, which counts limits in minutes and looks at them twice a minute."""
     with ground.executor(max_workers=1, time="2s") as ex:
-        error = ex.submit(tasks.block, tmp_path / "started", tmp_path / "release").exception(30)
+        error = ex.submit(tasks.block, tmp_path / "started", tmp_path / "release").exception(60)
         assert isinstance(error, JobFailed)
         assert "time=" in str(error), "what to try is said"
-        assert ex.with_options(time="5m").submit(tasks.double, 1).result(30) == 2
+        assert ex.with_options(time="5m").submit(tasks.double, 1).result(60) == 2
 
 
 # -- the job never starts properly ---------------------------------------------------------
@@ -129,7 +129,7 @@ def _fails_to_start(ground: Ground, *texts: str, **options: object) -> None:
     with ground.executor(**options) as ex:
         futures = [ex.submit(tasks.double, n) for n in range(5)]
         began = time.monotonic()
-        errors = [future.exception(30) for future in futures]
+        errors = [future.exception(60) for future in futures]
         assert time.monotonic() - began < ground.start_seconds + 20 + ground.slack, "at one of the first questions"
         for error in errors:
             assert isinstance(error, JobFailed)
@@ -146,9 +146,9 @@ def test_an_interpreter_that_is_not_there(ground: Ground) -> None:
 def test_it_is_tried_anew_for_later_calls(ground: Ground, tmp_path: Path) -> None:
     """A node that was broken may work again: an executor is not given up for ever."""
     with ground.executor(max_workers=1, setup=f"[ -e {tmp_path}/repaired ]") as ex:
-        assert isinstance(ex.submit(tasks.double, 1).exception(30), JobFailed)
+        assert isinstance(ex.submit(tasks.double, 1).exception(60), JobFailed)
         touch(tmp_path / "repaired")
-        assert ex.submit(tasks.double, 1).result(30) == 2
+        assert ex.submit(tasks.double, 1).result(60) == 2
 
 
 def test_a_setup_that_fails(ground: Ground) -> None:
@@ -173,7 +173,7 @@ def test_jobs_that_fail_before_the_client_knows_them(ground: Ground, monkeypatch
     monkeypatch.setattr(Roster, "submitted", slow)
     monkeypatch.setattr(script, "interpreter", lambda _spec: "/bin/false")  # does not even check in
     with ground.executor(max_workers=1) as ex:
-        assert isinstance(ex.submit(tasks.double, 1).exception(30), JobFailed)
+        assert isinstance(ex.submit(tasks.double, 1).exception(60), JobFailed)
 
 
 def test_an_interpreter_of_another_version(ground: Ground, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_an_initializer_that_raises_breaks_the_executor(ground: Ground, tmp_path
     with ground.executor(initializer=tasks.failing_initializer, initargs=(tmp_path / "tried",)) as ex:
         futures = [ex.submit(tasks.double, n) for n in range(4)]
         for future in futures:
-            error = future.exception(30)
+            error = future.exception(60)
             assert isinstance(error, InitializerFailed)
             assert isinstance(error, cf.BrokenExecutor)
             assert "does not like it here" in str(error)
@@ -214,7 +214,7 @@ def test_an_initializer_that_raises_breaks_the_executor(ground: Ground, tmp_path
 @pytest.mark.parametrize("how", ["exit", "SIGSEGV"])
 def test_an_initializer_that_kills_breaks_it_too(ground: Ground, how: str) -> None:
     with ground.executor(initializer=tasks.die, initargs=(how,)) as ex:
-        error = ex.submit(tasks.double, 1).exception(20)
+        error = ex.submit(tasks.double, 1).exception(60)
         assert isinstance(error, cf.BrokenExecutor)
         assert "initializer" in str(error)
 
@@ -228,7 +228,7 @@ def test_the_schedulers_own_words(ground: Ground) -> None:
     with ground.executor() as ex:
         began = time.monotonic()
         future = ex.with_options(partition="nosuch").submit(tasks.double, 1)
-        error = future.exception(30)
+        error = future.exception(60)
         assert time.monotonic() - began < 15 + ground.slack, "it is not asked again for minutes"
         assert isinstance(error, SubmitError)
         assert words in str(error)
@@ -236,13 +236,13 @@ def test_the_schedulers_own_words(ground: Ground) -> None:
         values = ex.with_options(partition="nosuch").map(tasks.double, [1, 2])
         with pytest.raises(SubmitError, match=words):
             next(values)
-        assert ex.submit(tasks.double, 1).result(30) == 2, "others are not concerned"
+        assert ex.submit(tasks.double, 1).result(60) == 2, "others are not concerned"
 
 
 @pytest.mark.on("local")
 def test_more_cores_than_there_are(ground: Ground) -> None:
     with ground.executor(max_workers=None, cores=4096) as ex:
-        error = ex.submit(tasks.double, 1).exception(10)
+        error = ex.submit(tasks.double, 1).exception(60)
         assert isinstance(error, SubmitError)
         assert "4096" in str(error)
 

@@ -35,7 +35,7 @@ def test_a_job_that_dies_and_jobs_that_are_not_wanted_any_more(ground: Ground, t
         tasks.await_file(tmp_path / "started", 40)
         (job_id,) = ground.jobs()
         ground.end_job(job_id)
-        assert job_id in str(future.exception(40))
+        assert job_id in str(future.exception(60))
         waiting = [ex.submit(tasks.block, tmp_path / f"{n}", tmp_path / "release") for n in range(5)]
         tasks.touch(tmp_path / "release")
         ex.shutdown(cancel_futures=True)

@@ -106,7 +106,7 @@ def test_a_segment_is_not_read_by_a_living_client(
         spoil(draft)
         os.rename(draft, other)
         (tmp_path / "release").touch()
-        future.result(20)
+        future.result(60)
     assert not (tmp_path / "mark").exists()
 
 
@@ -117,8 +117,8 @@ def test_nobody_else_may_look_whatever_the_umask(ground: Ground, umask: int) -> 
     before = os.umask(umask)
     try:
         with ground.executor(keep=True) as ex:
-            assert list(ex.map(tasks.double, range(8), timeout=30)) == list(range(0, 16, 2))
-            assert ex.submit(bytes, 2 << 20).result(30) == bytes(2 << 20)
+            assert list(ex.map(tasks.double, range(8), timeout=60)) == list(range(0, 16, 2))
+            assert ex.submit(bytes, 2 << 20).result(60) == bytes(2 << 20)
     finally:
         os.umask(before)
     seen = 0

@@ -35,15 +35,15 @@ def small(ground: Ground) -> Iterator[Path]:
 @pytest.mark.own_directory
 def test_what_has_no_space_fails_alone(ground: Ground, small: Path) -> None:
     with ground.executor() as ex:
-        assert ex.submit(tasks.double, 1).result(30) == 2
+        assert ex.submit(tasks.double, 1).result(60) == 2
         too_large = ex.submit(len, bytes(16 << 20))
-        error = too_large.exception(30)
+        error = too_large.exception(60)
         assert isinstance(error, StoreError)
         assert str(ground.run_directory()) in str(error)
         assert "No space left" in str(error)
         assert "an object of" in str(error)
-        assert ex.submit(tasks.double, 2).result(30) == 4
-        assert ex.submit(len, bytes(2 << 20)).result(30) == 2 << 20
+        assert ex.submit(tasks.double, 2).result(60) == 4
+        assert ex.submit(len, bytes(2 << 20)).result(60) == 2 << 20
 
 
 @pytest.mark.on("local", "slurm")
@@ -51,7 +51,7 @@ def test_what_has_no_space_fails_alone(ground: Ground, small: Path) -> None:
 def test_results_wait_for_space(ground: Ground, small: Path, tmp_path: Path) -> None:
     """The first line of the job's log makes it a page long: what it says next has room there."""
     with ground.executor(max_workers=1, setup="echo the log") as ex:
-        assert ex.submit(tasks.double, 0).result(30) == 0
+        assert ex.submit(tasks.double, 0).result(60) == 0
         run = ground.run_directory()
         first = ex.submit(tasks.block, tmp_path / "started", tmp_path / "release", 1)
         tasks.await_file(tmp_path / "started")
@@ -65,9 +65,9 @@ def test_results_wait_for_space(ground: Ground, small: Path, tmp_path: Path) -> 
         log = run / "logs" / "0001-0.log"
         tasks.wait_until(lambda: "waiting for space" in log.read_text(), "the worker finds no space")
         (small / "filler").unlink()
-        assert first.result(30) == 1
+        assert first.result(60) == 1
         assert list(values) == [2 * n for n in range(50)]
-        assert large.result(30) == bytes(2 << 20)
+        assert large.result(60) == bytes(2 << 20)
 
 
 @contextlib.contextmanager
@@ -86,7 +86,7 @@ def _read_only(directory: Path) -> Iterator[None]:
 def test_a_directory_that_is_read_only_for_a_while(ground: Ground, tmp_path: Path) -> None:
     """What runs keeps its results, small and large, until they can be written; what is in the queue stays there."""
     with ground.executor(max_workers=1, processes=2, cores=1, idle_timeout=30.0) as ex:
-        assert ex.submit(tasks.double, 0).result(30) == 0
+        assert ex.submit(tasks.double, 0).result(60) == 0
         run = ground.run_directory()
         small = ex.submit(tasks.block, tmp_path / "small", tmp_path / "release", 1)
         large = ex.submit(tasks.block, tmp_path / "large", tmp_path / "release", bytes(2 << 20))
@@ -95,7 +95,7 @@ def test_a_directory_that_is_read_only_for_a_while(ground: Ground, tmp_path: Pat
         queued = ex.submit(tasks.double, 1)
         tasks.wait_until(lambda: _waiting(run) == 1, "a call is in the queue")
         with _read_only(run):
-            refused = ex.submit(tasks.double, 2).exception(30)
+            refused = ex.submit(tasks.double, 2).exception(60)
             assert isinstance(refused, StoreError)
             assert "Read-only" in str(refused)
             tasks.touch(tmp_path / "release")
@@ -103,11 +103,11 @@ def test_a_directory_that_is_read_only_for_a_while(ground: Ground, tmp_path: Pat
             tasks.wait_until(lambda: _says(logs, "waiting for it to be writable"), "the worker waits")
             assert not small.done()
             assert not large.done()
-        assert small.result(30) == 1
-        assert large.result(30) == bytes(2 << 20)
-        assert queued.result(30) == 2
+        assert small.result(60) == 1
+        assert large.result(60) == bytes(2 << 20)
+        assert queued.result(60) == 2
         assert len(ground.jobs()) == 1, "the same one all the time"
-        assert ex.submit(tasks.double, 3).result(30) == 6
+        assert ex.submit(tasks.double, 3).result(60) == 6
 
 
 def _says(logs: list[Path], text: str) -> bool:

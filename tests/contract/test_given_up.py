@@ -70,7 +70,7 @@ def lost(monkeypatch: pytest.MonkeyPatch) -> dict[str, JobState]:
 def test_a_supervisor_that_stood_still(ground: Ground, tmp_path: Path, lost: dict[str, JobState]) -> None:
     """Its machine was suspended, say; when it goes on, others have done its work."""
     with ground.executor(max_workers=2) as ex:
-        job_id, _, supervisor = ex.submit(tasks.worker).result(20)
+        job_id, _, supervisor = ex.submit(tasks.worker).result(60)
         work = Work(ex, tmp_path, 0.05)
         wait_until(lambda: len(work.begun) > 5, "it works")
         os.kill(supervisor, signal.SIGSTOP)
@@ -82,14 +82,14 @@ def test_a_supervisor_that_stood_still(ground: Ground, tmp_path: Path, lost: dic
         wait_until(lambda: _is_gone(supervisor), "it ends by itself")
         assert isinstance(work.error(), JobFailed)
         assert not [call for call, times in work.begun.items() if times > 1]
-        assert ex.submit(tasks.double, 1).result(20) == 2
+        assert ex.submit(tasks.double, 1).result(60) == 2
 
 
 @pytest.mark.on("local")
 def test_a_job_that_is_in_no_list_and_works(ground: Ground, tmp_path: Path, lost: dict[str, JobState]) -> None:
     """It is given up, so it is cancelled, for it may run; no call is begun twice meanwhile."""
     with ground.executor(max_workers=2) as ex:
-        job_id, _, supervisor = ex.submit(tasks.worker).result(20)
+        job_id, _, supervisor = ex.submit(tasks.worker).result(60)
         work = Work(ex, tmp_path, 0.05)
         wait_until(lambda: len(work.begun) > 5, "it works")
         lost[job_id] = JobState.GONE
@@ -102,7 +102,7 @@ def test_a_job_that_is_in_no_list_and_works(ground: Ground, tmp_path: Path, lost
 def test_a_directory_that_is_taken_away(ground: Ground, tmp_path: Path) -> None:
     """A worker of which nobody knows whom it works for ends by itself, and what it has begun ends well."""
     with ground.executor(max_workers=1) as ex:
-        _, _, supervisor = ex.submit(tasks.worker).result(20)
+        _, _, supervisor = ex.submit(tasks.worker).result(60)
         work = Work(ex, tmp_path, 0.05)
         wait_until(lambda: len(work.begun) > 5, "it works")
         run = ex._client.run
@@ -117,7 +117,7 @@ def test_a_job_that_is_requeued_while_its_first_life_works(own_slurm: OwnSlurm, 
     """Its node does not answer any more, so Slurm runs the job elsewhere; the processes there know nothing of it."""
     ground = own_slurm(nodes=2)
     with ground.executor(max_workers=1) as ex:
-        job_id, node, supervisor = ex.submit(_place).result(30)
+        job_id, node, supervisor = ex.submit(_place).result(60)
         work = Work(ex, tmp_path, 0.2)
         wait_until(lambda: len(work.begun) > 3, "it works")
         ground.slurm.stop_node(node)

@@ -89,7 +89,7 @@ def test_a_program_leaves_and_its_keeper_is_killed(ground: Ground) -> None:
     until(lambda: jobs[0].ended is not None)
     assert keepers(ground) == []
     queue = Queue(scheduler="local")
-    queue.wait(timeout=30)
+    queue.wait(timeout=60)
     assert [queue[job].state for job in jobs] == [JobState.FAILED, JobState.COMPLETED, JobState.CANCELLED]
     assert [queue[job].exitcode for job in jobs] == [3, 0, None]
     assert [job.state for job in jobs] == [JobState.FAILED, JobState.COMPLETED, JobState.FAILED]

@@ -46,7 +46,7 @@ def test_a_running_call_ends_and_no_other(ground: Ground, tmp_path: Path) -> Non
         assert call.kill()
         assert call.kill(), "it may be said twice"
         assert unwanted.kill()
-        error = call.exception(30)
+        error = call.exception(60)
         assert isinstance(error, CallKilled)
         for text in ("_stubborn", "kill()", error.host, error.job_id, "it was here"):
             assert text
@@ -54,7 +54,7 @@ def test_a_running_call_ends_and_no_other(ground: Ground, tmp_path: Path) -> Non
         assert error.job_id == call.job_id
         assert call.output() == "it was here\n"
         assert call.attempts == 1
-        assert behind.result(30) == 4
+        assert behind.result(60) == 4
         assert unwanted.cancelled()
         assert not call.kill()
         assert not finished.kill()
@@ -78,7 +78,7 @@ def test_calls_of_a_bin(ground: Ground, tmp_path: Path) -> None:
     """One is running, one comes after it in the same bin: they end, the others of the bin do not."""
     with ground.executor(max_workers=1) as ex:
         for future in [ex.submit(_wait_at, str(tmp_path), -1, 0) for _ in range(50)]:
-            future.result(30)
+            future.result(60)
         futures = [ex.submit(_wait_at, str(tmp_path), n, 57) for n in range(100)]
         wait_until(lambda: (tmp_path / "57").exists(), "the call runs")
         wait_until(lambda: len(_claimed(ground)) == 1, "the bins before are done with")
@@ -86,7 +86,7 @@ def test_calls_of_a_bin(ground: Ground, tmp_path: Path) -> None:
         wait_until(futures[57].running, "the client knows")
         assert futures[57].kill()
         assert futures[59].kill()
-        assert isinstance(futures[57].exception(30), CallKilled)
+        assert isinstance(futures[57].exception(60), CallKilled)
         cf.wait(futures, 30)
         left = [n for n in range(100) if n not in (57, 59)]
         assert [futures[n].result(0) for n in left] == left
@@ -106,7 +106,7 @@ def test_in_a_job_that_is_suspended(ground: SlurmGround, tmp_path: Path) -> None
             assert not cf.wait([call], 1.5).done
         finally:
             assert ground.slurm.run("scontrol", "resume", call.job_id).returncode == 0
-        assert isinstance(call.exception(30), CallKilled)
+        assert isinstance(call.exception(60), CallKilled)
 
 
 @pytest.mark.on("local")
@@ -118,11 +118,11 @@ def test_in_a_job_that_is_lost(ground: Ground, tmp_path: Path) -> None:
         os.kill(supervisor, signal.SIGSTOP)
         assert call.kill()
         os.kill(supervisor, signal.SIGKILL)
-        error = call.exception(40)
+        error = call.exception(60)
         assert isinstance(error, CallKilled)
         assert f"at the same time: job {call.job_id}" in str(error)
         assert call.attempts == 1
-        assert ex.submit(tasks.double, 1).result(30) == 2
+        assert ex.submit(tasks.double, 1).result(60) == 2
 
 
 PROGRAM = """
@@ -151,12 +151,12 @@ def test_in_a_run_that_was_attached_to(ground: Ground, tmp_path: Path) -> None:
     with attach("fit", ground.runs) as run:
         one, two = run.futures
         assert one.kill()
-        assert isinstance(one.exception(30), CallKilled)
+        assert isinstance(one.exception(60), CallKilled)
         assert not two.kill()
         assert not two.cancel()
         assert not two.done()
         for job_id in ground.jobs():
             ground.end_job(job_id)
-        assert isinstance(two.exception(20), JobFailed)
+        assert isinstance(two.exception(60), JobFailed)
     wait_until(lambda: not ground.jobs(), "the jobs have ended")
     remove_run("fit", ground.runs)

@@ -98,7 +98,7 @@ def survive(ground: Ground, operation: int, most: int) -> None:
     if operation % 2 and (place.runs / "fit" / "run.json").exists():
         with attach("fit", place.runs) as run:
             for name, future in zip(run.names, run.futures, strict=True):
-                assert future.exception(40) is None, name
+                assert future.exception(60) is None, name
     status, said = place.program(NEVER)
     assert (status, said[0]) == (0, RESULTS)
     assert place.made() == [0, 1, 2, 10, 11, 12, 13]

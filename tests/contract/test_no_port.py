@@ -49,4 +49,4 @@ def test_nothing_listens_on_a_port(ground: Ground, tmp_path: Path) -> None:
             assert ours[1].endswith(f":{server.getsockname()[1]:04X}"), "a port that is open would be seen"
         assert not _listening(pids)
         tasks.touch(tmp_path / "release")
-        future.result(20)
+        future.result(60)

@@ -177,7 +177,7 @@ def test_commands_say_what_never_comes(ground: StandInGround, tmp_path: Path, wo
     assert "Can Never Run" in line
     if words[0] != "submit":
         program.send_signal(signal.SIGINT)
-    program.communicate(timeout=30)
+    program.communicate(timeout=60)
     for job_id in ground.jobs():
         ground.end_job(job_id)
 

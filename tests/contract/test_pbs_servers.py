@@ -115,13 +115,13 @@ def test_an_executor_on_another_server(servers: Servers) -> None:
     neighbour = servers.neighbour()
     with servers.ground.executor(max_workers=2, extra=["-q", "workq@other.site"]) as ex:
         first = ex.submit(pow, 2, 3)
-        assert first.result(30) == 8
+        assert first.result(60) == 8
         assert first.job_id.endswith(".other.site")
         late = ex.submit(time.sleep, 60)
         wait_until(late.running, "it runs")
         ex.terminate_workers()
         with pytest.raises(Exception, match=r"\d+(\[\d\])?\.other\.site"):
-            late.result(30)
+            late.result(60)
     wait_until(servers.other.idle, "the jobs there are cancelled")
     assert neighbour in servers.ground.jobs()
 
@@ -188,7 +188,7 @@ def test_a_queue_that_is_told_of_such_a_job(servers: Servers) -> None:
     with pytest.raises(TimeoutError):
         queue.wait(job.id, timeout=2)
     job.cancel()
-    assert queue.wait(job.id, timeout=30)
+    assert queue.wait(job.id, timeout=60)
 
 
 def test_a_queue_of_another_program(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -184,7 +184,7 @@ def test_a_profile_may_hold_any_keyword(ground: Ground, settings: Path, monkeypa
     assert os.path.dirname(job.path) == str(ground.work / "there")
     assert job.path.endswith(".x")
     with ground.executor(profile="full") as ex:
-        assert ex.submit(pow, 2, 3).result(40) == 8
+        assert ex.submit(pow, 2, 3).result(60) == 8
 
 
 @RUNS

@@ -71,7 +71,7 @@ def test_it_arrives_as_it_is_or_is_refused(
     )
     with ground.executor(max_workers=1, **options, **taken) as ex:
         future = ex.submit(_seen)
-        seen = future.result(30)
+        seen = future.result(60)
         assert seen["cwd"] == str(place)
         assert seen["python"] == taken.get("python")
         assert seen["FROM_ENV"] == seen["FROM_PROGRAM"] == nasty

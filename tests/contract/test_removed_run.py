@@ -42,7 +42,7 @@ def remove(path: Path) -> None:
 
 def assert_over(future: Any) -> None:
     """Done, with the error that says it all; nothing else."""
-    error = future.exception(30)
+    error = future.exception(60)
     assert isinstance(error, StoreError), error
     assert "was removed while the executor used it" in str(error)
 
@@ -60,7 +60,7 @@ def refuses(ex: ClusterExecutor) -> bool:
 def test_while_calls_run_and_wait(ground: Ground, tmp_path: Path) -> None:
     ex = ground.executor(max_workers=1, idle_timeout=60)
     known = ex.submit(tasks.double, 4)
-    assert known.result(30) == 8
+    assert known.result(60) == 8
     running = ex.submit(tasks.block, tmp_path / "started", tmp_path / "never")
     tasks.await_file(tmp_path / "started")
     waiting = [ex.submit(tasks.double, n) for n in range(5)]
@@ -82,12 +82,12 @@ def test_while_calls_run_and_wait(ground: Ground, tmp_path: Path) -> None:
 def test_while_nothing_is_done(ground: Ground, workers: str) -> None:
     """The next call hears of it: be it the first thing that is looked at, or the first written."""
     ex = ground.executor(max_workers=1, idle_timeout=60 if workers == "idle" else 0.1)
-    assert ex.submit(tasks.double, 4).result(30) == 8
+    assert ex.submit(tasks.double, 4).result(60) == 8
     if workers == "none":
         wait_until(lambda: not ground.jobs(), "the worker has ended", 30)
     remove(ground.run_directory())
     with pytest.raises(StoreError, match=SAID):
-        ex.submit(tasks.double, bytes(2 << 20)).result(30)
+        ex.submit(tasks.double, bytes(2 << 20)).result(60)
     wait_until(lambda: refuses(ex), "with its next look the pump hears of it, too", 30)
     ex.shutdown()
     wait_until(lambda: not ground.jobs() and not ground.processes(), "all jobs are ended", 30)
@@ -108,7 +108,7 @@ def test_a_part_of_it(ground: Ground, tmp_path: Path, part: str) -> None:
         futures += [ex.submit(tasks.double, n) for n in range(4)]
         futures += [ex.submit(bytes, 2 << 20), ex.submit(len, bytes(2 << 20))]
     for future in futures:
-        error = future.exception(20)
+        error = future.exception(60)
         assert error is None or isinstance(error, ClusterError), error
     ex.shutdown()
 
@@ -117,10 +117,10 @@ def test_a_part_of_it(ground: Ground, tmp_path: Path, part: str) -> None:
 def test_jobs_without_a_place_for_their_logs(ground: Ground) -> None:
     """What a job could not be started for is told by its calls."""
     with ground.executor(max_workers=1, idle_timeout=0.1) as ex:
-        assert ex.submit(tasks.double, 1).result(30) == 2
+        assert ex.submit(tasks.double, 1).result(60) == 2
         wait_until(lambda: not ground.jobs(), "the worker has ended")
         shutil.rmtree(ground.run_directory() / "logs")
-        error = ex.submit(tasks.double, 2).exception(30)
+        error = ex.submit(tasks.double, 2).exception(60)
         assert isinstance(error, JobFailed), repr(error)
         assert "it could not be started: [Errno 2]" in str(error)
 
@@ -134,7 +134,7 @@ def long(path):
     open(path, "w").close()
     time.sleep(300)
 ex = executor(idle_timeout=300)
-assert ex.submit(abs, -1).result(30) == 1
+assert ex.submit(abs, -1).result(60) == 1
 ex.submit(long, sys.argv[1])
 time.sleep(300)
 """

@@ -28,7 +28,7 @@ with executor(run="fit", idle_timeout=1.0) as ex:
     futures = [ex.submit(noted, n, sys.argv[1]) for n in range(12)]
     mapped = ex.map(noted, range(100, 112), [sys.argv[1]] * 12)
     total = ex.submit(sum, [futures[0], futures[1], futures[5]])
-    print(sum(f.result(40) for f in futures), sum(mapped), total.result(), flush=True)
+    print(sum(f.result(60) for f in futures), sum(mapped), total.result(), flush=True)
 """
 
 
@@ -77,7 +77,7 @@ def test_killed_and_run_again(ground: Ground, log: Path, fit: str) -> None:
 def test_attach_while_its_jobs_run(ground: Ground, log: Path, fit: str) -> None:
     killed(ground, PROGRAM, log, 2)
     with attach(fit, ground.runs) as run:
-        results = [future.result(40) for future in run.named("noted")]
+        results = [future.result(60) for future in run.named("noted")]
         assert set(run.names) <= {"__main__.noted", "builtins.sum"}
     squares = [n * n for n in [*range(12), *range(100, 112)]]
     assert results == squares[: len(results)]
@@ -102,12 +102,12 @@ ex.shutdown()
     for _ in range(2):  # a large result, too, is there as often as it is asked for
         with attach(ground.runs / fit) as run:
             assert run.names == ["__main__.fails"] * 4 + ["builtins.str"] * 5
-            assert run.futures[0].result(5) == b""
+            assert run.futures[0].result(60) == b""
             with pytest.raises(ValueError, match="one"):
-                run.futures[1].result(5)
-            assert "SIGKILL" in str(run.futures[2].exception(5))
-            assert len(run.futures[3].result(5)) == 3 << 20
-            assert [future.result(5) for future in run.futures[4:]] == list("01234")
+                run.futures[1].result(60)
+            assert "SIGKILL" in str(run.futures[2].exception(60))
+            assert len(run.futures[3].result(60)) == 3 << 20
+            assert [future.result(60) for future in run.futures[4:]] == list("01234")
             with pytest.raises(KeyError, match=r"no call of 'nothing'.*there are calls of: __main__.fails"):
                 run.named("nothing")
             assert not ground.jobs()
@@ -123,9 +123,9 @@ def test_attached_calls_are_in_hand(ground: Ground, log: Path, fit: str) -> None
         assert waiting[0].cancel()
         assert running.kill()
         with pytest.raises(CallKilled):
-            running.result(30)
+            running.result(60)
         touch(log.with_name("log.go"))
-        assert [future.result(20) for future in waiting[1:]] == [n * n for n in range(2, 2 + len(waiting) - 1)]
+        assert [future.result(60) for future in waiting[1:]] == [n * n for n in range(2, 2 + len(waiting) - 1)]
     assert 1 not in begun(log)
 
 
@@ -135,7 +135,7 @@ def test_attached_to_a_run_without_a_name(ground: Ground, log: Path) -> None:
     text = """
 import time
 ex = executor(max_workers=1, idle_timeout=0.5)
-print(len(ex.submit(bytes, 2 << 20).result(30)), ex.submit(abs, -1).result(30), flush=True)
+print(len(ex.submit(bytes, 2 << 20).result(60)), ex.submit(abs, -1).result(60), flush=True)
 time.sleep(60)
 """
     program = ground.script(text, wait=False)
@@ -144,9 +144,9 @@ time.sleep(60)
     program.kill()
     program.communicate()
     with attach(ground.run_directory()) as run:
-        assert run.futures[1].result(5) == 1
+        assert run.futures[1].result(60) == 1
         with pytest.raises(StoreError, match=r"was removed when its program had read it: .* runs with a name"):
-            run.futures[0].result(5)
+            run.futures[0].result(60)
     wait_until(lambda: not ground.jobs(), "the jobs have ended by themselves", 30)
     remove_run(ground.run_directory())
 
@@ -178,7 +178,7 @@ ex.shutdown(wait=False)
     wait_until(lambda: not ground.jobs(), "the jobs ended by themselves", 30)
     assert begun(log) == [*range(30)]
     with attach(fit, ground.runs) as run:
-        assert [future.result(5) for future in run.futures] == [n * n for n in range(30)]
+        assert [future.result(60) for future in run.futures] == [n * n for n in range(30)]
 
 
 @pytest.mark.on("local", "slurm")
@@ -203,7 +203,7 @@ time.sleep(60)
         owner.kill()
         owner.communicate()
     with ground.executor(run="fit") as ex:
-        assert ex.submit(abs, -1).result(30) == 1
+        assert ex.submit(abs, -1).result(60) == 1
 
 
 FAILING = """
@@ -218,7 +218,7 @@ def noted(n, log):
     return n
 ex = executor(run="fit", max_workers=1)
 futures = [ex.submit(noted, n, sys.argv[1]) for n in range(3)]
-print([repr(f.exception(40)) if f.exception() else f.result() for f in futures], flush=True)
+print([repr(f.exception(60)) if f.exception() else f.result() for f in futures], flush=True)
 ex.shutdown()
 """
 
@@ -232,7 +232,7 @@ def test_calls_that_failed_are_made_again(ground: Ground, log: Path, fit: str) -
     assert again.said == "[0, 1, 2]\n"  # type: ignore[attr-defined]
     assert begun(log) == [0, 0, 1, 1, 2]
     with attach(fit, ground.runs) as run:
-        assert [future.result(5) for future in run.futures] == [0, 1, 2]
+        assert [future.result(60) for future in run.futures] == [0, 1, 2]
 
 
 STUCK = """
@@ -245,7 +245,7 @@ def noted(n, log):
     return n * n
 with executor(run="fit", max_workers=1, idle_timeout=5) as ex:
     futures = [ex.submit(noted, n, sys.argv[1]) for n in range(int(sys.argv[2]))]
-    print([future.result(40) for future in futures])
+    print([future.result(60) for future in futures])
 """
 
 
@@ -255,8 +255,8 @@ def test_jobs_that_went_while_nobody_looked(ground: Ground, log: Path, fit: str)
     killed(ground, STUCK.replace("sys.argv[2]", "9"), log, 3)
     end_jobs(ground)
     with attach(fit, ground.runs) as run:
-        assert [future.result(30) for future in run.futures[:2]] == [0, 1]
-        error = run.futures[2].exception(20)
+        assert [future.result(60) for future in run.futures[:2]] == [0, 1]
+        error = run.futures[2].exception(60)
         assert isinstance(error, JobFailed)
         assert "noted" in str(error)
         for future in run.futures[3:]:
@@ -291,8 +291,8 @@ import os, sys, time
 def where(n):
     return n, os.environ["CLUSTERFUTURES_JOB_ID"]
 ex = executor(run="fit", max_workers=1, idle_timeout=20)
-print(*ex.submit(where, 1).result(30), flush=True)
-print(*ex.submit(where, int(sys.argv[1])).result(30), flush=True)
+print(*ex.submit(where, 1).result(60), flush=True)
+print(*ex.submit(where, int(sys.argv[1])).result(60), flush=True)
 time.sleep(float(sys.argv[2]))
 ex.shutdown()
 """
@@ -352,7 +352,7 @@ ex.shutdown()
     assert len(made) == len(set(made)) > 10
     for _ in range(2):
         with attach(ground.runs / fit) as run:
-            failed = [number for number, future in enumerate(run.futures) if future.exception(20)]
+            failed = [number for number, future in enumerate(run.futures) if future.exception(60)]
             assert 5 in failed
             assert all(isinstance(run.futures[number].exception(), JobFailed) for number in failed)
             assert sorted({*failed, *made}) == list(range(20))
@@ -373,7 +373,7 @@ def dies_once(log):
         os._exit(3)
     return "well"
 ex = executor(run="fit", max_workers=1, idle_timeout=0.5, retries=1)
-print(ex.submit(dies_once, sys.argv[1]).result(30), flush=True)
+print(ex.submit(dies_once, sys.argv[1]).result(60), flush=True)
 ex.shutdown()
 """
     killed(ground, text, log, 1)
@@ -381,7 +381,7 @@ ex.shutdown()
     wait_until(lambda: not ground.jobs(), "the job has ended", 30)
     if ground.name == "slurm":
         with attach(fit, ground.runs) as run:
-            assert run.futures[0].result(30) == "well"
+            assert run.futures[0].result(60) == "well"
             assert run.futures[0].attempts == 2
     else:
         assert ground.script(text, str(log)).said == "well\n"  # type: ignore[attr-defined]
@@ -400,4 +400,4 @@ def test_a_run_of_another_machine(ground: Ground, log: Path, fit: str, monkeypat
             attach(fit, ground.runs)
     touch(log.with_name("log.go"))
     with attach(fit, ground.runs) as run:
-        assert [future.result(20) for future in run.futures] == [0, 1, 4]
+        assert [future.result(60) for future in run.futures] == [0, 1, 4]

@@ -118,11 +118,11 @@ def _lives_and_dies(ground: Ground, path: Path) -> str:
         job_id = future.job_id
         waiting = ex.submit(tasks.worker)
         ground.end_job(job_id)
-        error = future.exception(30)
+        error = future.exception(60)
         assert isinstance(error, JobFailed), repr(error)
         assert error.job_id == job_id
         assert job_id in str(error)
-        assert waiting.result(30)[0] != job_id
+        assert waiting.result(60)[0] != job_id
     return str(error)
 
 
@@ -131,7 +131,7 @@ def test_banners_around_every_answer(ground: Ground, tmp_path: Path, monkeypatch
     error = _lives_and_dies(ground, tmp_path)
     assert "CANCELLED" in error or "cancelled" in error, "how it ended was read all the same"
     with ground.executor(partition="nosuch") as ex:
-        refusal = ex.submit(tasks.double, 1).exception(20)
+        refusal = ex.submit(tasks.double, 1).exception(60)
     assert isinstance(refusal, SubmitError)
     assert "partition='...'" in str(refusal), "what to try is taken from the scheduler's words"
 
@@ -158,7 +158,7 @@ def test_a_submission_that_hangs(
     notes = _put_in_front(ground, HANGING_AFTER if when == "after" else HANGING_BEFORE, monkeypatch)
     with caplog.at_level(logging.WARNING, "clusterfutures"), ground.executor() as ex:
         futures = [ex.submit(tasks.touch_and_return, tmp_path / f"{n}", n) for n in range(6)]
-        assert [future.result(30) for future in futures] == list(range(6))
+        assert [future.result(60) for future in futures] == list(range(6))
     assert (notes / "submissions").read_text().count(".") == (1 if when == "after" else 2)
     assert sum("no answer to the submission of" in record.getMessage() for record in caplog.records) == 1
 
@@ -174,7 +174,7 @@ def test_a_submission_that_is_killed(
     monkeypatch.setattr(clerk, "FIRST_RETRY_SECONDS", 0.1)
     notes = _put_in_front(ground, script, monkeypatch)
     with ground.executor(max_workers=1) as ex:
-        assert ex.submit(tasks.double, 4).result(30) == 8
+        assert ex.submit(tasks.double, 4).result(60) == 8
     assert (notes / "submissions").read_text().count(".") == count
 
 
@@ -199,7 +199,7 @@ def test_a_command_that_cannot_be_started_is_a_refusal(
             broken.setenv("PATH", str(ground.work))
         try:
             with ground.executor(max_workers=1) as ex:
-                error = ex.submit(tasks.double, 5).exception(20)
+                error = ex.submit(tasks.double, 5).exception(60)
         except SubmitError as refusal:  # PBS is asked for its dialect when the executor is made
             error = refusal
     assert isinstance(error, SubmitError), repr(error)
@@ -214,7 +214,7 @@ def test_questions_and_cancellations_work_in_a_large_environment(
         tasks.await_file(tmp_path / "started")
         large.setenv("LARGE_ONE", "x" * 200_000)
         ex.terminate_workers()
-        assert isinstance(future.exception(30), JobFailed)
+        assert isinstance(future.exception(60), JobFailed)
 
 
 @pytest.mark.on("local", "slurm", "pbs", "torque")
@@ -226,18 +226,18 @@ def test_a_program_that_lets_nobody_have_exit_codes(
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN if handler == "ignored" else _wait_for_every_child)
     request.addfinalizer(lambda: signal.signal(signal.SIGCHLD, before))
     with ground.executor(max_workers=1) as ex:
-        assert ex.submit(tasks.double, 4).result(30) == 8
+        assert ex.submit(tasks.double, 4).result(60) == 8
         future = ex.submit(tasks.block, tmp_path / "started", tmp_path / "release")
         tasks.await_file(tmp_path / "started")
         ex.terminate_workers()
-        assert isinstance(future.exception(30), JobFailed)
+        assert isinstance(future.exception(60), JobFailed)
     with ground.executor(python="/no/such/python") as ex:
-        failed = ex.submit(tasks.double, 1).exception(30)
+        failed = ex.submit(tasks.double, 1).exception(60)
     assert isinstance(failed, JobFailed)
     assert failed.exit_code == 127
     if ground.name != "local":
         with ground.executor(partition="nosuch") as ex:
-            refused = ex.submit(tasks.double, 1).exception(20)
+            refused = ex.submit(tasks.double, 1).exception(60)
         assert isinstance(refused, SubmitError), repr(refused)
 
 
@@ -261,7 +261,7 @@ def test_a_submit_limit_that_lets_nothing_in_for_now(
         wait_until(lambda: (notes / "refused").stat().st_size > refused + 6, "it tries again")
         assert not any(future.done() for future in futures)
         (notes / "full").unlink()
-        assert [future.result(30) for future in futures] == [2 * n for n in range(8)]
+        assert [future.result(60) for future in futures] == [2 * n for n in range(8)]
     told = [record.getMessage() for record in caplog.records if "submit limit" in record.getMessage()]
     assert len(told) == 1
     assert FULL[ground.name].splitlines()[0].partition("error: ")[2] in told[0]
@@ -280,7 +280,7 @@ def test_a_site_that_forgets_jobs_when_they_end(
     error = _lives_and_dies(ground, tmp_path)
     assert "does not know it any more" in error or "terminated by" in error  # as seen in its last moment
     with ground.executor(python="/no/such/python") as ex:
-        failed = ex.submit(tasks.double, 1).exception(20)
+        failed = ex.submit(tasks.double, 1).exception(60)
     assert isinstance(failed, JobFailed)
     assert "/no/such/python" in str(failed), "its log says why"
 
@@ -296,7 +296,7 @@ def test_arrays_of_at_most_three(ground: StandInGround, tmp_path: Path) -> None:
             tasks.await_file(tmp_path / f"{number}")
         jobs = ground.jobs()
         touch(tmp_path / "release")
-        assert [future.result(20) for future in futures] == list(range(8))
+        assert [future.result(60) for future in futures] == list(range(8))
     assert len(jobs) == 8
     assert len({job_id.partition("[")[0] for job_id in jobs}) == 3, "as few arrays as possible"
 
@@ -305,7 +305,7 @@ def test_arrays_of_at_most_three(ground: StandInGround, tmp_path: Path) -> None:
 def test_a_job_id_that_comes_again(ground: StandInGround, tmp_path: Path) -> None:
     """Ids begin anew when the scheduler has used them up: how the former job ended says nothing of this one."""
     with ground.executor(max_workers=1, idle_timeout=0.2) as ex:
-        first = ex.submit(tasks.worker).result(20)
+        first = ex.submit(tasks.worker).result(60)
         wait_until(lambda: not ground.jobs(), "the job has ended by itself")
         with Store(str(ground.standin.directory)).locked() as state:
             state.next = int(first[0])
@@ -314,7 +314,7 @@ def test_a_job_id_that_comes_again(ground: StandInGround, tmp_path: Path) -> Non
         tasks.await_file(tmp_path / "started")
         wait_until(lambda: ground.standin.calls("qstat") > 2, "its state is asked for")
         touch(tmp_path / "release")
-        assert future.result(20) == 7
+        assert future.result(60) == 7
         assert future.job_id == first[0]
-        again = ex.submit(tasks.worker).result(20)
+        again = ex.submit(tasks.worker).result(60)
         assert again[2] != first[2], "it is another worker"

@@ -41,14 +41,14 @@ def test_a_call_that_was_accepted_is_carried_out(ground: Ground) -> None:
     """However soon after it the executor is shut down, by whichever thread."""
     for _ in range(10 if ground.name == "local" else 2):
         with ground.executor(max_workers=1) as ex:
-            ex.submit(tasks.double, 1).result(30)
+            ex.submit(tasks.double, 1).result(60)
             last = ex.submit(tasks.double, 2)
         assert last.result(0) == 4
 
 
 def test_workers_do_not_outstay_their_executor(ground: Ground) -> None:
     with ground.executor(idle_timeout=3600) as ex:
-        assert ex.submit(tasks.double, 1).result(30) == 2
+        assert ex.submit(tasks.double, 1).result(60) == 2
     wait_until(lambda: _nothing_is_left(ground), "jobs, processes and files are gone")
 
 
@@ -67,7 +67,7 @@ def test_shutdown_without_waiting(ground: Ground, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         ex.submit(tasks.double, 1)
     touch(tmp_path / "release")
-    assert [future.result(30) for future in futures] == [1, 2]
+    assert [future.result(60) for future in futures] == [1, 2]
 
 
 def test_cancel_futures(ground: Ground, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_cancel_futures(ground: Ground, tmp_path: Path) -> None:
     wait_until(depends.done, "a call that waits for another is cancelled too")
     assert depends.cancelled()
     touch(tmp_path / "release")
-    assert running.result(30) == 1
+    assert running.result(60) == 1
     ex.shutdown()
     assert not list(tmp_path.glob("ran-*"))
 
@@ -97,7 +97,7 @@ def test_cancel_futures_ends_a_map(ground: Ground, tmp_path: Path) -> None:
     with pytest.raises(cf.CancelledError):
         list(values)
     touch(tmp_path / "release")
-    assert running.result(30) == 1
+    assert running.result(60) == 1
 
 
 def test_terminate_workers(ground: Ground, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_terminate_workers(ground: Ground, tmp_path: Path) -> None:
     began = time.monotonic()
     ex.terminate_workers()
     assert time.monotonic() - began < 3
-    error = running.exception(15)
+    error = running.exception(60)
     assert isinstance(error, JobFailed)
     assert "terminate_workers() was called" in str(error)
     assert "from outside" not in str(error), "it was the program itself"
@@ -140,7 +140,7 @@ def test_kill_workers(ground: Ground, tmp_path: Path) -> None:
     began = time.monotonic()
     ex.kill_workers()
     assert time.monotonic() - began < 3
-    assert "kill_workers() was called" in str(running.exception(15))
+    assert "kill_workers() was called" in str(running.exception(60))
     cf.wait([waiting], 15)
     assert waiting.cancelled()
     wait_until(lambda: not ground.processes() and not ground.jobs(), "jobs and processes are gone", 4.5)
@@ -179,7 +179,7 @@ def test_an_exception_before_any_job_has_started(ground: Ground) -> None:
 
 def test_an_executor_that_is_forgotten_ends(ground: Ground) -> None:
     ex = ground.executor(idle_timeout=3600)
-    assert ex.submit(tasks.double, 1).result(30) == 2
+    assert ex.submit(tasks.double, 1).result(60) == 2
     gone = weakref.ref(ex)
     ground._executors.clear()
     del ex
@@ -192,15 +192,15 @@ def test_calls_outlive_the_last_reference(ground: Ground) -> None:
     future = ground.executor().submit(tasks.pause_and_add, 0.2, 1, 2)
     ground._executors.clear()
     gc.collect()
-    assert future.result(30) == 3
+    assert future.result(60) == 3
 
 
 def test_several_executors_at_a_time(ground: Ground) -> None:
     with ground.executor(max_workers=1) as one, ground.executor(max_workers=1) as two:
         first, second = one.submit(tasks.double, 1), two.submit(tasks.double, 2)
-        assert [first.result(30), second.result(30)] == [2, 4]
+        assert [first.result(60), second.result(60)] == [2, 4]
         one.shutdown()
-        assert two.submit(tasks.double, 3).result(30) == 6
+        assert two.submit(tasks.double, 3).result(60) == 6
 
 
 def test_the_end_of_a_block_while_results_are_unread(ground: Ground) -> None:
@@ -300,7 +300,7 @@ with executor(max_workers=1) as ex:
         tasks.await_file(tmp_path / "started")
         began = time.monotonic()
         program.send_signal(signal.SIGINT)
-        _, complaint = program.communicate(timeout=30)
+        _, complaint = program.communicate(timeout=60)
     finally:
         program.kill()
     assert time.monotonic() - began < 20

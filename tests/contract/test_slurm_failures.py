@@ -111,22 +111,22 @@ def test_time_memory_and_node_run_out(own_slurm: OwnSlurm, tmp_path: Path) -> No
     ground.slurm.lose_node(lost_node)
     away, away_job = _blocked(pushed, tmp_path / "away")
     away_again, _ = _blocked(pushed, tmp_path / "away-again", {"crash": 1})
-    ground.slurm.run("sbatch", "-p", "high", "-w", "c5", "-c", "2", "--wrap", "sleep 1")
+    ground.slurm.run("sbatch", "-p", "high", "-w", "c5", "-c", "2", "--output=/dev/null", "--wrap", "sleep 1")
     waiting = [ex.submit(tasks.worker) for ex in (timed, greedy, unlucky, pushed)]
 
-    too_much = large.exception(20)
+    too_much = large.exception(60)
     assert isinstance(too_much, JobFailed | WorkerDied), repr(too_much)
     assert "_hoard" in str(too_much)
     assert "memory limit" in str(too_much), "what Slurm said of it"
-    assert (large_again.result(40), large_again.attempts) == (240, 3)
-    _check(away.exception(20), away_job, "PREEMPTED", "preempted", "contract_tasks.block")
-    assert away_again.result(20)[1] == "c5"
+    assert (large_again.result(60), large_again.attempts) == (240, 3)
+    _check(away.exception(60), away_job, "PREEMPTED", "preempted", "contract_tasks.block")
+    assert away_again.result(60)[1] == "c5"
     _check(late.exception(TIME_LIMIT_LOOK), late_job, "TIMEOUT", "time=", "contract_tasks.block")
     assert 1000 < late_again.result(TIME_LIMIT_LOOK)[0] <= 1200
     _check(lost.exception(TIME_LIMIT_LOOK), lost_job, "NODE_FAIL", "node failed", "contract_tasks.block")
-    assert lost_again.result(20)[1] != lost_node
+    assert lost_again.result(60)[1] != lost_node
     assert [future.attempts for future in (late_again, lost_again, away_again)] == [2, 2, 2]
-    homes = [future.result(20)[0] for future in waiting]
+    homes = [future.result(60)[0] for future in waiting]
     assert not {late_job, late_again_job, lost_job, large.job_id, away_job} & set(homes)
     assert "memory=" in str(too_much), "what to try is said"
 
@@ -142,10 +142,10 @@ def test_a_requeued_job(ground: SlurmGround, tmp_path: Path) -> None:
         waiting = [ex.submit(tasks.worker) for _ in range(3)]
         began = time.monotonic()
         _scontrol(ground, "requeue", job_id)
-        error = future.exception(30)
+        error = future.exception(60)
         assert time.monotonic() - began < 25
         _check(error, job_id, "contract_tasks.block", "DUE TO JOB REQUEUE")
-        assert all(other.result(20)[0] for other in waiting), "two minutes earlier than the job could"
+        assert all(other.result(60)[0] for other in waiting), "two minutes earlier than the job could"
     wait_until(lambda: not ground.jobs(), "nothing is left in the queue", 20)
     assert isinstance(error, JobFailed)
     assert "PENDING" not in error.state, "of a job that ended"
@@ -155,7 +155,7 @@ def test_a_requeued_job(ground: SlurmGround, tmp_path: Path) -> None:
 def test_a_requeued_job_that_is_back_at_once(ground: SlurmGround) -> None:
     """It had nothing to do when it was stopped.  If it comes back to work, its results count."""
     with ground.executor(max_workers=1, idle_timeout=30.0) as ex:
-        job_id = ex.submit(tasks.worker).result(20)[0]
+        job_id = ex.submit(tasks.worker).result(60)[0]
         _scontrol(ground, "requeue", job_id)
         wait_until(lambda: _queue(ground, job_id, "%T") != "RUNNING", "the job is stopped")
         wait_until(lambda: _queue(ground, job_id, "%T") != "COMPLETING", "the job is over")
@@ -163,7 +163,7 @@ def test_a_requeued_job_that_is_back_at_once(ground: SlurmGround) -> None:
             ground.slurm.run("scontrol", "update", f"JobId={job_id}", "StartTime=now")  # or it is cancelled meanwhile
             wait_until(lambda: _queue(ground, job_id, "%T") != "PENDING", "the job runs again")
             time.sleep(1)  # and looks for work
-        assert ex.submit(tasks.double, 1).result(20) == 2
+        assert ex.submit(tasks.double, 1).result(60) == 2
     wait_until(lambda: not ground.jobs(), "nothing is left in the queue", 20)
 
 
@@ -179,7 +179,7 @@ def test_more_workers_than_an_array_may_have(own_slurm: OwnSlurm, tmp_path: Path
             tasks.await_file(tmp_path / f"{number}-started", 20)
         jobs = ground.jobs()
         tasks.touch(tmp_path / "release")
-        assert [future.result(30) for future in futures] == list(range(12))
+        assert [future.result(60) for future in futures] == list(range(12))
         assert len(jobs) == 12
         assert len({job_id.partition("_")[0] for job_id in jobs}) == 3, "as few arrays as possible"
 
@@ -218,7 +218,7 @@ def _nested(directory: str, here: str, count: int) -> tuple[list[int], str, dict
     with SlurmExecutor(max_workers=1, idle_timeout=2.0, directory=directory) as ex:
         doubled = list(ex.map(tasks.double, range(count)))
         names = ("SLURM_ARRAY_TASK_ID", "SLURM_MEM_PER_NODE")
-        return doubled, ex.submit(tasks.worker).result(20)[0], ex.submit(tasks.variables, *names).result(20)
+        return doubled, ex.submit(tasks.worker).result(60)[0], ex.submit(tasks.variables, *names).result(60)
 
 
 @pytest.mark.on("slurm")
@@ -227,7 +227,7 @@ def test_a_call_that_makes_an_executor(ground: SlurmGround, tmp_path: Path) -> N
     with ground.executor(memory="500MB") as ex:
         with tasks.in_one_go():
             futures = [ex.submit(_nested, str(ground.runs), f"{tmp_path}/here", count) for count in (3, 8)]
-        inner = [future.result(40) for future in futures]
+        inner = [future.result(60) for future in futures]
         outer = {future.job_id for future in futures}
     assert all("_" in job_id for job_id in outer)
     assert [doubled for doubled, _, _ in inner] == [[2 * n for n in range(count)] for count in (3, 8)]

@@ -36,7 +36,7 @@ def test_many_bins_in_short_jobs(ground: Ground, tmp_path: Path, how: str) -> No
             assert list(ex.starmap(tasks.begin, [(tmp_path, n, 0.15) for n in range(12)], bins=2)) == list(range(12))
         else:
             futures = [ex.submit(tasks.begin, tmp_path, n, 0.15) for n in range(12)]
-            assert [future.result(40) for future in futures] == list(range(12))
+            assert [future.result(60) for future in futures] == list(range(12))
         assert ground.batches() > 1
     assert begun(tmp_path) == [str(n) for n in range(12)]
 
@@ -63,13 +63,13 @@ def test_a_process_that_is_busy_keeps_no_other_calls(ground: Ground, tmp_path: P
     with ground.executor(max_workers=2, processes=2, cores=1, setup=limit(3)) as ex:
         blocked = ex.submit(tasks.block, tmp_path / "started", tmp_path / "release")
         tasks.await_file(tmp_path / "started")
-        first = ex.submit(tasks.worker).result(30)
+        first = ex.submit(tasks.worker).result(60)
         deadline = time.monotonic() + 20
-        while ex.submit(tasks.worker).result(30) == first:
+        while ex.submit(tasks.worker).result(60) == first:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         tasks.touch(tmp_path / "release")
-        assert blocked.result(30) is None
+        assert blocked.result(60) is None
 
 
 # -- a call that is told -------------------------------------------------------------------
@@ -78,12 +78,12 @@ def test_a_process_that_is_busy_keeps_no_other_calls(ground: Ground, tmp_path: P
 @pytest.mark.on("local", "slurm")
 def test_a_call_is_raised_out_of(ground: Ground, tmp_path: Path) -> None:
     with ground.executor(max_workers=1, setup=limit(8), on_timeout="raise", timeout_notice=5) as ex:
-        error = ex.submit(tasks.block, tmp_path / "started", tmp_path / "release").exception(20)
+        error = ex.submit(tasks.block, tmp_path / "started", tmp_path / "release").exception(60)
         assert isinstance(error, TimeLimitNear)
         assert 2 < error.seconds <= 5
         assert "time=" in str(error)
         assert "node/notice.py" not in str(error.__cause__).partition("await_file")[0]
-        assert ex.submit(tasks.double, 1).result(30) == 2, "by the next job"
+        assert ex.submit(tasks.double, 1).result(60) == 2, "by the next job"
 
 
 @pytest.mark.on("local", "slurm")
@@ -95,7 +95,7 @@ def test_a_callback_runs_in_the_call(ground: Ground, tmp_path: Path) -> None:
     ) as ex:  # fmt: skip
         ended = ex.submit(tasks.pid)
         running = ex.submit(tasks.block, tmp_path / "started", tmp_path / "release", "done")
-        assert running.result(20) == "done"
+        assert running.result(60) == "done"
         assert (tmp_path / "told").read_text().split() == [(tmp_path / "started").read_text()]
         assert ended.result(0)
 

@@ -70,7 +70,7 @@ def test_what_never_comes_is_told_once_with_slurms_reason(
     }
     if other_slurm.installed() == "24.11":  # before and after, a job that no node can hold waits
         refused = ground.executor(max_workers=1, **options.pop("PartitionConfig")).submit(tasks.worker)
-        assert "CPU count per node can not be satisfied" in str(refused.exception(20))
+        assert "CPU count per node can not be satisfied" in str(refused.exception(60))
     futures, jobs = {}, {}
     for reason, asked in options.items():
         futures[reason], jobs[reason] = _pending(ground, ground.executor(max_workers=1, **asked))
@@ -84,9 +84,9 @@ def test_what_never_comes_is_told_once_with_slurms_reason(
     ground.slurm.run("scontrol", "update", f"JobId={jobs['JobHeldAdmin']}", "StartTime=now")
     for reason in ("JobHeldUser", "JobHeldAdmin"):
         _release(ground, jobs[reason])
-        assert futures[reason].result(20)[0] == jobs[reason]
+        assert futures[reason].result(60)[0] == jobs[reason]
     ground.slurm.run("scontrol", "update", f"JobId={jobs['PartitionTimeLimit']}", "TimeLimit=1")
-    assert futures["PartitionTimeLimit"].result(20)[0] == jobs["PartitionTimeLimit"]
+    assert futures["PartitionTimeLimit"].result(60)[0] == jobs["PartitionTimeLimit"]
     for reason in {"PartitionConfig", "DependencyNeverSatisfied"} & set(futures):
         assert futures[reason].cancel()
     assert len(_told(caplog)) == len(options), "once each"
@@ -103,7 +103,7 @@ def test_a_held_job_is_told_once_and_waits(ground: StandInGround, caplog: pytest
     assert len(_told(caplog)) == 1
     assert f"job {job_id} " in _told(caplog)[0]
     _release(ground, job_id)
-    assert future.result(20)[0] == job_id
+    assert future.result(60)[0] == job_id
 
 
 @pytest.mark.steady("jobs that are ended before their submission has an answer are submitted again, and held again")
@@ -118,7 +118,7 @@ def test_a_pending_job_that_is_cancelled_from_outside(ground: Ground, count: int
     for job_id in jobs:
         ground.end_job(job_id)
     for future in futures:
-        error = future.exception(20)
+        error = future.exception(60)
         assert isinstance(error, JobFailed)
         assert error.job_id in jobs
         assert error.job_id in str(error)
@@ -139,15 +139,15 @@ def _released(ground: Ground, former: set[str]) -> bool:
 def test_a_worker_that_is_ended_between_two_bins(ground: Ground) -> None:
     """It had nothing to do: no call is lost, and the next one finds another job."""
     with ground.executor(max_workers=1, idle_timeout=30.0) as ex:
-        first = ex.submit(tasks.worker).result(20)
+        first = ex.submit(tasks.worker).result(60)
         ground.end_job(first[0])
-        error = ex.submit(tasks.worker).exception(30)  # perhaps before the worker has heard of its end
+        error = ex.submit(tasks.worker).exception(60)  # perhaps before the worker has heard of its end
         assert error is None or isinstance(error, JobFailed)
         wait_until(lambda: first[0] not in ground.jobs(), "the job is over")
-        second = ex.submit(tasks.worker).result(30)
+        second = ex.submit(tasks.worker).result(60)
         ground.end_job(second[0])
         wait_until(lambda: second[0] not in ground.jobs(), "the job is over")
-        assert ex.submit(tasks.worker).result(30)[0] != second[0]
+        assert ex.submit(tasks.worker).result(60)[0] != second[0]
 
 
 _OF_ANOTHER_USER = """
@@ -160,7 +160,7 @@ def hold(started):
 
 with SlurmExecutor(max_workers=1, directory=sys.argv[1] + "/runs") as ex:
     future, other = ex.submit(hold, sys.argv[1] + "/started"), ex.submit(os.getuid)
-    print(future.exception(30), other.result(30), sep="\\n")
+    print(future.exception(60), other.result(60), sep="\\n")
 """
 
 
@@ -190,7 +190,7 @@ def test_a_job_that_an_administrator_ends(ground: SlurmGround) -> None:
         tasks.await_file(f"{name}/started")
         (job_id,) = ground.jobs()
         ground.end_job(job_id)
-        said = program.communicate(timeout=30)[0]
+        said = program.communicate(timeout=60)[0]
     assert f"job {job_id} on " in said
     assert "CANCELLED" in said
     assert "an administrator" in said
@@ -227,7 +227,7 @@ def test_a_directory_that_nodes_do_not_see(time_limit: None, tmp_path: Path, mon
         began = time.monotonic()
         futures = [ex.submit(tasks.double, n) for n in range(4)]
         for future in futures:
-            error = future.exception(30)
+            error = future.exception(60)
             assert isinstance(error, JobFailed)
             for text in (error.job_id, "does not see the run directory", "directory=", str(ground.runs)):
                 assert text in str(error)

@@ -1053,7 +1053,7 @@ def test_waiting_for_a_future() -> None:
         future.result(0.001)
     with pytest.raises(RuntimeError, match="un-acquired"):
         future._condition.notify()
-    threads = [threading.Thread(target=lambda: seen.append(future.result(10))) for _ in range(3)]
+    threads = [threading.Thread(target=lambda: seen.append(future.result(60))) for _ in range(3)]
     for thread in threads:
         thread.start()
     deadline = time.monotonic() + 10

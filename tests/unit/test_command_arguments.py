@@ -27,7 +27,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def printed(job: Job) -> str:
     """What the job prints when its script is run by hand."""
     job.write()
-    subprocess.run(["/bin/sh", f"{job.path}/run.sh"], timeout=10, check=True)
+    subprocess.run(["/bin/sh", f"{job.path}/run.sh"], timeout=60, check=True)
     assert job.stderr == ""
     with open(f"{job.path}/out", newline="", encoding="utf-8", errors="surrogateescape") as file:
         return file.read()

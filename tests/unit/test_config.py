@@ -200,7 +200,7 @@ def test_an_executor_takes_its_profile(files: tuple[Path, Path], tmp_path: Path)
         assert ex._max_workers == 2
         assert (ex._client.settings.idle_timeout, ex._client.settings.name) == (1.0, "fit")
         assert ex._resources == {"memory": 1024}
-        assert ex.submit(pow, 2, 5).result(30) == 32
+        assert ex.submit(pow, 2, 5).result(60) == 32
     with pytest.raises(OptionError, match="Did you mean 'two'"):
         LocalExecutor(profile="tow")
 

@@ -107,7 +107,7 @@ def test_the_exit_status_tells_it_when_the_log_cannot(tmp_path: Path) -> None:
     run.write_context({**context, "sys_path": sys.path, "prefixes": [sys.prefix, sys.base_prefix]})
     for log, said in (("/dev/full", ""), (str(tmp_path / "log"), "for 60 s: No space left on device; free some")):
         with open(log, "ab") as stderr:
-            ended = subprocess.run([sys.executable, "-c", _FULL_WORKER, run.path], stderr=stderr, timeout=30)
+            ended = subprocess.run([sys.executable, "-c", _FULL_WORKER, run.path], stderr=stderr, timeout=60)
         assert ended.returncode == EXIT_NO_SPACE
         assert not said or said in Path(log).read_text()
 

@@ -28,22 +28,22 @@ def _files(directory: Path) -> int:
 
 
 def _one_by_one(executor: LocalExecutor, count: int) -> None:
-    assert [executor.submit(abs, -n).result(20) for n in range(count)] == list(range(count))
+    assert [executor.submit(abs, -n).result(60) for n in range(count)] == list(range(count))
 
 
 def _small_maps(executor: LocalExecutor, count: int) -> None:
     for n in range(count):
-        assert list(executor.map(abs, [-n], timeout=20)) == [n]
+        assert list(executor.map(abs, [-n], timeout=60)) == [n]
 
 
 def _buffered(executor: LocalExecutor, count: int) -> None:
-    values = executor.map(abs, (-n for n in range(count)), buffersize=1, chunksize=1, timeout=20)
+    values = executor.map(abs, (-n for n in range(count)), buffersize=1, chunksize=1, timeout=60)
     assert list(values) == list(range(count))
 
 
 def _failing(executor: LocalExecutor, count: int) -> None:
     for n in range(count):
-        assert isinstance(executor.submit(divmod, n, 0).exception(20), ZeroDivisionError)
+        assert isinstance(executor.submit(divmod, n, 0).exception(60), ZeroDivisionError)
 
 
 @pytest.mark.parametrize("calls", [_one_by_one, _small_maps, _buffered, _failing])
@@ -70,9 +70,9 @@ import os, signal, sys
 from clusterfutures import LocalExecutor
 executor = LocalExecutor(max_workers=1, directory=sys.argv[1])
 for n in range(50):
-    assert executor.submit(abs, -n).result(20) == n
+    assert executor.submit(abs, -n).result(60) == n
     if n % 10 == 0:
-        executor.submit(divmod, n, 0).exception(20)
+        executor.submit(divmod, n, 0).exception(60)
 print(executor._client.run.path, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -89,7 +89,7 @@ def test_a_run_that_was_killed_can_be_attached_to(tmp_path: Path) -> None:
     assert found, "nothing was gathered: the test would prove nothing"
     shutil.copy(found[0], path / names.READ / "gathered.twice")  # as if it was killed while files are merged
     run = clusterfutures.attach(path)
-    values = [future.result(20) if future.exception(20) is None else "failed" for future in run.futures]
+    values = [future.result(60) if future.exception(60) is None else "failed" for future in run.futures]
     assert [value for value in values if value != "failed"] == list(range(50))
     assert values.count("failed") == 5
     run.close()
@@ -115,9 +115,9 @@ def test_many_objects_are_in_several_directories(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(pickling, "_MOST_IN_DIRECTORY", 3)
     with LocalExecutor(max_workers=1, directory=tmp_path) as executor:
         futures = [executor.submit(lambda n=n: n) for n in range(10)]
-        assert [future.result(20) for future in futures] == list(range(10))
+        assert [future.result(60) for future in futures] == list(range(10))
         large = [executor.submit(len, bytes([n]) * (2 << 20)) for n in range(3)]
-        assert [future.result(20) for future in large] == [2 << 20] * 3
+        assert [future.result(60) for future in large] == [2 << 20] * 3
         objects = Path(executor._client.run.path, names.OBJECTS)
         sizes = [len(list(directory.iterdir())) for directory in objects.iterdir() if directory.is_dir()]
         assert len(sizes) >= 3
@@ -127,7 +127,7 @@ def test_many_objects_are_in_several_directories(tmp_path: Path, monkeypatch: py
 def test_many_large_results_are_in_several_directories(tmp_path: Path) -> None:
     """Of a run that lasts: they stay."""
     with LocalExecutor(max_workers=1, directory=tmp_path, run="lasting") as executor:
-        values = executor.map(_large, range(8), chunksize=4, timeout=30)
+        values = executor.map(_large, range(8), chunksize=4, timeout=60)
         assert [value[:1] for value in values] == [bytes([n]) for n in range(8)]
     large = tmp_path / "lasting" / names.LARGE
     assert sum(path.is_file() for path in large.rglob("*")) == 8

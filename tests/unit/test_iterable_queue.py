@@ -92,7 +92,7 @@ def test_a_child_from_before_the_queue_is_nobody_to_wait_for() -> None:
         consumer = iq.get_consumer()
         iq.close()
         with pytest.raises(Done):
-            consumer.get(timeout=20)
+            consumer.get(timeout=60)
         process.join()
     finally:
         unrelated.kill()

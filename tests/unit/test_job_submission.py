@@ -331,7 +331,7 @@ def test_an_earlier_run_says_nothing_while_another_one_goes_on(tmp_path: Path) -
     files = JobFiles.make(str(tmp_path), "j")
     files.write_run(["sh", "-c", f"test ! -e {files.file('exit')}"], str(tmp_path))
     for _ in range(2):
-        subprocess.run(["sh", files.file("run.sh")], check=True, timeout=10)
+        subprocess.run(["sh", files.file("run.sh")], check=True, timeout=60)
     assert files.numbers("exit")[0] == "0"
 
 

@@ -121,10 +121,10 @@ def test_wait(cluster: Told, always_ask: None, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(TimeoutError):  # one answer without it, or some, tell nothing
         q.wait("1", timeout=1.0)
     monkeypatch.setattr(absence, "MISSING_SECONDS", 0.2)
-    q.wait("1", timeout=20)
+    q.wait("1", timeout=60)
     assert "1" not in q
     _later(cluster.jobs.clear)
-    q.wait(timeout=20)
+    q.wait(timeout=60)
 
 
 def test_an_answer_from_before_does_not_end_a_job(cluster: Told) -> None:
@@ -136,7 +136,7 @@ def test_an_answer_from_before_does_not_end_a_job(cluster: Told) -> None:
 
 def test_a_wait_survives_a_question_without_answer(cluster: Told, always_ask: None) -> None:
     cluster.failures = 2
-    Queue(scheduler="local").wait("3", timeout=20)
+    Queue(scheduler="local").wait("3", timeout=60)
     assert cluster.questions == 3
 
 
@@ -144,7 +144,7 @@ def test_jobs_of_ours_are_known_by_their_files(cluster: Told, tmp_path: Path) ->
     from clusterfutures.jobs.job import submit
 
     job = submit("exit 3", scheduler="local", directory=str(tmp_path / "jobs"))
-    Queue(scheduler="local").wait([job], timeout=20)
+    Queue(scheduler="local").wait([job], timeout=60)
     assert cluster.questions == 0
     assert Job.attach(job.path).exitcode == 3
 
@@ -163,7 +163,7 @@ def test_an_array_by_its_id(cluster: Told, always_ask: None, monkeypatch: pytest
     with pytest.raises(TimeoutError):  # what has become of the others is not known
         q.wait("50", timeout=1.0)
     monkeypatch.setattr(absence, "MISSING_SECONDS", 0.2)
-    q.wait(["50", "7[]"], timeout=20)
+    q.wait(["50", "7[]"], timeout=60)
 
 
 def test_room_is_waited_for_while_the_scheduler_is_away(

@@ -35,17 +35,17 @@ def recorded(tmp_path: Path) -> Path:
 def test_the_run_is_attached(recorded: Path) -> None:
     with clusterfutures.attach("recorded", directory=recorded) as run:
         futures = list(run.futures)
-        assert futures[0].result(30) == 3
-        assert [future.result(30) for future in futures[1:101]] == [n * n for n in range(100)]
-        assert isinstance(futures[101].exception(30), ZeroDivisionError)
-        assert futures[102].result(30) == 4.0
+        assert futures[0].result(60) == 3
+        assert [future.result(60) for future in futures[1:101]] == [n * n for n in range(100)]
+        assert isinstance(futures[101].exception(60), ZeroDivisionError)
+        assert futures[102].result(60) == 4.0
 
 
 def test_the_run_is_gone_on_with(recorded: Path) -> None:
     """Calls that the archive has are not made again: no worker is started for them."""
     with LocalExecutor(max_workers=1, run="recorded", directory=recorded, keep=True, retries=2) as ex:
-        assert ex.submit(operator.add, 1, 2).result(30) == 3
-        assert ex.with_options(retries=1).submit(math.sqrt, 16).result(30) == 4.0
+        assert ex.submit(operator.add, 1, 2).result(60) == 3
+        assert ex.with_options(retries=1).submit(math.sqrt, 16).result(60) == 4.0
     assert sorted(path.name for path in (recorded / "recorded" / "scripts").iterdir()) == ["0001.sh", "0002.sh"]
 
 

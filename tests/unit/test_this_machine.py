@@ -77,14 +77,14 @@ def test_what_the_machine_does_not_do_is_said_once(tmp_path: Path, caplog: pytes
     ):
         (record,) = caplog.records
         assert "gpus='3090:2', partition='short', memory=1024: no effect" in record.getMessage().replace("\n", " ")
-        assert ex.submit(int, "4").result(30) == 4
+        assert ex.submit(int, "4").result(60) == 4
         assert len(caplog.records) == 1
-        assert ex.with_options(qos="high", memory="2GB").submit(int, "5").result(30) == 5
+        assert ex.with_options(qos="high", memory="2GB").submit(int, "5").result(60) == 5
         assert len(caplog.records) == 2
         assert "qos='high': no effect" in caplog.records[1].getMessage()
 
 
 def test_what_it_does_needs_no_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with LocalExecutor(1, directory=tmp_path, cores=1, time="1h") as ex:
-        assert ex.submit(int, "4").result(30) == 4
+        assert ex.submit(int, "4").result(60) == 4
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

@@ -31,7 +31,7 @@ WORKER = "0001-0-0"
 @pytest.fixture
 def executor(tmp_path: Path) -> Iterator[LocalExecutor]:
     with LocalExecutor(max_workers=1, directory=tmp_path / "runs") as made:
-        assert made.submit(abs, -1).result(20) == 1
+        assert made.submit(abs, -1).result(60) == 1
         yield made
 
 
@@ -75,9 +75,9 @@ def test_one_error_of_the_client_costs_nothing(
                 continue  # it would leave a descriptor open
             with Fault(monkeypatch, verb, number, 1, after or verb == "close") as fault:
                 futures = [executor.submit(abs, -n) for n in range(5)]
-                assert [future.result(20) for future in futures] == list(range(5)), verb
+                assert [future.result(60) for future in futures] == list(range(5)), verb
                 assert fault.left == 0, f"{verb} was not used: the test would prove nothing"
-    assert executor.submit(abs, -7).result(20) == 7
+    assert executor.submit(abs, -7).result(60) == 7
 
 
 @pytest.mark.parametrize("number", NUMBERS, ids=errno.errorcode.get)
@@ -114,10 +114,10 @@ def test_a_published_call_is_not_published_twice(tmp_path: Path, monkeypatch: py
 def test_what_lasts_ends_in_an_error_that_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number, advice in ((errno.EMFILE, "raise ulimit -n"), (errno.EIO, "look at its mount and its server")):
         with LocalExecutor(max_workers=1, directory=tmp_path / str(number)) as executor:
-            assert executor.submit(abs, -1).result(20) == 1
+            assert executor.submit(abs, -1).result(60) == 1
             executor._client.run.be_patient(0.2)
             with Fault(monkeypatch, "listdir", number, 1_000_000, False):
-                failed = executor.submit(time.sleep, 0.1).exception(20)
+                failed = executor.submit(time.sleep, 0.1).exception(60)
             assert isinstance(failed, StoreError)
             assert advice in str(failed)
             assert "free some space" not in str(failed)
@@ -162,7 +162,7 @@ def test_a_first_submit_without_a_free_descriptor_leaves_nothing(
                 for descriptor in held:
                     os.close(descriptor)
             if begun is None:
-                assert executor.submit(abs, -1).result(20) == 1, "the next one has what it needs"
+                assert executor.submit(abs, -1).result(60) == 1, "the next one has what it needs"
             else:
                 assert "ulimit -n" in begun
                 assert not list((tmp_path / "runs").glob("*")), f"{free} free descriptors"
@@ -209,8 +209,8 @@ def test_one_error_of_a_worker_costs_nothing(tmp_path: Path, monkeypatch: pytest
         (tmp_path / "failed").unlink(missing_ok=True)
         monkeypatch.setenv("FAULT", f"{verb}/{number}/{'after' if verb in ('close', 'rename') else ''}")
         with LocalExecutor(max_workers=1, directory=tmp_path / "runs") as executor:
-            assert executor.submit(bytes, 1 << 21).result(20) == bytes(1 << 21)
-            assert list(executor.map(abs, range(-20, 0), bins=4, timeout=20)) == list(range(20, 0, -1)), verb
+            assert executor.submit(bytes, 1 << 21).result(60) == bytes(1 << 21)
+            assert list(executor.map(abs, range(-20, 0), bins=4, timeout=60)) == list(range(20, 0, -1)), verb
         assert (tmp_path / "failed").exists(), f"{verb} was not used: the test would prove nothing"
 
 
@@ -234,7 +234,7 @@ def test_what_lasts_on_a_node_ends_its_worker_with_the_right_advice(
     monkeypatch.setenv("FAULT", str(errno.EMFILE))
     with LocalExecutor(max_workers=1, directory=tmp_path / "runs") as executor:
         object.__setattr__(executor._client.settings, "visibility_timeout", 0.5)
-        failed = executor.submit(abs, -1).exception(30)
+        failed = executor.submit(abs, -1).exception(60)
     assert isinstance(failed, JobFailed)
     assert "raise ulimit -n" in str(failed)
     assert "free some space" not in str(failed)
@@ -321,5 +321,5 @@ def test_a_segment_that_is_not_whole_yet_is_waited_for(
         return content[: len(content) // 2] if late else content
 
     monkeypatch.setattr(run.files, "read", short)
-    assert executor.submit(abs, -3).result(20) == 3
+    assert executor.submit(abs, -3).result(60) == 3
     assert time.monotonic() >= whole_at

@@ -116,9 +116,9 @@ def test_results_that_cannot_be_moved_away_are_read_once(
 ) -> None:
     refuse("rename", number, f"/{names.READ}/")
     for _ in range(3):
-        assert list(executor.map(abs, range(-20, 0), chunksize=2, timeout=20)) == list(range(20, 0, -1))
+        assert list(executor.map(abs, range(-20, 0), chunksize=2, timeout=60)) == list(range(20, 0, -1))
         for n in range(20):
-            assert executor.submit(abs, -n).result(20) == n
+            assert executor.submit(abs, -n).result(60) == n
     told = [line for line in caplog.messages if "cannot be moved out of results/" in line]
     assert told, "nothing was refused: the test would prove nothing"
     assert len(set(told)) == len(told), "a segment was read twice"
@@ -163,7 +163,7 @@ def test_jobs_that_start_while_the_directory_goes_are_cancelled(tmp_path: Path) 
             time.sleep(0.01)
         Path(client.run.path).rename(tmp_path / "elsewhere")
         with pytest.raises(StoreError, match=f"{client.run.path} was removed while the executor used it"):
-            future.result(20)
+            future.result(60)
     (job,) = client._scheduler._jobs.values()  # type: ignore[attr-defined]
     assert not Path("/proc", str(job.process.pid)).exists()
 
@@ -212,7 +212,7 @@ def test_a_disk_that_is_nearly_full_is_told_once(
     monkeypatch.setattr(Files, "free", lambda _files, _path: free)
     monkeypatch.setattr("clusterfutures.client.space.LOOK_SECONDS", 0.0)
     for n in range(5):
-        assert executor.submit(abs, -n).result(20) == n
+        assert executor.submit(abs, -n).result(60) == n
     lines = [line for line in caplog.messages if "nearly full" in line]
     assert len(lines) == bool(told)
     assert not told or told in lines[0]

@@ -29,4 +29,4 @@ def process(how):
 if __name__ == "__main__":
     with Executor(max_workers=1) as ex:
         print(ex.submit(process, "forkserver").result())
-        print(ex.submit(futures, "forkserver").result(timeout=40))
+        print(ex.submit(futures, "forkserver").result(timeout=60))

@@ -36,4 +36,4 @@ def process(how):
 if __name__ == "__main__":
     with Executor(max_workers=1) as ex:
         print(ex.submit(process, "spawn").result())
-        print(ex.submit(futures, "spawn").result(timeout=40))
+        print(ex.submit(futures, "spawn").result(timeout=60))
