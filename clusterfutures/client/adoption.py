@@ -11,6 +11,7 @@ taken out of the queue first, and comes back when it is made again.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -172,6 +173,7 @@ class Adoption:
         started = self._past.started.get(name, {})
         worker = self._workers[name] = Worker(name, pool, job_id or started.get("job_id", ""), 0.0)
         worker.adopted = True
+        worker.told_at = time.monotonic()  # its silence begins with this program
         worker.last_words = name in self._past.ended
         worker.host = started.get("host", "")
         if started:

@@ -13,6 +13,7 @@ from cluf_user import User
 
 from clusterfutures.cluf import dispatch
 from clusterfutures.cluf.outputs import records
+from clusterfutures.schedulers import absence
 from clusterfutures.schedulers.base import JobState, JobStatus
 from clusterfutures.testing import FakePBS, FakeTorque
 
@@ -141,9 +142,13 @@ class Answers:
             self.after()
         return {job_id: JobStatus(job_id, state) for job_id in job_ids}
 
+    def explain(self, job_id: str) -> JobStatus | None:
+        return None
+
 
 def followed(tmp_path: Path, scheduler: Answers, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.setattr(dispatch, "_LATE_SECONDS", 0.3)
+    monkeypatch.setattr(absence, "MISSING_SECONDS", 0.3)
     plan = SimpleNamespace(directory=str(tmp_path))
     one = SimpleNamespace(exit=str(tmp_path / "a.exit"))
     return dispatch._follow(scheduler, plan, {"7": one})  # type: ignore[arg-type, dict-item]

@@ -10,6 +10,7 @@ from contract_tasks import wait_until
 
 from clusterfutures import submit
 from clusterfutures.errors import JobFailed, SubmitError
+from clusterfutures.schedulers import absence
 
 pytestmark = [pytest.mark.on("pbs", "torque"), pytest.mark.steady("it is about what is told, and when")]
 
@@ -30,6 +31,14 @@ def test_a_time_limit(ground: StandInGround) -> None:
     assert caught.value.fields["state"] == "TIMEOUT"
 
 
+@pytest.fixture
+def soon_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that is missing counts as ended after seconds."""
+    monkeypatch.setattr(absence, "UNKNOWN_SECONDS", 0.5)
+    monkeypatch.setattr(absence, "MISSING_SECONDS", 2.0)
+
+
+@pytest.mark.usefixtures("soon_believed")
 def test_a_job_that_vanishes_before_its_time_limit(ground: StandInGround) -> None:
     with ground.executor(max_workers=1, time="1h", memory="500MB") as ex:
         call = ex.submit(time.sleep, 60)
@@ -46,6 +55,7 @@ def _fill(megabytes: int) -> None:
     del kept
 
 
+@pytest.mark.usefixtures("soon_believed")
 def test_a_memory_limit(ground: StandInGround) -> None:
     """The worker has said that it was near."""
     with ground.executor(max_workers=1, memory="150MB") as ex:
