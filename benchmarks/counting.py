@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from clusterfutures.store import files
+from clusterfutures.store import filesystem
 
 __all__ = ["CountingOs", "counted"]
 
@@ -71,8 +71,8 @@ class CountingOs:
 def counted(then: Callable[[], None] | None = None) -> Iterator[CountingOs]:
     """Count the directory operations of this process's store inside the block."""
     counting = CountingOs(then)
-    files.os = counting  # type: ignore[assignment]
+    filesystem.os = counting  # type: ignore[assignment]
     try:
         yield counting
     finally:
-        files.os = os
+        filesystem.os = os

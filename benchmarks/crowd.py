@@ -26,10 +26,10 @@ from collections.abc import Callable
 import simulate
 from counting import counted
 
-from clusterfutures.node import lookout
+from clusterfutures.node import queue as node_queue
 from clusterfutures.store import bins, names
 from clusterfutures.store.bins import Bin, CallHead
-from clusterfutures.store.run import RunDirectory
+from clusterfutures.store.run_directory import RunDirectory
 
 __all__ = ["claims"]
 
@@ -86,13 +86,13 @@ def claims(workers: int, count: int, delay: float, hold: float) -> dict[str, flo
     with tempfile.TemporaryDirectory() as directory, counted(lambda: clock.sleep(delay)) as counting:
         run = RunDirectory(f"{directory}/run")
         crowd = _crowd(run, workers, count)
-        lookout.time = simulate.time = clock  # type: ignore[assignment]
+        node_queue.time = simulate.time = clock  # type: ignore[assignment]
         left = itertools.count(count - 1, -1)
 
         def work(worker: simulate.Worker) -> None:
             while True:
                 if not worker.turn():
-                    clock.sleep(max(0.0, worker.lookout.due - clock.monotonic()))
+                    clock.sleep(max(0.0, worker.queue_client.due - clock.monotonic()))
                 elif next(left) == 0:
                     over.set()  # and nobody runs any more
                     return

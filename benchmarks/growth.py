@@ -25,7 +25,7 @@ from pairs import prepared
 from results import Results
 from session import PeerError, Session
 
-from clusterfutures.client.mapping import Plan
+from clusterfutures.client.map import Plan
 
 __all__ = ["CALLS", "DELAYS", "WORKERS", "by_calls", "by_workers", "slow", "trouble"]
 

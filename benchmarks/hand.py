@@ -22,7 +22,7 @@ from pathlib import Path
 import calls
 
 from clusterfutures.client.client import Client
-from clusterfutures.client.settings import Settings
+from clusterfutures.options.settings import Settings
 from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, QueuedJob, Scheduler
 from clusterfutures.store import names
 

@@ -22,7 +22,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from clusterfutures import Job, JobState, Queue, submit
-from clusterfutures.jobs.finding import jobs_in
+from clusterfutures.jobs.job import jobs_in
 
 __all__ = ["Planned", "attach", "expected", "plan", "submit_all"]
 

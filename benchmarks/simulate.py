@@ -3,7 +3,7 @@
     python simulate.py RUN POOL BATCH COUNT      be the workers of one submission; in the
                                                  end prints their directory operations
 
-Each worker is a thread with the node's own eye on the queue (``Lookout``) and outbox, over
+Each worker is a thread with the node's own eye on the queue (``QueueClient``) and reporter, over
 the store as it is; only the forked processes are left out, the calls run right here.  So a
 thousand fit on one machine, and what they do to the shared directory is what real ones
 would.
@@ -19,11 +19,11 @@ import time
 from calls import increment
 from counting import counted
 
-from clusterfutures.node.lookout import Lookout
-from clusterfutures.node.outbox import Outbox
+from clusterfutures.node.queue import QueueClient
+from clusterfutures.node.reporter import Reporter
 from clusterfutures.store import bins, names, records
 from clusterfutures.store.bins import Bin
-from clusterfutures.store.run import RunDirectory
+from clusterfutures.store.run_directory import RunDirectory
 
 __all__ = ["Worker"]
 
@@ -33,31 +33,31 @@ class Worker:
 
     def __init__(self, run: RunDirectory, pool: str, name: str, workers: int) -> None:
         self.name = name
-        self.lookout = Lookout(run, pool, name, workers)
-        self.outbox = Outbox(run, name)
+        self.queue_client = QueueClient(run, pool, name, workers)
+        self.reporter = Reporter(run, name)
         self.claimed: list[str] = []
         self.worked = time.monotonic()
 
     def report_start(self) -> None:
         body = {"host": "simulated", "pid": 0, "job_id": self.name, "processes": 1, "time": time.time()}
-        self.outbox.report(records.STARTED, body)
+        self.reporter.report(records.STARTED, body)
 
     def report_end(self) -> None:
         body = {"why": "CLOSED", "signals": [], "text": ""}
-        self.outbox.report(records.ENDED, body)
-        self.outbox.flush()
+        self.reporter.report(records.ENDED, body)
+        self.reporter.flush()
 
     def turn(self) -> bool:
-        self.lookout.look(self.worked)
-        found = self.lookout.claim()
+        self.queue_client.look(self.worked)
+        found = self.queue_client.claim()
         if found is None:
             return False
         name, content = found
         self.claimed.append(name)
-        self.outbox.add(_answered(content))
-        self.outbox.finish(name)
+        self.reporter.add(_answered(content))
+        self.reporter.finish(name)
         self.worked = time.monotonic()
-        self.lookout.hurry()
+        self.queue_client.hurry()
         return True
 
 
@@ -97,13 +97,13 @@ def _serve_one(run: RunDirectory, pool: str, name: str, count: int) -> None:
             return  # the client was first: this worker is not wanted
         worker = Worker(run, pool, name, count)
         worker.report_start()
-        while not worker.lookout.closed:
+        while not worker.queue_client.closed:
             busy = worker.turn()
-            due = worker.outbox.due(busy)
+            due = worker.reporter.due(busy)
             if due is not None and time.monotonic() >= due:
-                worker.outbox.flush()
+                worker.reporter.flush()
             if not busy:
-                time.sleep(max(0.0, worker.lookout.due - time.monotonic()))
+                time.sleep(max(0.0, worker.queue_client.due - time.monotonic()))
         worker.report_end()
     except FileNotFoundError:
         return  # the run is over

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "1.0.0.dev0"
 
 _HOME = {
-    "Arguments": "arguments",
-    "IterableQueue": "iterable_queue",
+    "Arguments": "pickling.arguments",
+    "IterableQueue": "cluf.iterable_queue",
     "RC_PARAMS": "cluf.rcfile",
     "ClusterExecutor": "executors",
     "LocalExecutor": "executors",
@@ -43,18 +43,18 @@ _HOME = {
     "Queue": "jobs.queue",
     "clean": "jobs.cleaning",
     "clean_dir": "jobs.cleaning",
-    "option_help": "keywords",
-    "option_table": "keywords",
-    "remaining_time": "node.limit",
+    "option_help": "options.table",
+    "option_table": "options.table",
+    "remaining_time": "node.time_limit",
     "make_job_file": "jobs.scripts",
     "submit": "jobs.job",
     "submit_array": "jobs.array",
     "submit_file": "jobs.scripts",
-    "AttachedRun": "attached",
-    "attach": "attached",
-    "RunInfo": "left_runs",
-    "remove_run": "left_runs",
-    "runs": "left_runs",
+    "AttachedRun": "stored_runs",
+    "attach": "stored_runs",
+    "RunInfo": "stored_runs",
+    "remove_run": "stored_runs",
+    "runs": "stored_runs",
 }
 
 # RC_PARAMS is not among them: "import *" must not read a file of the user's
@@ -91,16 +91,15 @@ __all__ = [
     "option_help",
     "option_table",
     "remaining_time",
+    "remove_run",
+    "runs",
     "submit",
     "submit_array",
     "submit_file",
-    "remove_run",
-    "runs",
 ]
 
 if TYPE_CHECKING:
-    from clusterfutures.arguments import Arguments
-    from clusterfutures.attached import AttachedRun, attach
+    from clusterfutures.cluf.iterable_queue import IterableQueue
     from clusterfutures.cluf.rcfile import RC_PARAMS as RC_PARAMS
     from clusterfutures.errors import (
         CallKilled,
@@ -118,16 +117,16 @@ if TYPE_CHECKING:
     )
     from clusterfutures.executors import ClusterExecutor, LocalExecutor, PBSExecutor, SlurmExecutor
     from clusterfutures.futures import ClusterFuture, Usage
-    from clusterfutures.iterable_queue import IterableQueue
     from clusterfutures.jobs.array import submit_array
     from clusterfutures.jobs.cleaning import clean, clean_dir
     from clusterfutures.jobs.job import Job, submit
     from clusterfutures.jobs.queue import Queue
     from clusterfutures.jobs.scripts import make_job_file, submit_file
-    from clusterfutures.keywords import option_help, option_table
-    from clusterfutures.left_runs import RunInfo, remove_run, runs
-    from clusterfutures.node.limit import remaining_time
+    from clusterfutures.node.time_limit import remaining_time
+    from clusterfutures.options.table import option_help, option_table
+    from clusterfutures.pickling.arguments import Arguments
     from clusterfutures.schedulers.base import JobState
+    from clusterfutures.stored_runs import AttachedRun, RunInfo, attach, remove_run, runs
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,13 @@ import re
 from collections.abc import Iterable
 
 __all__ = [
-    "BIN_SECONDS", "BINS_PER_SLOT", "dealt", "hashed", "map_sizes", "noted", "ranges",
+    "BINS_PER_SLOT",
+    "BIN_SECONDS",
+    "dealt",
+    "hashed",
+    "map_sizes",
+    "noted",
+    "ranges",
     "stream_size",
 ]  # fmt: skip
 

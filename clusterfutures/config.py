@@ -30,9 +30,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from clusterfutures import config_file, keywords
 from clusterfutures.errors import OptionError
-from clusterfutures.places import absolute
+from clusterfutures.options import config_file
+from clusterfutures.options import table as keywords
+from clusterfutures.options.places import absolute
 from clusterfutures.schedulers import options
 
 __all__ = [

@@ -287,15 +287,15 @@ def _run(args: argparse.Namespace) -> int:
 
 def _options(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """Options of the executor from the command line.  Raises OptionError."""
-    from clusterfutures import keywords
     from clusterfutures.errors import OptionError
+    from clusterfutures.options import table as options_table
 
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in ("max_workers", "scheduler"):
             raise OptionError(f"--option {name}={value}: say --{name.removeprefix('max_')}={value}")
-        row = keywords.find(name)
-        found[name] = keywords.read(row, name, value) if row is not None else value
+        row = options_table.find(name)
+        found[name] = options_table.read(row, name, value) if row is not None else value
     return found
 
 

@@ -22,15 +22,16 @@ from concurrent.futures import Executor
 from types import ModuleType
 from typing import Any, ClassVar, TypeVar
 
-from clusterfutures import config, keywords
-from clusterfutures.by_value import ask_for
+from clusterfutures import config
 from clusterfutures.client.client import Client, Target
-from clusterfutures.client.mapping import Plan
-from clusterfutures.client.settings import MOST_WORKERS, Settings, run_directory_base
+from clusterfutures.client.map import Plan
 from clusterfutures.errors import OptionError
 from clusterfutures.futures import ClusterFuture
-from clusterfutures.keywords import script_parts
-from clusterfutures.places import own_interpreter
+from clusterfutures.options import table
+from clusterfutures.options.places import own_interpreter
+from clusterfutures.options.settings import MOST_WORKERS, Settings, run_directory_base
+from clusterfutures.options.table import script_parts
+from clusterfutures.pickling.by_value import ask_for
 from clusterfutures.schedulers import by_name, find_scheduler, options
 from clusterfutures.schedulers.base import Scheduler
 
@@ -380,7 +381,7 @@ def _read(name: str, value: Any) -> Any:
             return float(value)
         except (TypeError, ValueError):
             raise OptionError(f"idle_timeout={value!r} cannot be used: give a number of seconds, as 60") from None
-    return keywords.read(config.SETTINGS[name], name, value) if name in _READ else value
+    return table.read(config.SETTINGS[name], name, value) if name in _READ else value
 
 
 def _settings(

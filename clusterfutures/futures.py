@@ -1,6 +1,6 @@
 """``ClusterFuture``: a ``concurrent.futures.Future`` that knows where its call ran.
 
-A future is made by ``submit`` and completed by the pump thread.  What is known of the
+A future is made by ``submit`` and completed by the manager thread.  What is known of the
 call besides its outcome (job, host, output, usage) is set before the outcome, so it is
 there as soon as ``result()`` returns.
 """
@@ -269,7 +269,7 @@ class ClusterFuture(Future[T], Generic[T]):
         with self._condition:
             if self._state == "CANCELLED_AND_NOTIFIED":
                 return False
-            # Under the condition, which is re-entrant: cancel() and the pump may both be here.
+            # Under the condition, which is re-entrant: cancel() and the manager may both be here.
             return self._state in ("RUNNING", "FINISHED") or self.set_running_or_notify_cancel()
 
     def _wait_again(self) -> None:
@@ -301,7 +301,7 @@ class ClusterFuture(Future[T], Generic[T]):
                 self.set_exception(error)
             else:
                 self.set_result(value)
-        except InvalidStateError:  # another thread was faster: a release beside the pump
+        except InvalidStateError:  # another thread was faster: a release beside the manager
             return
 
     def _complete_later(self, decode: Callable[[], tuple[Any, BaseException | None]], failed: bool) -> None:

@@ -15,10 +15,10 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from clusterfutures import keywords
 from clusterfutures.cli.table import COMMANDS
-from clusterfutures.cli.words import Row
 from clusterfutures.cluf.table import ROWS
+from clusterfutures.commandline.words import Row
+from clusterfutures.options import table as options_table
 from clusterfutures.schedulers.options import OPTIONS
 
 TABLE = re.compile(r"<!-- table: (\w+) -->\n(.*?)<!-- end of table -->\n", re.DOTALL)
@@ -41,13 +41,13 @@ def options() -> str:
 
 def spellings() -> str:
     """Return what each scheduler receives for each resource."""
-    rows = keywords.option_table()[1 : len(OPTIONS) + 1]
+    rows = options_table.option_table()[1 : len(OPTIONS) + 1]
     cells = [[f"`{row[0]}`", *("-" if text == "-" else f"`{text}`" for text in row[2:5])] for row in rows]
     return _table(["option", "Slurm", "PBS Pro, OpenPBS", "Torque"], cells)
 
 
 def _keywords(of: str) -> str:
-    rows = [row for row in keywords.KEYWORDS if row.of in (of, "both")]
+    rows = [row for row in options_table.KEYWORDS if row.of in (of, "both")]
     cells = [[f"`{row.name}`", _code(row.synonyms), row.text, row.expects] for row in rows]
     return _table(["option", "also called", "meaning", "value"], cells)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clusterfutures.errors import OptionError
-from clusterfutures.keywords import KEYWORDS, option_help, option_table
+from clusterfutures.options.table import KEYWORDS, option_help, option_table
 from clusterfutures.schedulers import by_name, options
 from clusterfutures.schedulers.options import OPTIONS, normalise, spell
 

@@ -26,12 +26,12 @@ from clusterfutures.errors import (
     SubmitError,
     SubmitLimitReached,
 )
-from clusterfutures.schedulers import pbs
-from clusterfutures.schedulers import pbs_parse as parse
 from clusterfutures.schedulers.base import EXIT_NO_LOG, JobSpec, JobState
 from clusterfutures.schedulers.options import normalise
-from clusterfutures.schedulers.pbs import PBSScheduler
-from clusterfutures.schedulers.pbs_dialects import Dialect, Pro, Torque, dialect_of
+from clusterfutures.schedulers.pbs import adapter as pbs_adapter
+from clusterfutures.schedulers.pbs import parse
+from clusterfutures.schedulers.pbs.adapter import PBSScheduler
+from clusterfutures.schedulers.pbs.dialects import Dialect, Pro, Torque, dialect_of
 
 
 @pytest.fixture
@@ -402,7 +402,7 @@ def test_what_to_type_in_order_to_cancel() -> None:
 
 
 def test_a_submission_that_hangs(spec: JobSpec, programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pbs, "_SUBMIT_SECONDS", 1.0)
+    monkeypatch.setattr(pbs_adapter, "_SUBMIT_SECONDS", 1.0)
     programs.answer("qsub", first="sleep 60")
     with pytest.raises(SchedulerUnavailable, match="did not answer"):
         speaking(Pro()).submit(spec, "/d/x.sh", 1)

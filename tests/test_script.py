@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from clusterfutures.errors import OptionError
-from clusterfutures.keywords import script_parts
+from clusterfutures.options.table import script_parts
 from clusterfutures.schedulers.base import JobSpec
 from clusterfutures.schedulers.script import build, interpreter, quoted
 

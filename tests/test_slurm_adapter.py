@@ -22,18 +22,18 @@ from clusterfutures.errors import (
     SubmitError,
     SubmitLimitReached,
 )
-from clusterfutures.schedulers import slurm
-from clusterfutures.schedulers import slurm_parse as parse
 from clusterfutures.schedulers.base import Dependency, JobSpec, JobState, JobStatus
 from clusterfutures.schedulers.options import normalise
-from clusterfutures.schedulers.slurm import SlurmScheduler
+from clusterfutures.schedulers.slurm import adapter as slurm_adapter
+from clusterfutures.schedulers.slurm import parse
+from clusterfutures.schedulers.slurm.adapter import SlurmScheduler
 
 ME = os.getuid()
 
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
-    monkeypatch.setattr(slurm, "_SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(slurm_adapter, "_SETTLE_SECONDS", 0.0)
     return programs_in_place_of(("sbatch", "squeue", "scontrol", "sacct", "scancel"), tmp_path / "bin", monkeypatch)
 
 
@@ -50,7 +50,7 @@ def said(text: str) -> str:
 
 
 def directives(spec: JobSpec, count: int = 1) -> list[str]:
-    return [word for words in slurm._directives(spec, count) for word in words]
+    return [word for words in slurm_adapter._directives(spec, count) for word in words]
 
 
 def test_a_plain_job(spec: JobSpec) -> None:
@@ -225,7 +225,7 @@ def test_each_job_is_asked_for_and_cancelled_in_its_own_cluster(spec: JobSpec, p
 def test_a_submission_is_looked_for_in_each_of_its_clusters(
     spec: JobSpec, programs: Programs, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
-    monkeypatch.setattr(slurm, "_SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(slurm_adapter, "_SETTLE_SECONDS", 0.0)
     if words == ["environ"]:
         monkeypatch.setenv("SBATCH_CLUSTERS", "north,south")
         words = []
@@ -324,7 +324,7 @@ def test_no_sbatch_on_this_machine(spec: JobSpec, programs: Programs, monkeypatc
 
 
 def test_a_submission_that_hangs(spec: JobSpec, programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slurm, "_SUBMIT_SECONDS", 1.0)
+    monkeypatch.setattr(slurm_adapter, "_SUBMIT_SECONDS", 1.0)
     programs.answer("sbatch", first="sleep 60")
     with pytest.raises(SchedulerUnavailable, match="did not answer within"):
         SlurmScheduler().submit(spec, "/d/x.sh", 1)
@@ -336,7 +336,7 @@ SLEEPING = "echo 'sbatch: error: Slurm temporarily unable to accept job, sleepin
 
 def test_a_full_controller_is_a_limit(spec: JobSpec, programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
     # sbatch would sleep, for ever when the array is larger than MaxJobCount
-    monkeypatch.setattr(slurm, "_SUBMIT_SECONDS", 1.0)
+    monkeypatch.setattr(slurm_adapter, "_SUBMIT_SECONDS", 1.0)
     programs.answer("sbatch", first=SLEEPING)
     programs.answer("squeue")
     with pytest.raises(SubmitLimitReached, match="temporarily unable"):
@@ -346,7 +346,7 @@ def test_a_full_controller_is_a_limit(spec: JobSpec, programs: Programs, monkeyp
 def test_a_full_controller_may_let_us_in_at_the_last_moment(
     spec: JobSpec, programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slurm, "_SUBMIT_SECONDS", 1.0)
+    monkeypatch.setattr(slurm_adapter, "_SUBMIT_SECONDS", 1.0)
     programs.answer("sbatch", first=SLEEPING)
     programs.answer("squeue", "9|0|9|PENDING|run-1\n9|1|9|PENDING|run-1\n")
     assert SlurmScheduler().submit(spec, "/d/x.sh", 2) == ["9_0", "9_1"]

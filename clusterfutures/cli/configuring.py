@@ -8,9 +8,9 @@ from typing import Any
 
 from clusterfutures import config
 from clusterfutures.cli.showing import as_json, columns
-from clusterfutures.cli.words import Taken
+from clusterfutures.commandline.words import Taken
 from clusterfutures.errors import OptionError
-from clusterfutures.keywords import option_help, option_table
+from clusterfutures.options.table import option_help, option_table
 
 __all__ = ["config_command", "options_command", "profile_command"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from clusterfutures.cli.table import COMMANDS, Command
-from clusterfutures.cli.words import Row
+from clusterfutures.commandline.words import Row
 
 __all__ = ["command_help", "general_help"]
 

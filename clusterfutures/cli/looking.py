@@ -9,14 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clusterfutures.cli.showing import HEAD, as_json, columns, queued_facts, queued_row, status_facts
-from clusterfutures.cli.words import Taken
+from clusterfutures.commandline.words import Taken
 from clusterfutures.errors import OptionError
 from clusterfutures.jobs.cleaning import clean as clean_jobs
 from clusterfutures.jobs.cleaning import ended_in
-from clusterfutures.jobs.finding import find, jobs_directory, scheduler_name
-from clusterfutures.jobs.job import Job, cancel_all
+from clusterfutures.jobs.job import Job, cancel_all, find, jobs_directory, scheduler_name
 from clusterfutures.jobs.queue import Queue
-from clusterfutures.jobs.watch import ONE_AT_A_TIME, adapter
+from clusterfutures.jobs.status import ONE_AT_A_TIME, adapter
 from clusterfutures.schedulers.base import JobState, split_id
 
 __all__ = ["cancel", "clean", "queue", "wait"]

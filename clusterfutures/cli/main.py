@@ -6,11 +6,11 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 
-from clusterfutures.cli.completion import SHELLS, completion
-from clusterfutures.cli.guard import guarded
 from clusterfutures.cli.help import command_help, general_help
 from clusterfutures.cli.table import COMMANDS
-from clusterfutures.cli.words import Taken, take
+from clusterfutures.commandline.completion import SHELLS, completion
+from clusterfutures.commandline.guard import guarded
+from clusterfutures.commandline.words import Taken, take
 from clusterfutures.errors import OptionError
 
 __all__ = ["main"]

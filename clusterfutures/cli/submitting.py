@@ -16,13 +16,12 @@ from typing import Any
 from clusterfutures import config
 from clusterfutures.cli import inputs
 from clusterfutures.cli.showing import as_json, job_facts, shown_ids, status_facts
-from clusterfutures.cli.words import Taken
+from clusterfutures.commandline.words import Taken
 from clusterfutures.errors import ClusterError, OptionError
 from clusterfutures.jobs.array import script_of, submit_array, write_array
-from clusterfutures.jobs.finding import find, jobs_directory, scheduler_name
-from clusterfutures.jobs.job import Job, cancel_all
+from clusterfutures.jobs.job import Job, cancel_all, find, jobs_directory, scheduler_name
 from clusterfutures.jobs.scripts import of_file
-from clusterfutures.jobs.watch import pauses
+from clusterfutures.jobs.status import pauses
 from clusterfutures.schedulers.base import JobState, JobStatus
 
 __all__ = ["run", "submit"]

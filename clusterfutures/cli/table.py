@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from clusterfutures import keywords
-from clusterfutures.cli.words import Row
+from clusterfutures.commandline.words import Row
+from clusterfutures.options import table
 from clusterfutures.schedulers import NAMES, options
 
 __all__ = ["COMMANDS", "Command"]
@@ -45,7 +45,7 @@ def _resource(row: options.Option) -> Row:
 
 
 def _keyword(name: str, short: str, value: str) -> Row:
-    row = keywords.find(name)
+    row = table.find(name)
     assert row is not None
     names = tuple(other.replace("_", "-") for other in row.synonyms)
     return Row(name.replace("_", "-"), short, value, "word", "job", row.text, "", (), names)

@@ -8,13 +8,13 @@ import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from clusterfutures.client.outcomes import Place
+from clusterfutures.client.results import Place
 from clusterfutures.errors import JobFailed, StoreError
-from clusterfutures.retries import FREE, KILLED, Failure
+from clusterfutures.options.retries import FREE, KILLED, Failure
 from clusterfutures.schedulers.base import EXIT_NO_LOG, NO_LOG, JobState, JobStatus
 from clusterfutures.store import records
+from clusterfutures.store.bootstrap import EXIT_NO_CHECK_IN, EXIT_NO_SPACE
 from clusterfutures.store.faults import advice
-from clusterfutures.store.launch import EXIT_NO_CHECK_IN, EXIT_NO_SPACE
 from clusterfutures.store.records import Record
 
 if TYPE_CHECKING:

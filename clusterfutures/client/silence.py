@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from clusterfutures.client.state import Worker
 from clusterfutures.errors import SchedulerUnavailable
-from clusterfutures.store.run import RunDirectory
+from clusterfutures.store.run_directory import RunDirectory
 
 __all__ = ["SILENCE_SECONDS", "Silence", "unavailable"]
 
@@ -30,7 +30,7 @@ _LONGEST_TURN = 10.0
 
 
 class Silence:
-    """How long nothing has been heard of workers.  Owned by the pump thread."""
+    """How long nothing has been heard of workers.  Owned by the manager thread."""
 
     def __init__(self, run: RunDirectory, began: float) -> None:
         self._run = run

@@ -1,6 +1,6 @@
-"""What the ledger keeps: workers, bins and their pieces, pools; and its way out.
+"""What the dispatcher keeps: workers, bins and their slices, worker groups; and its way out.
 
-A bin is a row of calls, cut into *pieces* as it moves about.  A piece is in exactly one
+A bin is a row of calls, cut into *slices* as it moves about.  A slice is in exactly one
 place; its calls are handed to processes in order, so one number says which have begun:
 
     WAITING (a file in the queue) --BEGUN--> with a worker --all settled--> gone
@@ -9,6 +9,12 @@ place; its calls are handed to processes in order, so one number says which have
                                                      begun ones fail with their job
 
 A worker: PENDING --STARTED--> RUNNING --ENDED--> over; lost at any moment.
+
+How long calls take, when that has been measured:
+
+    results --learn--> DurationEstimate --seconds--> the sizes of the next bins
+
+The manager learns; threads that submit read.  A dictionary's single steps need no lock.
 """
 
 from __future__ import annotations
@@ -21,13 +27,61 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from clusterfutures import binning
-from clusterfutures.client.outcomes import Place
-from clusterfutures.client.pace import Pace
-from clusterfutures.client.work import Call, Chunk, QueueFile
+from clusterfutures.client.results import Place
+from clusterfutures.client.tasks import Call, Chunk, QueueFile
 from clusterfutures.store.bins import CALLS
 from clusterfutures.store.records import CallInfo, Record
 
-__all__ = ["MOST_WAITING", "BinState", "Limits", "Out", "Piece", "Pool", "Work", "Worker", "WorkerState", "gaps"]
+__all__ = [
+    "MOST_WAITING",
+    "BinSlice",
+    "BinState",
+    "DurationEstimate",
+    "Limits",
+    "Out",
+    "Work",
+    "Worker",
+    "WorkerGroup",
+    "WorkerState",
+    "gaps",
+]
+
+#: how many of the last calls count: what came before them is forgotten, a little with each
+_REMEMBERED = 32
+#: what is slower than that holds up others; less is within what a busy node does to any call
+_LONG_SECONDS = 0.1
+_UNKNOWN = (0.0, 0.0, 0)
+
+
+class DurationEstimate:
+    """Seconds per call, their variance, and the number of calls that says so, by the function's key."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[float, float, int]] = {}
+
+    def seconds(self, function: str) -> float | None:
+        """What a call of it takes, roughly; None while that is unknown."""
+        known = self._known.get(function)
+        return None if known is None else known[0]
+
+    def slow(self, function: str) -> float | None:
+        """What one of its slower calls takes, where that is long; otherwise as ``seconds``."""
+        mean, variance, _ = self._known.get(function, _UNKNOWN)
+        slow = mean + 2 * math.sqrt(variance)
+        return slow if slow > _LONG_SECONDS else self.seconds(function)
+
+    def measured(self, function: str) -> int:
+        """How many of its calls have been measured."""
+        return self._known.get(function, _UNKNOWN)[2]
+
+    def learn(self, function: str, seconds: float, calls: int = 1) -> None:
+        """So many calls of it took so long each."""
+        known, variance, measured = self._known.get(function, _UNKNOWN)
+        measured += calls
+        news = calls / min(measured, max(calls, _REMEMBERED))
+        off = seconds - known
+        self._known[function] = (known + news * off, (1 - news) * (variance + news * off * off), measured)
+
 
 Work = Call | Chunk
 
@@ -47,13 +101,30 @@ class Worker:
     """One job of ours, from its submission to its end."""
 
     __slots__ = (
-        "adopted", "alive_at", "busy", "ended_at", "heard_at", "host", "job_id", "last_words", "launched_at",
-        "limit_at", "memory", "name", "node", "pool", "retiring", "revoked", "since", "state", "told_at",
+        "adopted",
+        "alive_at",
+        "busy",
+        "ended_at",
+        "heard_at",
+        "host",
+        "job_id",
+        "last_words",
+        "launched_at",
+        "limit_at",
+        "memory",
+        "name",
+        "node",
+        "retiring",
+        "revoked",
+        "since",
+        "state",
+        "told_at",
+        "worker_group",
     )  # fmt: skip
 
-    def __init__(self, name: str, pool: str, job_id: str, now: float) -> None:
+    def __init__(self, name: str, worker_group: str, job_id: str, now: float) -> None:
         self.name = name
-        self.pool = pool
+        self.worker_group = worker_group
         self.job_id = job_id
         self.host = ""
         self.node = ""  # the host, as the scheduler calls it
@@ -86,7 +157,7 @@ class Worker:
         return Place(self.host, self.job_id)
 
 
-class Piece:
+class BinSlice:
     """Calls ``first`` up to ``stop`` of a bin, in one place; before ``begun`` they have begun."""
 
     __slots__ = ("begun", "file", "first", "left", "note", "seconds", "stop", "worker")
@@ -105,21 +176,21 @@ class Piece:
 class BinState:
     """A bin that has calls without an outcome."""
 
-    __slots__ = ("bin_id", "kind", "pieces", "pool", "settled", "work")
+    __slots__ = ("bin_id", "kind", "pieces", "settled", "work", "worker_group")
 
-    def __init__(self, bin_id: int, pool: str, work: list[Work]) -> None:
+    def __init__(self, bin_id: int, worker_group: str, work: list[Work]) -> None:
         self.bin_id = bin_id
-        self.pool = pool
+        self.worker_group = worker_group
         self.work = work
         self.kind = work[0].kind
         self.settled = bytearray(len(work)) if isinstance(work[0], Call) else bytearray(work[0].skip or work[0].count)
-        self.pieces: list[Piece] = []
+        self.pieces: list[BinSlice] = []
 
     def item(self, index: int) -> Work:
         """The work that call ``index`` belongs to."""
         return self.work[index] if self.kind == CALLS else self.work[0]
 
-    def piece_at(self, index: int) -> Piece | None:
+    def piece_at(self, index: int) -> BinSlice | None:
         """The piece that call ``index`` is in."""
         for piece in self.pieces:
             if piece.first <= index < piece.stop:
@@ -127,14 +198,14 @@ class BinState:
         return None
 
 
-class Pool:
+class WorkerGroup:
     """The workers with one set of resources, and what waits for them."""
 
     def __init__(self, name: str, gather: float) -> None:
         self.name = name
         self.pending: deque[Work] = deque()
         self.withdrawn = 0
-        self.waiting: dict[str, tuple[BinState, Piece]] = {}
+        self.waiting: dict[str, tuple[BinState, BinSlice]] = {}
         self.workers: dict[str, Worker] = {}
         self.requested = 0
         self.request_at: float | None = None
@@ -184,7 +255,7 @@ class Limits:
         self.processes = processes
         self.bins_per_job = bins_per_job
         self.gather = gather
-        self.pace = Pace()
+        self.pace = DurationEstimate()
         self.leaving = False  # the program goes: all that waits is published, however much there is
 
     @property
@@ -208,24 +279,24 @@ class Limits:
 
 
 class Out(Protocol):
-    """How decisions leave the ledger."""
+    """How decisions leave the dispatcher."""
 
-    def publish(self, state: BinState, piece: Piece) -> str:
+    def publish(self, state: BinState, piece: BinSlice) -> str:
         """Write the bin's file; returns its name."""
 
     def take_back(self, file: QueueFile) -> bool:
         """Take a bin's file out of the queue; False when a worker was first."""
 
-    def request(self, pool: str, count: int) -> None:
+    def request(self, worker_group: str, count: int) -> None:
         """Have ``count`` more workers submitted."""
 
-    def pool_for(self, resources: Mapping[str, Any]) -> str | None:
-        """Return the pool with these resources; None when it cannot be made now."""
+    def worker_group_for(self, resources: Mapping[str, Any]) -> str | None:
+        """Return the worker group with these resources; None when it cannot be made now."""
 
     def revoke(self, workers: Sequence[Worker]) -> None:
         """End workers that have not started."""
 
-    def set_hungry(self, pool: str, hungry: bool) -> None:
+    def set_hungry(self, worker_group: str, hungry: bool) -> None:
         """Ask busy workers to share, or stop asking."""
 
     def place_work(self, work: Sequence[Work], file: QueueFile) -> list[Work]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
-from clusterfutures import by_value
-from clusterfutures.arguments import Arguments
+from clusterfutures.pickling import by_value
+from clusterfutures.pickling.arguments import Arguments
 
 __all__ = ["Copy", "copied", "pickled"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from clusterfutures.cli.words import Row
 from clusterfutures.cluf.table import GROUPS, ROWS
+from clusterfutures.commandline.words import Row
 
 __all__ = ["help_text"]
 

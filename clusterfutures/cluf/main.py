@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from clusterfutures.cli.completion import completion
-from clusterfutures.cli.guard import guarded
 from clusterfutures.cluf import direct, loading, rcfile
 from clusterfutures.cluf.help import help_text
 from clusterfutures.cluf.reading import Given, merge, parse
 from clusterfutures.cluf.table import ROWS
 from clusterfutures.cluf.telling import with_traceback
+from clusterfutures.commandline.completion import completion
+from clusterfutures.commandline.guard import guarded
 from clusterfutures.errors import OptionError
 
 __all__ = ["clum", "main"]

@@ -21,8 +21,8 @@ import re
 from collections.abc import Iterator
 from typing import IO, Any
 
-from clusterfutures import by_value
 from clusterfutures.errors import OptionError
+from clusterfutures.pickling import by_value
 
 __all__ = ["FIELDS", "HEADER", "copy_records", "kept", "open_output", "records", "render", "settled"]
 

@@ -6,8 +6,8 @@ import json
 import os
 from typing import Any
 
-from clusterfutures.config_file import trusted_text
 from clusterfutures.errors import OptionError
+from clusterfutures.options.config_file import trusted_text
 
 __all__ = ["RC_PARAMS", "read"]
 

@@ -17,8 +17,8 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from clusterfutures.binning import ranges
-from clusterfutures.cli.words import near, take
 from clusterfutures.cluf.table import EXCLUSIVE, ROWS, Row, by_name
+from clusterfutures.commandline.words import near, take
 from clusterfutures.errors import OptionError
 
 __all__ = ["Given", "merge", "parse"]

@@ -25,7 +25,7 @@ from clusterfutures.cluf.reading import Given
 from clusterfutures.errors import OptionError
 from clusterfutures.schedulers import options as resources
 from clusterfutures.schedulers.options import normalise
-from clusterfutures.schedulers.pbs_dialects import Dialect, Pro, Torque, in_directive
+from clusterfutures.schedulers.pbs.dialects import Dialect, Pro, Torque, in_directive
 
 __all__ = ["Bin", "Plan", "text_of"]
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
-from clusterfutures.arguments import Arguments
 from clusterfutures.binning import dealt, hashed
 from clusterfutures.cluf.outputs import settled
 from clusterfutures.cluf.worker import text_of
 from clusterfutures.errors import OptionError
+from clusterfutures.pickling.arguments import Arguments
 
 __all__ = ["bin_of", "chosen"]
 

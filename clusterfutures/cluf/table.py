@@ -6,7 +6,7 @@ command line ("cli"), in the script and ~/.clufrc ("file"), or in all of them ("
 
 from __future__ import annotations
 
-from clusterfutures.cli.words import Row
+from clusterfutures.commandline.words import Row
 
 __all__ = ["EXCLUSIVE", "GROUPS", "ROWS", "Row", "by_name"]
 

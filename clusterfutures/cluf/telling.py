@@ -6,7 +6,7 @@ import importlib.util
 import os
 import traceback
 
-from clusterfutures.arguments import Arguments
+from clusterfutures.pickling.arguments import Arguments
 
 __all__ = ["in_one_line", "with_traceback"]
 

@@ -23,9 +23,9 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any, NamedTuple
 
-from clusterfutures.arguments import Arguments
 from clusterfutures.cluf.outputs import render
 from clusterfutures.cluf.telling import in_one_line, with_traceback
+from clusterfutures.pickling.arguments import Arguments
 
 __all__ = ["Work", "work"]
 

@@ -4,11 +4,11 @@
                  ^                  job.json, run.sh, out, err, exit          |
                  +------- wait, get ------+<---------------------------------+
 
-``job`` has the Job, ``known`` what its files say of it, ``story`` what is printed of that; ``request``
+``job`` has the Job, what its files say of it, and how jobs are found by their directories; ``request``
 what is to be run, ``submission`` its way to the scheduler, ``dependencies`` what it waits for,
-``watch`` how it is doing, ``files`` its directory, ``function`` what runs a function on the node.
+``status`` how it is doing, ``files`` its directory, ``function`` what runs a function on the node.
 ``array`` makes one job for each of many inputs (``template`` puts them into the command),
 ``scripts`` submits files (``directives`` reads what they ask for).  ``queue`` has everybody's jobs as
-the scheduler lists them, ``finding`` ours by their directories, ``cleaning`` removes what jobs wrote.
+the scheduler lists them, ``cleaning`` removes what jobs wrote.
 The directory holds all that another program needs: ``Job.attach(path)``.
 """

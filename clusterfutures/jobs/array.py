@@ -20,8 +20,8 @@ from clusterfutures.errors import ArrayTooLarge, ClusterError, OptionError
 from clusterfutures.jobs.files import JobFiles
 from clusterfutures.jobs.job import Job, cancel_all
 from clusterfutures.jobs.request import Command, Request, label, spec_of
+from clusterfutures.jobs.status import ONE_AT_A_TIME, adapter
 from clusterfutures.jobs.submission import submitted
-from clusterfutures.jobs.watch import ONE_AT_A_TIME, adapter
 from clusterfutures.schedulers.base import JobSpec
 
 __all__ = ["script_of", "submit_array", "write_array"]

@@ -10,9 +10,8 @@ import logging
 from collections.abc import Callable, Iterable
 
 from clusterfutures.errors import SchedulerUnavailable, StoreError
-from clusterfutures.jobs.finding import jobs_directory, jobs_in
-from clusterfutures.jobs.job import Job
-from clusterfutures.jobs.watch import ask_about
+from clusterfutures.jobs.job import Job, jobs_directory, jobs_in
+from clusterfutures.jobs.status import ask_about
 from clusterfutures.schedulers.base import JobStatus
 
 __all__ = ["clean", "clean_dir", "ended_in"]

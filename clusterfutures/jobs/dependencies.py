@@ -169,7 +169,7 @@ def _each(jobs: Iterable[Any], kind: str, directory: str) -> Iterable[Any]:
         if not isinstance(one, str) or not re.fullmatch(r"\d+\[\d*\](\.\S+)?", one):
             yield one
             continue
-        from clusterfutures.jobs.finding import find
+        from clusterfutures.jobs.job import find
 
         ours = find([one], directory, "pbs") if directory else [one]
         if kind != "any" and one in ours:

@@ -12,8 +12,8 @@ import shlex
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from clusterfutures import keywords
 from clusterfutures.errors import OptionError
+from clusterfutures.options import table as keywords
 from clusterfutures.schedulers import options
 
 __all__ = ["Directives", "read", "wanted"]

@@ -13,10 +13,9 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from clusterfutures import by_value
 from clusterfutures.errors import RemoteTraceback, TransferError
 from clusterfutures.jobs.files import JobFiles
-from clusterfutures.store import definitions
+from clusterfutures.pickling import by_value, definitions
 
 __all__ = ["packed", "unpacked"]
 

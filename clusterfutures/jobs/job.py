@@ -5,29 +5,291 @@
 
 A job's own ``exit`` file says how it ended; without one, the scheduler does.
 A job that never started because of its dependencies has failed, with that as the reason.
+Its files tell of it also when another program asks, and after they were removed (``Known``);
+``jobs_in`` and its like find the directories of jobs.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import shlex
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from clusterfutures.errors import JobFailed, SchedulerUnavailable
-from clusterfutures.jobs.files import JobFiles
-from clusterfutures.jobs.known import Known
-from clusterfutures.jobs.request import Command, Request, label, spec_of
-from clusterfutures.jobs.story import story
+from clusterfutures import config
+from clusterfutures.errors import JobFailed, OptionError, SchedulerUnavailable, StoreError
+from clusterfutures.jobs.files import ID_FIELD, JobFiles
+from clusterfutures.jobs.request import DIRECTORY, NO_PLACE, Command, Request, label, spec_of
+from clusterfutures.jobs.status import ONE_AT_A_TIME, Watch, adapter, pauses
 from clusterfutures.jobs.submission import submitted
-from clusterfutures.jobs.watch import ONE_AT_A_TIME, Watch, adapter, pauses
-from clusterfutures.schedulers.base import Dependency, JobState, JobStatus
+from clusterfutures.options.places import absolute
+from clusterfutures.schedulers import by_name, find_scheduler
+from clusterfutures.schedulers.base import Dependency, JobState, JobStatus, split_id
 
-__all__ = ["Job", "cancel_all", "submit"]
+__all__ = [
+    "Job",
+    "Known",
+    "cancel_all",
+    "find",
+    "job_directories",
+    "jobs_directory",
+    "jobs_in",
+    "plain_id",
+    "scheduler_name",
+    "story",
+    "submit",
+    "with_id",
+]
 
 log = logging.getLogger("clusterfutures")
+
+
+def story(job: Job) -> str:
+    """A line for how the job is doing, one for each thing that has happened to it."""
+    head = f"job {job.id or '(not submitted)'} {job.name!r} on {job.scheduler}"
+    if not job.id and not job.record.get("never"):
+        return head
+    status = job.look()
+    how = status.state.value if not status.exit_code else f"{status.state.value}, exit code {status.exit_code}"
+    lines = [f"{head}: {how}" + (f" ({status.reason})" if status.reason else "")]
+    for what, at in (("submitted", job.submitted), ("started", job.started), ("ended", job.ended)):
+        if at is not None:
+            where = f" on {', '.join(job.nodes)}" if what == "started" else ""
+            lines.append(f"  {what:9} {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(at))}{where}")
+    lines.append(f"  files     {job.path}")
+    return "\n".join([*lines, *(f"  stderr    {line}" for line in job.stderr.splitlines()[-5:])])
+
+
+class Known:
+    """The part of a Job that needs no scheduler: its record, its output, its times."""
+
+    def _know(self, files: JobFiles | None, record: dict[str, Any]) -> None:
+        self._here = files
+        self.record = record
+        self.id = str(record["id"])
+        self.name = str(record["name"])
+        self.scheduler = str(record["scheduler"])
+        self.submitted: float | None = record["submitted"]
+        self._deleted: dict[str, str] = {}
+
+    @property
+    def _files(self) -> JobFiles:
+        if self._here is None:
+            raise RuntimeError(f"{self!r} has no files yet: write() or submit() it")
+        return self._here
+
+    @property
+    def path(self) -> str:
+        """The job's directory."""
+        return self._files.path
+
+    @property
+    def array_size(self) -> int:
+        """How many jobs were submitted together as one array with this one; 0 when it is alone."""
+        return int(self.record.get("array", 0))
+
+    @property
+    def stdout(self) -> str:
+        """What it has printed so far."""
+        return self._printed("out")
+
+    @property
+    def stderr(self) -> str:
+        """What it has written to stderr so far."""
+        return self._printed("err")
+
+    def _printed(self, name: str) -> str:
+        if name in self._deleted:
+            return self._deleted[name]
+        if os.path.dirname(self._output(name)) == self._files.path:
+            return self._files.text(name)
+        return self.printed_after(name, 0)[0]
+
+    def printed_after(self, name: str, seen: int) -> tuple[str, int]:
+        """What it wrote to "out" or "err" behind the first ``seen`` bytes, and how many there are now."""
+        return _text_of(self._output(name), seen)
+
+    @property
+    def log(self) -> str:
+        """What the scheduler and the job's script have written, before and around its command."""
+        return _text_of(str(self.record.get("log") or self._files.file("log-0.log")), 0)[0]
+
+    def command_text(self) -> str:
+        """What it runs, as shell text; of a function its name."""
+        return self._files.text("command") or self.name
+
+    def _output(self, name: str) -> str:
+        """The file that it prints to, or writes its stderr to."""
+        told = str(self.record.get(f"{name}file") or "")
+        return told.replace(ID_FIELD, split_id(self.id)[0]) if told else self._files.file(name)
+
+    @property
+    def out(self) -> Any:
+        """What a function returned, None until it has; of a command what it has printed so far."""
+        if not self.record["function"]:
+            return self.stdout
+        content = self._files.read("result")
+        if content is None:
+            return None
+        from clusterfutures.jobs.function import unpacked
+
+        worked, value = unpacked(content)
+        return value if worked else None
+
+    @property
+    def submission(self) -> str:
+        """The text that the scheduler is given."""
+        return self._files.text("script")
+
+    @property
+    def started(self) -> float | None:
+        """When it started, in seconds since the epoch by the node's clock; None when it has not."""
+        words = self._files.numbers("started")
+        return float(words[0]) if words else None
+
+    @property
+    def ended(self) -> float | None:
+        """When it said that it had ended; None when it has not."""
+        words = self._files.numbers("exit")
+        return float(words[1]) if words else None
+
+    @property
+    def runtime(self) -> float | None:
+        """Seconds that it has run, so far or in all; None when it has not started."""
+        started, ended = self.started, self.ended
+        return None if started is None else max(0.0, (time.time() if ended is None else ended) - started)
+
+    @property
+    def nodes(self) -> list[str]:
+        """Where it runs: the node that its command was started on; [] when it has not."""
+        return self._files.numbers("started")[1:2]
+
+    @property
+    def files(self) -> list[str]:
+        """The paths of all that is in its directory now."""
+        return sorted(map(self._files.file, os.listdir(self.path) if os.path.isdir(self.path) else ()))
+
+    def _delete_outputs(self, remember: bool) -> None:
+        """Remove ``outfile`` and ``errfile``; remember: what they held is still known."""
+        for name in ("out", "err"):
+            path = self._output(name)
+            if self.record.get(f"{name}file") and os.path.isfile(path):
+                self._deleted[name] = self._printed(name) if remember else ""
+        for name in self._deleted:
+            if os.path.isfile(self._output(name)):
+                os.unlink(self._output(name))
+
+
+def _text_of(path: str, seen: int) -> tuple[str, int]:
+    """Return a file's content after the first ``seen`` bytes, and its size."""
+    try:
+        os.listdir(os.path.dirname(path))  # a file system that remembers "not there" looks again
+        with open(path, "rb") as file:
+            file.seek(seen)
+            content = file.read()
+    except FileNotFoundError:
+        return "", seen
+    return content.decode("utf-8", "replace"), seen + len(content)
+
+
+def jobs_directory(directory: str | None = None, profile: str | None = None) -> str:
+    """The one that is named, else the configured one, else the usual one."""
+    found = directory or config.load().options(profile).get("jobs_directory") or DIRECTORY
+    return absolute(found, NO_PLACE)
+
+
+def scheduler_name(name: str | None = None, profile: str | None = None) -> str:
+    """The scheduler that is named, else the configured one, else the one that is here."""
+    return str(name or config.load().options(profile).get("scheduler") or find_scheduler().name)
+
+
+def job_directories(directory: str) -> Iterator[str]:
+    """The directories in ``directory`` that hold a ``job.json``, those of arrays among them, by name."""
+    entries = os.scandir(directory) if os.path.isdir(directory) else ()
+    for entry in sorted(entries, key=lambda one: (len(one.name) if one.name.isdigit() else 0, one.name)):
+        if not entry.is_dir(follow_symlinks=False):
+            continue
+        if os.path.isfile(os.path.join(entry.path, "job.json")):
+            yield entry.path
+        elif os.path.isfile(os.path.join(entry.path, "array.json")):
+            yield from job_directories(entry.path)
+
+
+def jobs_in(directory: str) -> Iterator[Job]:
+    """Return the jobs that have directories; what cannot be read is left out, with a warning."""
+    for path in job_directories(directory):
+        try:
+            yield Job.attach(path)
+        except (StoreError, ValueError, KeyError, TypeError) as error:
+            log.warning("%s is left alone: %s", path, error)
+
+
+def plain_id(text: str) -> str:
+    """An id as we have it, of one as qsub (``25[].server``) or sbatch (``25;cluster``) prints it."""
+    with_cluster = re.sub(r"^(\d+(?:_\d+)?);(.+)", r"\1@\2", text)
+    if re.fullmatch(r"\d+(?:\[\d*\])?\..*", with_cluster) is None:
+        return with_cluster
+    if not by_name("pbs").is_here():
+        return with_cluster.partition(".")[0]
+    with ONE_AT_A_TIME:
+        return adapter("pbs").usual_id(with_cluster)
+
+
+def find(words: Iterable[str], directory: str, scheduler: str) -> list[Job | str]:
+    """The jobs that are meant: by a path of theirs, or by their id; an id that is none of ours stays one.
+
+    An id is one of ``scheduler``, and of jobs that had the same that of the last; the id of an array
+    stands for all jobs of it that are ours.
+    """
+    found: list[Job | str] = []
+    known: dict[str, list[Job]] | None = None
+    for word in words:
+        if os.sep in word:
+            path = os.path.abspath(os.path.expanduser(word))
+            several = list(job_directories(path))
+            if not several and not os.path.isfile(os.path.join(path, "job.json")):
+                raise OptionError(f"{word} is no directory of a job: there is no job.json")
+            found += [Job.attach(each) for each in several or [path]]
+            continue
+        if known is None:
+            known = _by_id(directory, scheduler)
+        found += known.get(word) or known.get(plain_id(word)) or [plain_id(word)]
+    return found
+
+
+def with_id(job_id: str, directory: str | None = None) -> Job:
+    """The job with this id; of several schedulers' the one submitted last.  Raises StoreError when there is none."""
+    where = jobs_directory(directory)
+    found = [job for job in jobs_in(where) if job.id in (job_id, plain_id(job_id))]
+    if not found:
+        raise StoreError(
+            message=f"there is no job {job_id} of yours in {where}: was it made in another directory=, or cleaned up?",
+            path=where,
+        )
+    return max(found, key=lambda job: job.submitted or 0.0)
+
+
+def _by_id(directory: str, scheduler: str) -> dict[str, list[Job]]:
+    whole: dict[str, dict[str, list[Job]]] = {}
+    short: dict[str, dict[str, list[Job]]] = {}  # by ids without the cluster or server that theirs have
+    for job in jobs_in(directory):
+        if not job.id or job.scheduler != scheduler:
+            continue
+        plain, _ = split_id(job.id)
+        base = plain.partition("_")[0].partition("[")[0]
+        bases = [base, f"{base}[]"] if job.array_size else []
+        for meant, group in [(plain, job.path), *((one, os.path.dirname(job.path)) for one in bases)]:
+            key = job.id.replace(plain, meant, 1)
+            whole.setdefault(key, {}).setdefault(group, []).append(job)
+            if key != meant:
+                short.setdefault(meant, {}).setdefault(group, []).append(job)
+    return {
+        key: max(groups.values(), key=lambda jobs: jobs[0].submitted or 0.0)
+        for key, groups in [*short.items(), *whole.items()]
+    }
 
 
 def submit(command: Command, args: Sequence[Any] | None = None, *more: Any, **options: Any) -> Job:
@@ -98,8 +360,6 @@ class Job(Known):
         """
         path = str(path) if isinstance(path, int) else os.fspath(path)
         if os.sep not in path and not os.path.isdir(path):
-            from clusterfutures.jobs.finding import with_id
-
             return with_id(path, directory)
         files = JobFiles(path)
         job = cls.__new__(cls)

@@ -22,10 +22,9 @@ from typing import Any
 from clusterfutures import config
 from clusterfutures.errors import OptionError, SchedulerUnavailable
 from clusterfutures.jobs.elsewhere import known_places
-from clusterfutures.jobs.finding import jobs_directory, plain_id
-from clusterfutures.jobs.job import Job
+from clusterfutures.jobs.job import Job, jobs_directory, plain_id
+from clusterfutures.jobs.status import ONE_AT_A_TIME, adapter, oldest, pauses, say_why_waiting, submitted_since
 from clusterfutures.jobs.submission import PATIENCE_SECONDS
-from clusterfutures.jobs.watch import ONE_AT_A_TIME, adapter, oldest, pauses, say_why_waiting, submitted_since
 from clusterfutures.schedulers import find_scheduler
 from clusterfutures.schedulers.base import JobState, JobStatus, QueuedJob, Scheduler, split_id
 from clusterfutures.schedulers.inquiry import Inquiry

@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from clusterfutures import config, keywords
+from clusterfutures import config
 from clusterfutures.errors import OptionError
 from clusterfutures.jobs.dependencies import Awaited, awaited
 from clusterfutures.jobs.files import JobFiles
 from clusterfutures.jobs.template import filled, has_field, is_for_a_shell, joined, with_arguments, word
-from clusterfutures.places import absolute, own_interpreter
+from clusterfutures.options import table
+from clusterfutures.options.places import absolute, own_interpreter
 from clusterfutures.schedulers import by_name, find_scheduler, options, variables
 from clusterfutures.schedulers import script as scripts
 from clusterfutures.schedulers.base import Dependency, JobSpec
@@ -169,9 +170,7 @@ def _arguments(args: Any) -> tuple[Any, ...]:
     return tuple(args)
 
 
-_JOB_KEYWORDS = frozenset(
-    name for row in keywords.KEYWORDS if row.of != "executors" for name in (row.name, *row.synonyms)
-)
+_JOB_KEYWORDS = frozenset(name for row in table.KEYWORDS if row.of != "executors" for name in (row.name, *row.synonyms))
 
 
 def label(name: str) -> str:
@@ -184,13 +183,13 @@ def _layered(given: Mapping[str, Any], profile: str | None) -> tuple[dict[str, A
     settings: dict[str, Any] = {}
     resources: dict[str, Any] = {}
     for name, value in given.items():
-        row = keywords.find(name)
+        row = table.find(name)
         if row is None or row.of == "executors":
             resources[name] = value
         elif row.name in settings:
             raise OptionError(f"{row.name}= is given twice, also as {name}=: give it once")
         else:
-            settings[row.name] = keywords.read(row, name, value) if value is not None else None
+            settings[row.name] = table.read(row, name, value) if value is not None else None
     own = options.normalise(resources, _JOB_KEYWORDS)
     configured = config.load().options(profile)
     named = {option.name for name in resources if (option := options.find(name)) is not None}
@@ -202,7 +201,7 @@ def _layered(given: Mapping[str, Any], profile: str | None) -> tuple[dict[str, A
 
 def _script(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What of the job's script is not the command."""
-    parts = keywords.script_parts(settings)
+    parts = table.script_parts(settings)
     for name, value in (settings.get("export") or {}).items():
         if value is None and name not in os.environ:
             raise OptionError(f"export: this program has no variable {name}: write {name}=VALUE, or leave it out")

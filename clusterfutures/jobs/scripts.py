@@ -17,7 +17,7 @@ from clusterfutures.jobs.dependencies import awaited
 from clusterfutures.jobs.files import ID_FIELD
 from clusterfutures.jobs.job import Job
 from clusterfutures.jobs.request import Command
-from clusterfutures.jobs.watch import ONE_AT_A_TIME, adapter
+from clusterfutures.jobs.status import ONE_AT_A_TIME, adapter
 from clusterfutures.schedulers import find_scheduler
 
 __all__ = ["make_job_file", "of_file", "submit_file"]

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from clusterfutures.errors import SchedulerUnavailable, SubmitError
 from clusterfutures.jobs.elsewhere import note_places
 from clusterfutures.jobs.files import JobFiles
-from clusterfutures.jobs.watch import ONE_AT_A_TIME, note_submission
+from clusterfutures.jobs.status import ONE_AT_A_TIME, note_submission
 from clusterfutures.schedulers.base import JobSpec, Scheduler
 
 __all__ = ["PATIENCE_SECONDS", "submitted"]

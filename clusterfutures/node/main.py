@@ -2,9 +2,9 @@
 
 The script that the scheduler starts ends in
 
-    exec python -c '<bootstrap>' <run directory> <pool> <batch> <directory of this package>
+    exec python -c '<bootstrap>' <run directory> <worker group> <batch> <directory of this package>
 
-(``store/launch.py``) with ``CLUSTERFUTURES_INDEX``, ``_ATTEMPT``, ``_JOB_ID``, ``_CORES`` and ``_JOB_END`` set, and
+(``store/bootstrap.py``) with ``CLUSTERFUTURES_INDEX``, ``_ATTEMPT``, ``_JOB_ID``, ``_CORES`` and ``_JOB_END`` set, and
 after ``mkdir claimed/<worker>`` (the check-in).  What goes wrong before the supervisor works
 goes to the job's log, as one clear sentence, and to the worker's *ended*.
 """
@@ -20,16 +20,16 @@ import time
 from importlib.util import find_spec
 from typing import Any
 
-from clusterfutures.node import kin
-from clusterfutures.node.ending import Ending, last_words
-from clusterfutures.node.limit import remaining_time
-from clusterfutures.node.outbox import Outbox
-from clusterfutures.node.patience import FULL_SECONDS, may_pass, say
+from clusterfutures.node import signals
+from clusterfutures.node.claims import ExitReason, last_words
+from clusterfutures.node.disk_full import FULL_SECONDS, may_pass, say
+from clusterfutures.node.reporter import Reporter
 from clusterfutures.node.supervisor import Supervisor
+from clusterfutures.node.time_limit import remaining_time
 from clusterfutures.store import names, records
+from clusterfutures.store.bootstrap import EXIT_NO_SPACE
 from clusterfutures.store.faults import TRANSIENT, advice, explained
-from clusterfutures.store.launch import EXIT_NO_SPACE
-from clusterfutures.store.run import RunDirectory
+from clusterfutures.store.run_directory import RunDirectory
 
 __all__ = ["main"]
 
@@ -38,24 +38,24 @@ _EXIT_FAULT = 70
 
 def main() -> None:
     """Run the worker that this job is; exits with 0 unless something was wrong."""
-    path, pool, batch = sys.argv[1:4]
+    path, worker_group, batch = sys.argv[1:4]
     worker = names.worker_name(
         batch, os.environ.get("CLUSTERFUTURES_INDEX", "0"), os.environ.get("CLUSTERFUTURES_ATTEMPT", "0")
     )
     started = time.time()
     try:
         run = RunDirectory.open(path)
-        context = run.read_context(pool)
+        context = run.read_context(worker_group)
         run.be_patient(context["visibility_timeout"])
         _enter(context)
         _compare_versions(context)
     except Exception as error:
         sys.exit(f"clusterfutures: this worker cannot start: {error}")
     try:
-        ending = _supervise(run, worker, pool, context, started)
-        status = _EXIT_FAULT if ending in (Ending.FAULT, Ending.INITIALIZER) else 0
+        ending = _supervise(run, worker, worker_group, context, started)
+        status = _EXIT_FAULT if ending in (ExitReason.FAULT, ExitReason.INITIALIZER) else 0
     except OSError as error:
-        ending, status = Ending.FAULT, EXIT_NO_SPACE
+        ending, status = ExitReason.FAULT, EXIT_NO_SPACE
         if may_pass(error):
             what = f"nothing could be written to {run.path} for {FULL_SECONDS:.0f} s: {explained(error)}"
         elif error.errno in TRANSIENT:
@@ -64,18 +64,20 @@ def main() -> None:
             raise
         say(f"this worker ends: {what}")
     finally:
-        kin.end_orphans()
-    if ending is Ending.SIGNAL:  # for the scheduler, a job that got a signal died of it
+        signals.end_orphans()
+    if ending is ExitReason.SIGNAL:  # for the scheduler, a job that got a signal died of it
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
     os._exit(status)  # whatever could not be said
 
 
-def _supervise(run: RunDirectory, worker: str, pool: str, context: dict[str, Any], started: float) -> Ending:
-    kin.adopt_orphans()
-    outbox = Outbox(run, worker)
+def _supervise(
+    run: RunDirectory, worker: str, worker_group: str, context: dict[str, Any], started: float
+) -> ExitReason:
+    signals.adopt_orphans()
+    reporter = Reporter(run, worker)
     node = os.environ.get("SLURMD_NODENAME") or os.uname().nodename
-    outbox.report(
+    reporter.report(
         records.STARTED,
         {
             "host": os.uname().nodename,
@@ -89,10 +91,10 @@ def _supervise(run: RunDirectory, worker: str, pool: str, context: dict[str, Any
     )
     if node in os.environ.get("CLUSTERFUTURES_AVOID", "").split():
         say(f"this worker ends: others have died on {node}, so the program does not use it")
-        outbox.report(records.ENDED, last_words(Ending.AVOIDED, (), ""))
-        outbox.flush()
-        return Ending.AVOIDED
-    return Supervisor(run, worker, pool, context, outbox).serve()
+        reporter.report(records.ENDED, last_words(ExitReason.AVOIDED, (), ""))
+        reporter.flush()
+        return ExitReason.AVOIDED
+    return Supervisor(run, worker, worker_group, context, reporter).serve()
 
 
 def _compare_versions(context: dict[str, Any]) -> None:

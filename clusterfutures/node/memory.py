@@ -11,7 +11,7 @@ import os
 import resource
 from collections.abc import Iterable
 
-from clusterfutures.node.outbox import Outbox
+from clusterfutures.node.reporter import Reporter
 from clusterfutures.store import records
 
 __all__ = ["MEMORY", "Memory"]
@@ -27,10 +27,10 @@ _MIB = 2**20
 class Memory:
     """Tells the program when the limit is near.  Without a limit it looks at nothing."""
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, reporter: Reporter) -> None:
         given = os.environ.get(MEMORY, "")
         self._limit = int(given) * _MIB if given.isdigit() else 0
-        self._outbox = outbox
+        self._reporter = reporter
         self._told = 0.0  # the part of the limit in the last message
         self.due = 0.0 if self._limit else math.inf
 
@@ -46,8 +46,8 @@ class Memory:
         if part < NEAR or part < self._told + STEP:
             return
         self._told = part
-        self._outbox.report(records.MEMORY, {"used": amount, "limit": self._limit})
-        self._outbox.flush()
+        self._reporter.report(records.MEMORY, {"used": amount, "limit": self._limit})
+        self._reporter.flush()
 
 
 def _resident(pid: int) -> int:

@@ -2,7 +2,7 @@
 
     supervisor --commands--> process --replies--> supervisor
                                 |
-                              arena: the running call, results not yet sent
+                              shared memory: the running call, results not yet sent
 
 Commands are pickled tuples, each after its length:
 
@@ -34,21 +34,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from clusterfutures.node.arena import (
-    ARENA_BYTES,
-    BIN,
-    CURRENT,
-    LOADING,
-    NOBODY,
-    OUTPUT,
-    ROW_STOP,
-    Arena,
-)
-from clusterfutures.node.late import keep_path
-from clusterfutures.node.loading import Loader
-from clusterfutures.node.output import Capture
-from clusterfutures.node.patience import patiently
-from clusterfutures.node.wording import (
+from clusterfutures.node.capture import Capture
+from clusterfutures.node.deserialize import Loader
+from clusterfutures.node.disk_full import patiently
+from clusterfutures.node.lazy_imports import keep_path
+from clusterfutures.node.serialize import (
     cannot_pickle,
     cannot_unpickle,
     cannot_write,
@@ -57,10 +47,21 @@ from clusterfutures.node.wording import (
     shown,
     traceback_of,
 )
-from clusterfutures.store import definitions, records
+from clusterfutures.node.shared_memory import (
+    ARENA_BYTES,
+    BIN,
+    CURRENT,
+    LOADING,
+    NOBODY,
+    OUTPUT,
+    ROW_STOP,
+    SharedMemory,
+)
+from clusterfutures.pickling import definitions
+from clusterfutures.store import records
 from clusterfutures.store.bins import CallHead
 from clusterfutures.store.records import PLAIN_FORMAT
-from clusterfutures.store.run import LARGE_BYTES, RunDirectory
+from clusterfutures.store.run_directory import LARGE_BYTES, RunDirectory
 
 __all__ = ["CALLS", "CHUNK", "RANGE", "REPLY", "Process", "Worked"]
 
@@ -81,16 +82,23 @@ class Process:
     """The child's side of a slot.  ``serve`` runs until the supervisor hangs up."""
 
     def __init__(
-        self, run: RunDirectory, name: str, slot: int, commands: int, replies: int, arena: Arena, log: int
+        self,
+        run: RunDirectory,
+        name: str,
+        slot: int,
+        commands: int,
+        replies: int,
+        shared_memory: SharedMemory,
+        log: int,
     ) -> None:
         self._run = run
         self._name = name
         self._slot = slot
         self._commands = commands
         self._replies = replies
-        self._arena = arena
+        self._shared_memory = shared_memory
         self._capture = Capture(log)
-        words = arena.words
+        words = shared_memory.words
         self._capture.turn = lambda: (words[BIN], words[CURRENT])
         self._chunk: list[tuple[Any, ...]] = []
         self._chunk_function: Callable[..., Any] = print
@@ -98,7 +106,7 @@ class Process:
         self._bin = 0
         self._sent = time.perf_counter()
         # A call that forks and lets the child return would have two processes run this
-        # loop, both writing to the arena and the pipe: the child ends when its call does.
+        # loop, both writing to the shared memory and the pipe: the child ends when its call does.
         self._forked: list[bool] = []
         os.register_at_fork(after_in_child=lambda: self._forked.append(True))
 
@@ -144,7 +152,7 @@ class Process:
         return content
 
     def _send(self, flags: int, upto: int = 0, body: bytes | memoryview = b"") -> None:
-        """Send a reply; the records in the arena are in ``body`` and may be forgotten."""
+        """Send a reply; the records in the shared memory are in ``body`` and may be forgotten."""
         now = time.perf_counter()
         reply = REPLY.pack(len(body), flags, self._bin, upto, now - self._sent)
         self._sent = now
@@ -153,16 +161,16 @@ class Process:
             view = view[os.write(self._replies, view) :]
 
     def _report(self, upto: int, flags: int = 0) -> None:
-        """Send what the arena holds: calls before ``upto`` are done, and it is nobody's turn."""
-        self._arena.close_row()
-        self._arena.words[CURRENT] = NOBODY
+        """Send what the shared memory holds: calls before ``upto`` are done, and it is nobody's turn."""
+        self._shared_memory.close_row()
+        self._shared_memory.words[CURRENT] = NOBODY
         self._make_room(upto, flags)
 
     def _make_room(self, upto: int, flags: int = 0) -> None:
-        """Send what the arena holds while it is the turn of call ``upto``: it has run, and
+        """Send what the shared memory holds while it is the turn of call ``upto``: it has run, and
         must not be taken for one that has not."""
-        self._send(flags, upto, self._arena.pending())
-        self._arena.forget()
+        self._send(flags, upto, self._shared_memory.pending())
+        self._shared_memory.forget()
 
     # -- the work ---------------------------------------------------------------
 
@@ -186,8 +194,8 @@ class Process:
     def _obey(self, command: tuple[Any, ...]) -> int:
         """Carry out a command; returns how many calls were run."""
         kind, self._bin, first, *rest = command
-        self._arena.words[BIN] = self._bin
-        self._arena.words[OUTPUT] = self._capture.position()
+        self._shared_memory.words[BIN] = self._bin
+        self._shared_memory.words[OUTPUT] = self._capture.position()
         self._sent = time.perf_counter()
         _reset_peak_memory()
         if kind == CALLS:
@@ -205,10 +213,10 @@ class Process:
         for index, head in enumerate(heads, first):
             record = self._run_call(index, head, view[at : at + head.length])
             at += head.length
-            if len(record) > self._arena.room():
+            if len(record) > self._shared_memory.room():
                 self._make_room(index)
-            self._arena.add(record)
-            self._arena.words[CURRENT] = NOBODY
+            self._shared_memory.add(record)
+            self._shared_memory.words[CURRENT] = NOBODY
             if (now := time.perf_counter()) > due and index + 1 < stop:
                 if now > end:
                     stop = index + 1
@@ -220,9 +228,9 @@ class Process:
 
     def _run_call(self, index: int, head: CallHead, data: memoryview) -> bytes:
         """Run one call; its record, with all that is to be known of it."""
-        self._arena.words[CURRENT] = index
+        self._shared_memory.words[CURRENT] = index
         capture = self._capture
-        output = self._arena.words[OUTPUT] = capture.position()
+        output = self._shared_memory.words[OUTPUT] = capture.position()
         children = os.times()
         started, cpu, clock = time.time(), time.process_time(), time.perf_counter()
         kind, body = self._outcome(head, data)
@@ -251,7 +259,7 @@ class Process:
         return self._packed(value)
 
     def _load_chunk(self, first: int, stop: int, head: CallHead, blob: bytes) -> None:
-        words = self._arena.words
+        words = self._shared_memory.words
         words[CURRENT], words[LOADING] = first, 1
         self._chunk = []  # the one before may have been given back in part, and never ended
         failed: Worked | None = None
@@ -263,20 +271,25 @@ class Process:
             failed = self._raised(cannot_unpickle(what, error))
         self._end_if_forked()
         if failed is not None:
-            self._arena.add(records.pack(failed[0], self._bin, first, stop - first, failed[1]))
+            self._shared_memory.add(records.pack(failed[0], self._bin, first, stop - first, failed[1]))
             self._report(stop)
         words[CURRENT], words[LOADING] = NOBODY, 0
 
     def _run_range(self, first: int, stop: int, last: bool) -> int:
         """Run calls of the chunk: the loop that a million short calls go through."""
-        arena, words, lengths, write = self._arena, self._arena.words, self._arena.lengths, self._arena.write
+        shared_memory, words, lengths, write = (
+            self._shared_memory,
+            self._shared_memory.words,
+            self._shared_memory.lengths,
+            self._shared_memory.write,
+        )
         function, clock, forked = self._chunk_function, time.perf_counter, self._forked
         dumps, plain_dumps, plain_types = pickle.dumps, marshal.dumps, records.PLAIN_TYPES
         told_apart = definitions.told_apart
         chunk = self._chunk[first:stop]
         due = clock() + REPORT_SECONDS
         end = due + LONGEST_GROUP_SECONDS
-        at, row, plain = arena.open_row(first), first, True
+        at, row, plain = shared_memory.open_row(first), first, True
         for index, arguments in enumerate(chunk, first):
             try:
                 value = function(*arguments)
@@ -308,7 +321,7 @@ class Process:
                     stop, last = index + 1, False
                     break
                 self._report(index + 1)
-                at, row, plain = arena.open_row(index + 1), index + 1, True
+                at, row, plain = shared_memory.open_row(index + 1), index + 1, True
                 due = clock() + REPORT_SECONDS
         value = None
         if last:
@@ -319,18 +332,18 @@ class Process:
 
     def _pickled_row(self, index: int) -> int:
         """The row goes on with values that have to be pickled: opens the next."""
-        self._arena.close_row()
-        return self._arena.open_row(index, plain=False)
+        self._shared_memory.close_row()
+        return self._shared_memory.open_row(index, plain=False)
 
     def _add_unusual(self, index: int, worked: Worked) -> int:
         """Report a call of a chunk with an outcome that does not fit the open row; open the next row."""
         self._end_if_forked()
-        self._arena.close_row()
+        self._shared_memory.close_row()
         record = records.pack(worked[0], self._bin, index, 1, worked[1])
-        if len(record) > self._arena.room():
+        if len(record) > self._shared_memory.room():
             self._make_room(index)
-        self._arena.add(record)
-        return self._arena.open_row(index + 1)
+        self._shared_memory.add(record)
+        return self._shared_memory.open_row(index + 1)
 
     # -- what a call returned ---------------------------------------------------
 
@@ -367,7 +380,7 @@ class Process:
 
     def _context(self, arguments: tuple[Any, ...], is_first: bool) -> tuple[str, str]:
         """What is to be said of a call of a map that raised: its arguments, and what it printed last."""
-        return shown(arguments), self._capture.last_lines(self._arena.words[OUTPUT] if is_first else None)
+        return shown(arguments), self._capture.last_lines(self._shared_memory.words[OUTPUT] if is_first else None)
 
     def _raised(self, error: BaseException, context: tuple[str, str] | None = None) -> Worked:
         """An exception as a record's body, or in a file of its own."""

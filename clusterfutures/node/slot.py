@@ -22,15 +22,15 @@ import time
 from collections.abc import Callable, Container, Iterator
 from typing import Any, NamedTuple
 
-from clusterfutures.node import kin
-from clusterfutures.node.arena import BIN, CURRENT, CUT_OFF, LOADING, NOBODY, OUTPUT, Arena
+from clusterfutures.node import signals
+from clusterfutures.node.affinity import take_share
+from clusterfutures.node.capture import MOST_BYTES, shorten
 from clusterfutures.node.descriptors import restore_limit
-from clusterfutures.node.notice import NOTICE
-from clusterfutures.node.output import MOST_BYTES, shorten
 from clusterfutures.node.process import LENGTH, REPLY, Process
-from clusterfutures.node.share import take_share
-from clusterfutures.node.wording import traceback_of
-from clusterfutures.store.run import RunDirectory
+from clusterfutures.node.serialize import traceback_of
+from clusterfutures.node.shared_memory import BIN, CURRENT, CUT_OFF, LOADING, NOBODY, OUTPUT, SharedMemory
+from clusterfutures.node.time_limit import NOTICE
+from clusterfutures.store.run_directory import RunDirectory
 
 __all__ = ["Death", "Reply", "Slot", "SlotState"]
 
@@ -110,7 +110,7 @@ class Slot:
         self.log_name = f"{worker}.{number}"
         self._run = run
         self._told = told
-        self._arena = Arena()
+        self._shared_memory = SharedMemory()
         self._commands = self.replies = -1
         self._unsent = bytearray()
         self._received = bytearray()
@@ -120,7 +120,7 @@ class Slot:
         """Fork a new process.  ``close``: drops in the child what is the supervisor's."""
         self.calls_left = context["max_tasks_per_child"]
         self._notified = self.hung_up = False
-        self._arena.clear()
+        self._shared_memory.clear()
         self._received.clear()
         self._unsent.clear()
         commands, self._commands = os.pipe()
@@ -145,18 +145,18 @@ class Slot:
         """The child: never returns."""
         status = 1
         try:
-            kin.die_with_parent(supervisor)
+            signals.die_with_parent(supervisor)
             os.setpgid(0, 0)
             close()
             restore_limit()
             take_share(self.number, context["processes"], context["job_cores"], self._told)
             commands, replies, log = out_of_the_way([commands, replies, self.log])
-            process = Process(self._run, self.log_name, self.number, commands, replies, self._arena, log)
+            process = Process(self._run, self.log_name, self.number, commands, replies, self._shared_memory, log)
             process.serve(context)
             status = 0
         except BaseException as error:
             if isinstance(error, OSError) and error.errno == errno.EBADF:
-                self._arena.words[CUT_OFF] = 1  # and stderr may be a file of the user's by now
+                self._shared_memory.words[CUT_OFF] = 1  # and stderr may be a file of the user's by now
             else:
                 _tell(error)
         finally:
@@ -218,11 +218,11 @@ class Slot:
 
     def glance(self) -> bytes:
         """The records of calls that the process has finished and not sent."""
-        return self._arena.glance()
+        return self._shared_memory.glance()
 
     def notify(self) -> None:
         """Tell the running call, once, that the time limit is near."""
-        if self.state is SlotState.BUSY and not self._notified and self._arena.words[CURRENT] != NOBODY:
+        if self.state is SlotState.BUSY and not self._notified and self._shared_memory.words[CURRENT] != NOBODY:
             self._notified = True
             os.kill(self.pid, NOTICE)  # not reaped before its slot is DEAD: nobody else's id
 
@@ -233,7 +233,7 @@ class Slot:
 
         It is stopped first: a process that goes on to its next call meanwhile would be killed in that one.
         """
-        words = self._arena.words
+        words = self._shared_memory.words
         if words[BIN] != bin_id or words[CURRENT] not in calls:
             return
         with self._stopped() as stopped:
@@ -242,11 +242,11 @@ class Slot:
 
     def shorten_output(self) -> bool:
         """Leave out the middle of what the running call wrote, when that is too much; False when it is not."""
-        start = self._arena.words[OUTPUT]
+        start = self._shared_memory.words[OUTPUT]
         if os.fstat(self.log).st_size - start <= MOST_BYTES:
             return False
         with self._stopped() as stopped:
-            if stopped and self._arena.words[OUTPUT] == start:
+            if stopped and self._shared_memory.words[OUTPUT] == start:
                 shorten(self.log, start)
         return True
 
@@ -286,9 +286,9 @@ class Slot:
 
     def bury(self, exit_code: int | None, killed_by: int | None) -> Death:
         """Read what the dead process left, and forget it.  Call ``receive`` before."""
-        words = self._arena.words
+        words = self._shared_memory.words
         current, loading, output = words[CURRENT], bool(words[LOADING]), words[OUTPUT]
-        remains = self._arena.remains()
+        remains = self._shared_memory.remains()
         self._kill_group()
         for descriptor in self.descriptors():
             os.close(descriptor)

@@ -18,8 +18,8 @@ __all__ = ["NAMES", "by_name", "find_scheduler"]
 #: name -> module and class, in the order in which they are looked for; "local" is last
 #: because it is everywhere
 _ADAPTERS = {
-    "slurm": ("clusterfutures.schedulers.slurm", "SlurmScheduler"),
-    "pbs": ("clusterfutures.schedulers.pbs", "PBSScheduler"),
+    "slurm": ("clusterfutures.schedulers.slurm.adapter", "SlurmScheduler"),
+    "pbs": ("clusterfutures.schedulers.pbs.adapter", "PBSScheduler"),
     "local": ("clusterfutures.schedulers.local", "LocalScheduler"),
 }
 

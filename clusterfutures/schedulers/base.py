@@ -319,9 +319,9 @@ class Scheduler(ABC):
         SchedulerUnavailable when there was no answer.
         """
         if self.question_key():
-            from clusterfutures.schedulers import shared
+            from clusterfutures.schedulers import status_cache
 
-            return shared.recent_states(self, job_ids, max_age, urgent=urgent)
+            return status_cache.recent_states(self, job_ids, max_age, urgent=urgent)
         asked_at = time.monotonic()
         return Answer(self.states(job_ids), asked_at)
 
@@ -380,9 +380,9 @@ class Scheduler(ABC):
     def recent_array_limit(self) -> int:
         """Return ``array_limit`` from an answer to one of the user's programs, perhaps an older one."""
         if self.question_key():
-            from clusterfutures.schedulers import shared
+            from clusterfutures.schedulers import status_cache
 
-            return shared.recent_array_limit(self)
+            return status_cache.recent_array_limit(self)
         return self.array_limit()
 
     def close(self) -> None:  # noqa: B027  (most adapters hold nothing)

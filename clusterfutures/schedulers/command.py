@@ -31,7 +31,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from clusterfutures.errors import SchedulerUnavailable
-from clusterfutures.places import current_directory
+from clusterfutures.options.places import current_directory
 from clusterfutures.schedulers.variables import is_plain
 
 __all__ = [

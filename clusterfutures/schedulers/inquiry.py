@@ -4,7 +4,7 @@
       `--- job is missing --> asked about alone --named--> as that says, at once
                                   `-- not named --> None: it may live, until ``absence.py`` says that it has ended
 
-Executors do the same without waiting for the answers: ``client/doubts.py``.
+Executors do the same without waiting for the answers: ``client/workers.py``.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from clusterfutures.errors import SubmitError
-from clusterfutures.places import current_directory
+from clusterfutures.options.places import current_directory
 from clusterfutures.schedulers import cgroups, local_jobs
 from clusterfutures.schedulers import script as scripts
 from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, QueuedJob, Scheduler

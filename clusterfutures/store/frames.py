@@ -5,6 +5,9 @@ torn, truncated or damaged file is an error that names the file, never a wrong r
 A file that is shorter than its frames say may be on its way: its error is marked ``short``.
 
     frame = magic (2 bytes) | frames that follow (2) | checksum (4) | length (8) | payload
+
+The error is made when it is needed: ``clusterfutures.errors`` brings ``concurrent.futures`` and
+``logging`` along, a sixth of what a worker's start takes.
 """
 
 from __future__ import annotations
@@ -14,12 +17,31 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from clusterfutures.store.late import store_error
+from clusterfutures.store.faults import TRANSIENT, advice
 
 if TYPE_CHECKING:
     from clusterfutures.errors import StoreError
 
-__all__ = ["framed", "unframed"]
+__all__ = ["cannot_make", "framed", "store_error", "unframed"]
+
+_DIRECTORY = "give directory= or set CLUSTERFUTURES_DIR to a directory that this machine and the nodes share"
+
+
+def store_error(message: str, path: str) -> StoreError:
+    """A StoreError; path: what is wrong."""
+    from clusterfutures.errors import StoreError
+
+    return StoreError(message=message, path=path)
+
+
+def cannot_make(path: str, error: OSError) -> StoreError:
+    """What is raised when there can be no run directory at ``path``."""
+    what = advice(error) if error.errno in TRANSIENT else _DIRECTORY
+    return store_error(
+        f"cannot make the run directory {path}: {error.strerror}; {what}",
+        path,
+    )
+
 
 Bytes = bytes | bytearray | memoryview
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 from clusterfutures.store import names
 from clusterfutures.store.frames import framed, unframed
-from clusterfutures.store.run import RunDirectory
+from clusterfutures.store.run_directory import RunDirectory
 
 __all__ = ["LARGEST_ENTRY", "Gathered", "entries_of"]
 

@@ -1,6 +1,6 @@
 """What a run remembers of its programs: read by one that comes back to it, or goes on with it.
 
-    earlier client --notes/--> which pools and jobs there were
+    earlier client --notes/--> which worker groups and jobs there were
                    --queue/--> calls that no worker has    --+
     workers     --claimed/--> calls that they work on        +--> all calls there were,
                 --read/<bin>, BIN records--> calls before   --+    and what became of them
@@ -21,7 +21,7 @@ from clusterfutures.store import names
 from clusterfutures.store.bins import Bin, unpack_bin
 from clusterfutures.store.frames import framed, unframed
 from clusterfutures.store.gathered import entries_of
-from clusterfutures.store.run import RunDirectory
+from clusterfutures.store.run_directory import RunDirectory
 
 __all__ = ["Found", "History", "Submission"]
 
@@ -33,7 +33,7 @@ _POOL, _BATCH, _IDS = "pool.", "batch.", "ids."
 class Submission(NamedTuple):
     """``jobs`` jobs that were asked for under ``name``; job_ids: None while the answer is not known."""
 
-    pool: str
+    worker_group: str
     batch: str
     name: str
     jobs: int
@@ -41,12 +41,12 @@ class Submission(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A bin's file: in the queue of ``pool``, claimed by ``worker``, or set aside (neither).
+    """A bin's file: in the queue of ``worker group``, claimed by ``worker``, or set aside (neither).
 
     name: as it was in the queue.  begun: calls before this one have begun, by the name of the file.
     """
 
-    pool: str
+    worker_group: str
     worker: str
     name: str
     content: Bin
@@ -62,9 +62,9 @@ class History:
 
     # -- written by every client ----------------------------------------------------
 
-    def note_pool(self, pool: str, fields: dict[str, Any]) -> None:
-        """Remember what the jobs of a pool are like.  Raises OSError."""
-        self._run.files.publish(self._notes, _POOL + pool, framed([pickle.dumps(fields, 5)]))
+    def note_worker_group(self, worker_group: str, fields: dict[str, Any]) -> None:
+        """Remember what the jobs of a worker group are like.  Raises OSError."""
+        self._run.files.publish(self._notes, _POOL + worker_group, framed([pickle.dumps(fields, 5)]))
 
     def note_submission(self, submission: Submission) -> None:
         """Remember a submission, before it is made.  Raises OSError."""
@@ -81,8 +81,8 @@ class History:
 
     # -- read by the next -------------------------------------------------------------
 
-    def pools(self) -> dict[str, dict[str, Any]]:
-        """What was noted of each pool."""
+    def worker_groups(self) -> dict[str, dict[str, Any]]:
+        """What was noted of each worker group."""
         found = {}
         for name in self._noted(_POOL):
             path = f"{self._notes}/{name}"
@@ -93,7 +93,7 @@ class History:
     def submissions(self) -> list[Submission]:
         """All submissions of the run, the first one first."""
         answers = {name.removeprefix(_IDS): self._read(name) for name in self._noted(_IDS)}
-        noted = [Submission(**self._read(name)) for name in self._noted(_BATCH)]
+        noted = [Submission(**_renamed(self._read(name))) for name in self._noted(_BATCH)]
         return [submission._replace(job_ids=answers.get(submission.batch)) for submission in noted]
 
     def _noted(self, kind: str) -> list[str]:
@@ -111,9 +111,9 @@ class History:
     def queued(self) -> Iterator[Found]:
         """Return the bins that no worker has claimed."""
         queue = f"{self._run.path}/{names.QUEUE}"
-        for pool in self._run.files.listing(queue):
-            for name, content in self._bins_in(f"{queue}/{pool}"):
-                yield Found(pool, "", name, content)
+        for worker_group in self._run.files.listing(queue):
+            for name, content in self._bins_in(f"{queue}/{worker_group}"):
+                yield Found(worker_group, "", name, content)
 
     def claimed(self) -> Iterator[Found]:
         """The bins that workers have claimed and not finished, and those that were taken from workers."""
@@ -201,3 +201,8 @@ class History:
 
     def _listed(self, place: str) -> list[str]:
         return self._run.files.listing(f"{self._run.path}/{place}")
+
+
+def _renamed(fields: dict[str, Any]) -> dict[str, Any]:
+    # Earlier versions called a group of workers a pool.
+    return {("worker_group" if name == "pool" else name): value for name, value in fields.items()}

@@ -46,9 +46,9 @@ __all__ = [
     "parse_segment",
     "parse_taken",
     "parse_worker",
-    "pool_name",
     "segment_name",
     "taken_name",
+    "worker_group_name",
     "worker_name",
 ]
 
@@ -113,14 +113,14 @@ def parse_worker(name: str) -> tuple[str, int, int] | None:
     return None
 
 
-def pool_name(program: int, number: int) -> str:
-    """Name of a pool of the run's ``program``-th program: 0 for the first's first, 2-0 for the second's."""
+def worker_group_name(program: int, number: int) -> str:
+    """Name of a worker group of the run's ``program``-th program: 0 for the first's first, 2-0 for the second's."""
     return str(number) if program == 1 else f"{program}-{number}"
 
 
-def context_name(pool: str) -> str:
-    """Name of the file that the workers of a pool read: each program of a run writes its own."""
-    program, dash, _ = pool.partition("-")
+def context_name(worker_group: str) -> str:
+    """Name of the file that the workers of a worker group read: each program of a run writes its own."""
+    program, dash, _ = worker_group.partition("-")
     return f"{CONTEXT_FILE}-{program}" if dash else CONTEXT_FILE
 
 

@@ -40,7 +40,7 @@ Line = Callable[..., Said]
 @pytest.fixture
 def line(ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Line:
     """The command in this process, in an empty directory and with an empty home."""
-    monkeypatch.setattr("clusterfutures.jobs.watch.FIRST_SPACING", 0.5)  # tests ask more often than a user
+    monkeypatch.setattr("clusterfutures.jobs.status.FIRST_SPACING", 0.5)  # tests ask more often than a user
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("CLUSTERFUTURES_CONFIG", str(tmp_path / "home" / "config.toml"))
@@ -161,7 +161,7 @@ def test_queue_and_cancel(line: Line, ground: Ground) -> None:
 @pytest.mark.on("slurm")
 def test_an_array_of_somebody_is_waited_for(line: Line, ground: SlurmGround, monkeypatch: pytest.MonkeyPatch) -> None:
     """By its id, which no job in the list has."""
-    monkeypatch.setattr("clusterfutures.jobs.watch.FIRST_SPACING", 0.0)
+    monkeypatch.setattr("clusterfutures.jobs.status.FIRST_SPACING", 0.0)
     wrapped = "sleep 1; exit $SLURM_ARRAY_TASK_ID"
     job_id = ground.slurm.run(
         "sbatch", "--parsable", "--array=0-1", "-o", "/dev/null", "--wrap", wrapped

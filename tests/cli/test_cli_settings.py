@@ -11,7 +11,7 @@ import pytest
 
 from clusterfutures.cli.main import main
 from clusterfutures.cli.table import COMMANDS
-from clusterfutures.cli.words import Row, take
+from clusterfutures.commandline.words import Row, take
 from clusterfutures.errors import OptionError
 from clusterfutures.jobs.template import filled, has_field
 

@@ -21,7 +21,7 @@ from contract_tasks import wait_until
 
 from clusterfutures.errors import JobFailed, TransferError, WorkerDied
 from clusterfutures.executors import ClusterExecutor
-from clusterfutures.node.output import MOST_BYTES
+from clusterfutures.node.capture import MOST_BYTES
 
 pytestmark = pytest.mark.on("local", "slurm")
 

@@ -10,8 +10,8 @@ import pytest
 from conftest import Ground, SlurmGround
 from contract_tasks import wait_until
 
-from clusterfutures.client import hosts
-from clusterfutures.client.hosts import Hosts
+from clusterfutures.client import workers
+from clusterfutures.client.workers import Hosts
 
 
 def _die_on(node: str) -> str:
@@ -39,7 +39,7 @@ def test_later_jobs_do_not_go_there(ground: SlurmGround, caplog: pytest.LogCaptu
 @pytest.mark.on("local", "pbs")
 def test_a_worker_that_comes_there_leaves(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the scheduler leaves no host out; and when it has no other, the host is used again."""
-    monkeypatch.setattr(hosts, "_MOST_LEAVES", 2)
+    monkeypatch.setattr(workers, "_MOST_LEAVES", 2)
     with ground.executor(max_workers=1, bins_per_job=1) as ex:
         assert ex.submit(abs, -1).result(60) == 1
         known: Hosts = ex._client._provision.hosts

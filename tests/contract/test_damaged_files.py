@@ -15,7 +15,7 @@ import pytest
 from conftest import Ground
 from contract_tasks import wait_until
 
-from clusterfutures.client import reader, vanished
+from clusterfutures.client import collector
 from clusterfutures.errors import StoreError, TransferError
 from clusterfutures.executors import ClusterExecutor
 from clusterfutures.futures import ClusterFuture
@@ -110,9 +110,9 @@ def _nobody_reads(ex: ClusterExecutor) -> Iterator[None]:
 @pytest.mark.on("local")
 def test_segments_that_told_all_of_a_call(ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """That it began, and how it ended: it fails all the same, and its worker works on."""
-    monkeypatch.setattr(reader, "_LATE_SECONDS", 0.2)
-    monkeypatch.setattr(vanished, "LOOK_SECONDS", 0.1)
-    monkeypatch.setattr(vanished, "BLAMED_SECONDS", 0.2)
+    monkeypatch.setattr(collector, "_LATE_SECONDS", 0.2)
+    monkeypatch.setattr(collector, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(collector, "BLAMED_SECONDS", 0.2)
     with ground.executor(max_workers=1, idle_timeout=30) as made:
         ex = _impatient(made)
         assert ex.submit(tasks.double, 0).result(60) == 0

@@ -15,7 +15,7 @@ import pytest
 from conftest import Ground
 from contract_tasks import touch, wait_until
 
-from clusterfutures.client.roster import Roster
+from clusterfutures.client.workers import WorkerRegistry
 from clusterfutures.errors import InitializerFailed, JobFailed, SubmitError
 from clusterfutures.schedulers import script
 
@@ -162,15 +162,15 @@ def test_an_environment_module_that_is_not_there(ground: Ground) -> None:
 @pytest.mark.on("local")
 def test_jobs_that_fail_before_the_client_knows_them(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client was slow to note a job, and nothing was watched by then: it is watched all the same."""
-    plain = Roster.submitted
+    plain = WorkerRegistry.submitted
 
-    def slow(roster: Roster, answer: Any) -> None:
-        rhythm = roster._clerk._rhythm
-        wait_until(lambda: rhythm.due is not None, "the clerk plans its first question")
-        wait_until(lambda: rhythm.due is None, "the clerk finds nothing to ask about")
-        plain(roster, answer)
+    def slow(registry: WorkerRegistry, answer: Any) -> None:
+        rhythm = registry._scheduler_thread._rhythm
+        wait_until(lambda: rhythm.due is not None, "the scheduler thread plans its first question")
+        wait_until(lambda: rhythm.due is None, "the scheduler thread finds nothing to ask about")
+        plain(registry, answer)
 
-    monkeypatch.setattr(Roster, "submitted", slow)
+    monkeypatch.setattr(WorkerRegistry, "submitted", slow)
     monkeypatch.setattr(script, "interpreter", lambda _spec: "/bin/false")  # does not even check in
     with ground.executor(max_workers=1) as ex:
         assert isinstance(ex.submit(tasks.double, 1).exception(60), JobFailed)

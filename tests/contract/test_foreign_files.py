@@ -18,7 +18,7 @@ from conftest import Ground
 from clusterfutures.errors import ClusterError
 from clusterfutures.store import names
 from clusterfutures.store.frames import framed
-from clusterfutures.store.run import RunDirectory
+from clusterfutures.store.run_directory import RunDirectory
 
 SOMEBODY = 54321
 

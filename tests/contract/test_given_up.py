@@ -123,7 +123,7 @@ def test_a_job_that_is_requeued_while_its_first_life_works(own_slurm: OwnSlurm, 
         ground.slurm.stop_node(node)
         answer = ground.slurm.run("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
         assert answer.returncode == 0, answer.stderr
-        ex._client._clerk.look_soon()
+        ex._client._scheduler_thread.look_soon()
         wait_until(lambda: CALLS - 1 in work.begun, "the rest is done", 60)
         wait_until(lambda: _is_gone(supervisor), "the first life ends by itself")
         error = work.error()  # what the first life had begun it may have ended in time

@@ -12,7 +12,7 @@ from clusterfutures.schedulers import by_name
 from clusterfutures.schedulers.base import Dependency, JobSpec, JobState, JobStatus, Scheduler
 from tests.conftest import Ground
 
-pytestmark = pytest.mark.steady("the adapter is asked without a clerk, who would ask again")
+pytestmark = pytest.mark.steady("the adapter is asked without a scheduler thread, who would ask again")
 
 
 @pytest.fixture

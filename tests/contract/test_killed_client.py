@@ -24,7 +24,7 @@ AT_A_TIME = 4
 
 PROGRAM = """
 import signal, sys
-from clusterfutures.store import files
+from clusterfutures.store import filesystem as files
 from clusterfutures.schedulers import local
 
 log, left = sys.argv[1], int(sys.argv[2])

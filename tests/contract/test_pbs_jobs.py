@@ -18,7 +18,7 @@ from conftest import StandInGround
 from contract_tasks import wait_until
 
 from clusterfutures.errors import JobFailed
-from clusterfutures.jobs import watch
+from clusterfutures.jobs import status as jobs_status
 from clusterfutures.jobs.array import submit_array
 from clusterfutures.jobs.job import Job, submit
 from clusterfutures.jobs.scripts import make_job_file, submit_file
@@ -30,8 +30,8 @@ Start = Callable[..., Job]
 
 @pytest.fixture
 def start(ground: StandInGround, monkeypatch: pytest.MonkeyPatch) -> Start:
-    monkeypatch.setattr(watch, "FIRST_SPACING", 0.5)  # tests ask more often than a user
-    monkeypatch.setattr(watch, "_LATE_SECONDS", 1.0)  # and their files are never late
+    monkeypatch.setattr(jobs_status, "FIRST_SPACING", 0.5)  # tests ask more often than a user
+    monkeypatch.setattr(jobs_status, "_LATE_SECONDS", 1.0)  # and their files are never late
 
     def submitted(*args: Any, **options: Any) -> Job:
         return submit(*args, scheduler="pbs", directory=str(ground.work / "jobs"), **options)

@@ -13,10 +13,9 @@ from conftest import StandInGround
 from contract_tasks import wait_until
 
 from clusterfutures.errors import JobFailed
-from clusterfutures.jobs import watch
+from clusterfutures.jobs import status
 from clusterfutures.jobs.array import submit_array
-from clusterfutures.jobs.finding import find, with_id
-from clusterfutures.jobs.job import Job, submit
+from clusterfutures.jobs.job import Job, find, submit, with_id
 from clusterfutures.jobs.queue import Queue
 from clusterfutures.schedulers.base import JobState
 from clusterfutures.testing import FakePBS
@@ -92,7 +91,7 @@ class Servers(NamedTuple):
 
 @pytest.fixture
 def servers(ground: StandInGround, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Servers]:
-    monkeypatch.setattr(watch, "FIRST_SPACING", 0.3)
+    monkeypatch.setattr(status, "FIRST_SPACING", 0.3)
     with FakePBS(tmp_path / "other", server="other.site") as other:
         homes = {"vm": str(ground.standin.directory / "bin"), "other.site": str(other.directory / "bin")}
         book = tmp_path / "moved.json"
@@ -183,7 +182,7 @@ def test_an_array_there(servers: Servers) -> None:
 
 def test_a_queue_that_is_told_of_such_a_job(servers: Servers) -> None:
     job = servers.submit("sleep 60")
-    watch._kept.cache_clear()  # as in another program
+    status._kept.cache_clear()  # as in another program
     queue = Queue(scheduler="pbs")
     with pytest.raises(TimeoutError):
         queue.wait(job.id, timeout=2)
@@ -195,7 +194,7 @@ def test_a_queue_of_another_program(servers: Servers, monkeypatch: pytest.Monkey
     """Where jobs were sent to by name is noted beside them; a server that is away takes no other along."""
     here, there = servers.neighbour(), servers.submit("sleep 60")
     monkeypatch.setenv("HOME", str(servers.ground.work))
-    watch._kept.cache_clear()
+    status._kept.cache_clear()
     queue = Queue(scheduler="pbs")
     assert {job.id for job in queue.jobs} == {here}, "it looks into the usual directory of jobs"
     queue.know_places_of(str(servers.ground.work / "jobs"))
@@ -203,7 +202,7 @@ def test_a_queue_of_another_program(servers: Servers, monkeypatch: pytest.Monkey
     assert there in queue
     assert queue[there].state is JobState.RUNNING
     servers.other.down()
-    watch._kept.cache_clear()
+    status._kept.cache_clear()
     queue = Queue(scheduler="pbs")
     queue.know_places_of(str(servers.ground.work / "jobs"))
     assert [job.id for job in queue.jobs] == [here]

@@ -61,7 +61,7 @@ def test_a_memory_limit(ground: StandInGround) -> None:
     with ground.executor(max_workers=1, memory="150MB") as ex:
         call = ex.submit(_fill, 200)
         wait_until(call.running, "it runs")
-        workers = ex._client._pump._roster.workers
+        workers = ex._client._manager._registry.workers
         wait_until(lambda: any(worker.memory for worker in workers.values()), "it has said so")
         ground.standin.forget(call.job_id or "")
         with pytest.raises(JobFailed, match="MB of the 150 MB that it had asked for") as caught:

@@ -29,7 +29,7 @@ from clusterfutures import (
     submit_file,
 )
 from clusterfutures import submit as submit_anywhere
-from clusterfutures.keywords import KEYWORDS
+from clusterfutures.options.table import KEYWORDS
 from clusterfutures.schedulers import find_scheduler
 from clusterfutures.schedulers.base import JobState
 from tests.conftest import Ground, SlurmGround, StandInGround
@@ -123,7 +123,7 @@ def test_the_flow_of_a_job(ground: Ground) -> None:
 
 @RUNS
 def test_the_queue(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clusterfutures.jobs.watch.FIRST_SPACING", 0.5)
+    monkeypatch.setattr("clusterfutures.jobs.status.FIRST_SPACING", 0.5)
     q = Queue(user="self", scheduler=where(ground)["scheduler"])
     job1 = submit_anywhere("sleep 30", cores=2, mem=50, **where(ground))
     job2 = submit_anywhere("true", **where(ground))
@@ -416,7 +416,7 @@ def test_an_array_and_what_depends_on_it(ground: Ground) -> None:
 @pytest.mark.on("slurm")
 def test_an_array_larger_than_the_site_allows(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes as several; and when one of them is refused, the others are cancelled."""
-    from clusterfutures.jobs.watch import adapter
+    from clusterfutures.jobs.status import adapter
 
     monkeypatch.setattr(adapter("slurm"), "array_limit", lambda: 2)
     jobs = submit_array(divmod, [(7, 2), (9, 4), (5, 5)], **where(ground))

@@ -88,7 +88,7 @@ def test_while_nothing_is_done(ground: Ground, workers: str) -> None:
     remove(ground.run_directory())
     with pytest.raises(StoreError, match=SAID):
         ex.submit(tasks.double, bytes(2 << 20)).result(60)
-    wait_until(lambda: refuses(ex), "with its next look the pump hears of it, too", 30)
+    wait_until(lambda: refuses(ex), "with its next look the manager hears of it, too", 30)
     ex.shutdown()
     wait_until(lambda: not ground.jobs() and not ground.processes(), "all jobs are ended", 30)
 

@@ -21,9 +21,11 @@ from conftest import Ground, SlurmGround, StandInGround
 from contract_tasks import touch, wait_until
 from flaky_scheduler import COMMANDS
 
-from clusterfutures.client import clerk, ledger
+from clusterfutures.client import dispatcher, scheduler_thread
 from clusterfutures.errors import JobFailed, SubmitError
-from clusterfutures.schedulers import absence, command, pbs, slurm
+from clusterfutures.schedulers import absence, command
+from clusterfutures.schedulers.pbs import adapter as pbs_adapter
+from clusterfutures.schedulers.slurm import adapter as slurm_adapter
 from clusterfutures.testing.state import Store
 
 pytestmark = [pytest.mark.steady("commands fail in a way of their own here"), pytest.mark.on("slurm", "pbs", "torque")]
@@ -138,8 +140,8 @@ def test_banners_around_every_answer(ground: Ground, tmp_path: Path, monkeypatch
 
 def test_every_command_fails_twice(ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "_FIRST_PAUSE", 0.1)
-    monkeypatch.setattr(clerk, "FIRST_RETRY_SECONDS", 0.1)
-    monkeypatch.setattr(slurm, "_SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr(scheduler_thread, "FIRST_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(slurm_adapter, "_SETTLE_SECONDS", 0.2)
     notes = _put_in_front(ground, PASSING_FAILURE, monkeypatch, TRANSIENT[ground.name])
     _lives_and_dies(ground, tmp_path)
     submit = "sbatch" if ground.name == "slurm" else "qsub"
@@ -152,9 +154,9 @@ def test_a_submission_that_hangs(
     ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What was carried out is found again by its name; what was not is submitted again."""
-    for adapter in (slurm, pbs):
+    for adapter in (slurm_adapter, pbs_adapter):
         monkeypatch.setattr(adapter, "_SUBMIT_SECONDS", 4.0)
-    monkeypatch.setattr(slurm, "_SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr(slurm_adapter, "_SETTLE_SECONDS", 0.2)
     notes = _put_in_front(ground, HANGING_AFTER if when == "after" else HANGING_BEFORE, monkeypatch)
     with caplog.at_level(logging.WARNING, "clusterfutures"), ground.executor() as ex:
         futures = [ex.submit(tasks.touch_and_return, tmp_path / f"{n}", n) for n in range(6)]
@@ -170,8 +172,8 @@ def test_a_submission_that_is_killed(
     ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, count: int
 ) -> None:
     """It may have been accepted: it is looked for by its name before anything is submitted again."""
-    monkeypatch.setattr(slurm, "_SETTLE_SECONDS", 0.2)
-    monkeypatch.setattr(clerk, "FIRST_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(slurm_adapter, "_SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr(scheduler_thread, "FIRST_RETRY_SECONDS", 0.1)
     notes = _put_in_front(ground, script, monkeypatch)
     with ground.executor(max_workers=1) as ex:
         assert ex.submit(tasks.double, 4).result(60) == 8
@@ -251,7 +253,7 @@ def test_a_submit_limit_that_lets_nothing_in_for_now(
     ground: Ground, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It waits and goes on, and says so once, in the scheduler's words."""
-    monkeypatch.setattr(ledger, "LIMIT_RETRY_SECONDS", 0.3)
+    monkeypatch.setattr(dispatcher, "LIMIT_RETRY_SECONDS", 0.3)
     notes = _put_in_front(ground, REFUSING, monkeypatch, FULL[ground.name])
     touch(notes / "full")
     with caplog.at_level(logging.WARNING, "clusterfutures"), ground.executor(max_workers=4) as ex:

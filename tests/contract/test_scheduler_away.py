@@ -21,7 +21,7 @@ import pytest
 from conftest import Ground, OwnSlurm, SlurmGround, StandInGround
 from contract_tasks import wait_until
 
-from clusterfutures.client import clerk, pump
+from clusterfutures.client import manager, scheduler_thread
 from clusterfutures.errors import JobFailed
 from clusterfutures.executors import ClusterExecutor
 from clusterfutures.futures import ClusterFuture
@@ -39,10 +39,10 @@ FAREWELL = 4.0
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorter pauses, for a shorter absence."""
-    monkeypatch.setattr(clerk, "END_SECONDS", END)
-    monkeypatch.setattr(clerk, "LONGEST_RETRY_SECONDS", 1.0)
-    monkeypatch.setattr(clerk, "EXPLAIN_PATIENCE_SECONDS", 1.0)
-    monkeypatch.setattr(pump, "FAREWELL_SECONDS", FAREWELL)
+    monkeypatch.setattr(scheduler_thread, "END_SECONDS", END)
+    monkeypatch.setattr(scheduler_thread, "LONGEST_RETRY_SECONDS", 1.0)
+    monkeypatch.setattr(scheduler_thread, "EXPLAIN_PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(manager, "FAREWELL_SECONDS", FAREWELL)
 
 
 def _once(directory: str, number: int) -> int:

@@ -22,8 +22,8 @@ from contract_tasks import wait_until
 from clusterfutures.errors import JobFailed, WorkerDied
 from clusterfutures.executors import ClusterExecutor
 from clusterfutures.futures import ClusterFuture
-from clusterfutures.node.limit import remaining_time
-from clusterfutures.schedulers.slurm import SlurmScheduler
+from clusterfutures.node.time_limit import remaining_time
+from clusterfutures.schedulers.slurm.adapter import SlurmScheduler
 
 #: memory is given out, and looked at each second; a node that is silent is given up soon
 WATCHFUL = """\

@@ -82,7 +82,7 @@ def test_a_call_is_raised_out_of(ground: Ground, tmp_path: Path) -> None:
         assert isinstance(error, TimeLimitNear)
         assert 2 < error.seconds <= 5
         assert "time=" in str(error)
-        assert "node/notice.py" not in str(error.__cause__).partition("await_file")[0]
+        assert "node/time_limit.py" not in str(error.__cause__).partition("await_file")[0]
         assert ex.submit(tasks.double, 1).result(60) == 2, "by the next job"
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from test_node_parts import WORKER, run, served  # noqa: F401  (run is a fixture)
 
-from clusterfutures.node import beats
-from clusterfutures.node.beats import BEAT_SECONDS, Beats
+from clusterfutures.node import heartbeat
+from clusterfutures.node.heartbeat import BEAT_SECONDS, Heartbeat
 from clusterfutures.store import names
-from clusterfutures.store.run import GivenUp, RunDirectory
+from clusterfutures.store.run_directory import GivenUp, RunDirectory
 
 
 def _signs(path: str) -> list[str]:
@@ -36,7 +36,7 @@ def _look_on(path: str) -> list[str]:
 
 
 def test_a_worker_with_a_long_call_beats(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
-    monkeypatch.setattr(beats, "BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.02)
     ending, reported = served(run, _look_on, [(run.check_in_path(WORKER),)])
     assert ending == "CLOSED"
     assert reported.count(b"~beat.") == 5
@@ -51,7 +51,7 @@ def _give_up(path: str) -> None:
 
 def test_a_worker_that_was_given_up_ends(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     """A file is in the place of its directory."""
-    monkeypatch.setattr(beats, "BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.02)
     path = run.check_in_path(WORKER)
     ending, _ = served(run, _give_up, [(path,), (path,)])
     assert ending == "GIVEN_UP"
@@ -63,12 +63,12 @@ def test_a_worker_that_was_given_up_ends(run: RunDirectory, monkeypatch: pytest.
 
 
 def test_a_segment_is_a_beat(run: RunDirectory) -> None:  # noqa: F811
-    outbox: Any = SimpleNamespace(published_at=0.0)
-    one = Beats(run, WORKER, outbox)
+    reporter: Any = SimpleNamespace(published_at=0.0)
+    one = Heartbeat(run, WORKER, reporter)
     begun = one.due - BEAT_SECONDS
     one.give(begun + BEAT_SECONDS - 1)
     assert run.beat(WORKER) == 0
-    outbox.published_at = begun + 5
+    reporter.published_at = begun + 5
     one.give(begun + BEAT_SECONDS)
     assert run.beat(WORKER) == 0
     one.give(begun + BEAT_SECONDS + 5)
@@ -84,7 +84,7 @@ def test_a_full_disk_costs_a_beat_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    one = Beats(run, WORKER, SimpleNamespace(published_at=0.0))  # type: ignore[arg-type]
+    one = Heartbeat(run, WORKER, SimpleNamespace(published_at=0.0))  # type: ignore[arg-type]
 
     def full(*_args: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

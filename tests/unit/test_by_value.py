@@ -8,7 +8,7 @@ from pathlib import Path
 
 _ATTRIBUTE = """
 import sqlite3
-from clusterfutures import by_value
+from clusterfutures.pickling import by_value
 conn = sqlite3.connect(":memory:")      # cannot travel, and no function names it
 log = []
 def inner(box):
@@ -23,8 +23,8 @@ print(len({by_value.dumps(call) for _ in range(3)}))
 """
 
 _LATER = """
-from clusterfutures import by_value
-from clusterfutures.store import definitions
+from clusterfutures.pickling import by_value
+from clusterfutures.pickling import definitions
 log = []
 def inner():
     return helper()
@@ -58,9 +58,9 @@ def test_a_global_that_is_defined_later_is_taken_along() -> None:
 
 
 _CLASSES = """
-from clusterfutures import by_value
-from clusterfutures.store import definitions
-from clusterfutures.client.snapshot import Snapshot
+from clusterfutures.pickling import by_value
+from clusterfutures.pickling import definitions
+from clusterfutures.client.serialize import FunctionSnapshot
 made = []
 original = by_value._DefinitionPickler.definition
 by_value._DefinitionPickler.definition = lambda self, value: made.append(value) or original(self, value)
@@ -90,7 +90,7 @@ print("pickled again:", len(made) - count)
 
 def changed(change):
     global before
-    snapshot = Snapshot.of(call)
+    snapshot = FunctionSnapshot.of(call)
     assert snapshot is not None and snapshot.holds()
     change()
     now = versions()
@@ -103,7 +103,7 @@ changed(lambda: setattr(Item.get, "__defaults__", (2,)))
 changed(lambda: setattr(Item, "more", lambda self: 1))
 changed(lambda: setattr(helper, "__code__", (lambda n: n + 1).__code__))
 Item.items = []
-print(Snapshot.of(call))
+print(FunctionSnapshot.of(call))
 """
 
 
@@ -121,8 +121,8 @@ def test_a_class_is_pickled_again_only_when_it_has_changed() -> None:
 
 _CACHES = """
 import pickle
-from clusterfutures import by_value
-from clusterfutures.store import definitions
+from clusterfutures.pickling import by_value
+from clusterfutures.pickling import definitions
 class Item:
     def get(self):
         return 1
@@ -142,7 +142,7 @@ def test_what_python_notes_in_a_class_is_no_change_of_the_program() -> None:
 _EXECUTORS = """
 import sys
 from clusterfutures import LocalExecutor
-from clusterfutures.store import definitions
+from clusterfutures.pickling import definitions
 def call():
     return 1
 for _ in range(3):
@@ -160,7 +160,7 @@ def test_executors_that_follow_each_other_leave_nothing(tmp_path: Path) -> None:
 _UNPICKLERS = """
 import io, json, pickle, sys, types
 import numpy
-from clusterfutures import by_value
+from clusterfutures.pickling import by_value
 
 def there_and_back(value):
     file = io.BytesIO()
@@ -191,7 +191,7 @@ def test_an_object_of_an_importable_module_travels_by_its_name() -> None:
 
 
 _LARGE = """
-from clusterfutures import by_value
+from clusterfutures.pickling import by_value
 TEXT, DATA, SMALL = "x" * 10_000_000, bytes(10_000_000), "small"
 def call():
     pass

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from clusterfutures import clean, clean_dir, submit
-from clusterfutures.jobs import job, watch
+from clusterfutures.jobs import job, status
 from clusterfutures.jobs.files import JobFiles
 from clusterfutures.jobs.job import Job
 from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus
@@ -95,10 +95,10 @@ def test_jobs_without_a_last_word_are_asked_about_together(base: Path, monkeypat
             return {job_id: JobStatus(job_id, JobState.CANCELLED) for job_id in asked[-1]}
 
     killed = Killed()
-    for module in (job, watch):
+    for module in (job, status):
         monkeypatch.setattr(module, "adapter", lambda name: killed)
-    monkeypatch.setattr(watch, "_LATE_START_SECONDS", 0.5)
-    monkeypatch.setattr(watch, "FIRST_SPACING", 30.0)
+    monkeypatch.setattr(status, "_LATE_START_SECONDS", 0.5)
+    monkeypatch.setattr(status, "FIRST_SPACING", 30.0)
     for _ in range(10):
         submit("true", scheduler="local", directory=str(base))
     slept: list[float] = []

@@ -16,24 +16,23 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from test_ledger_moves import POOL, Bench
+from test_dispatcher_moves import POOL, Bench
 
 from clusterfutures import LocalExecutor
+from clusterfutures.client import client as client_client
 from clusterfutures.client import client as clients
-from clusterfutures.client import exits, vanished
+from clusterfutures.client import collector
 from clusterfutures.client.client import Client
-from clusterfutures.client.inbox import Inbox, Phase
-from clusterfutures.client.messages import Kill
-from clusterfutures.client.outward import Outward
-from clusterfutures.client.reader import Reader
-from clusterfutures.client.state import BinState, Piece
-from clusterfutures.client.vanished import Vanished
-from clusterfutures.client.work import Chunk, QueueFile
+from clusterfutures.client.collector import LostBinDetector, ResultCollector
+from clusterfutures.client.effects import Effects
+from clusterfutures.client.events import EventQueue, Kill, Phase
+from clusterfutures.client.state import BinSlice, BinState
+from clusterfutures.client.tasks import Chunk, QueueFile
 from clusterfutures.errors import StoreError
 from clusterfutures.futures import ClusterFuture
 from clusterfutures.store import names
 from clusterfutures.store.bins import CALLS, Bin
-from clusterfutures.store.run import RunDirectory
+from clusterfutures.store.run_directory import RunDirectory
 
 # pytest and its plugins have threads, so Python warns; the children take no lock of theirs
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
@@ -44,7 +43,7 @@ LIMIT = 10.0
 @pytest.fixture
 def run(tmp_path: Path) -> RunDirectory:
     made = RunDirectory.create(str(tmp_path / "run"))
-    made.open_pool(POOL)
+    made.open_worker_group(POOL)
     return made
 
 
@@ -65,31 +64,31 @@ def ends(task: Callable[[], object]) -> bool:
 # -- threads --------------------------------------------------------------------------
 
 
-def test_a_finalizer_that_runs_where_the_inbox_is_locked() -> None:
+def test_a_finalizer_that_runs_where_the_events_is_locked() -> None:
     """Garbage is collected in any thread, at any moment: an executor may be among it."""
-    inbox = Inbox()
+    events = EventQueue()
 
     def collect() -> None:
-        with inbox.lock:
-            inbox.advance(Phase.DRAINING)
+        with events.lock:
+            events.advance(Phase.DRAINING)
 
     assert ends(collect)
-    assert inbox.phase is Phase.DRAINING
-    assert inbox.take(LIMIT) == [], "the reader looks at the phase"
+    assert events.phase is Phase.DRAINING
+    assert events.take(LIMIT) == [], "the reader looks at the phase"
 
 
 def test_a_map_that_is_collected_while_its_chunk_is_written(run: RunDirectory) -> None:
-    inbox = Inbox()
-    out = Outward(run, inbox, None, None, 0.0)  # type: ignore[arg-type]
+    events = EventQueue()
+    out = Effects(run, events, None, None, 0.0)  # type: ignore[arg-type]
     chunk = Chunk(POOL, None, 0, print, "f", b"data", None, 1)  # type: ignore[arg-type]
     state, file = BinState(1, POOL, [chunk]), QueueFile(POOL)
-    piece = Piece(0, 1, 1)
+    piece = BinSlice(0, 1, 1)
     piece.file = file
     taken = list[bool]()
 
     def publish() -> None:
         out.place_work([chunk], file)
-        taken.append(Client.take_back(SimpleNamespace(inbox=inbox, run=run), chunk))  # type: ignore[arg-type]
+        taken.append(Client.take_back(SimpleNamespace(events=events, run=run), chunk))  # type: ignore[arg-type]
         out.publish(state, piece)
 
     assert ends(publish)
@@ -151,7 +150,7 @@ def test_a_thread_that_unpickles_for_long_does_not_hold_up_a_limit() -> None:
 
 
 def test_two_threads_complete_a_future(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A release that fails, and the pump that fails everything."""
+    """A release that fails, and the manager that fails everything."""
     future = ClusterFuture[int]()
     original = future.set_exception
 
@@ -184,7 +183,7 @@ def test_a_defect_of_ours_ends_all_that_there_is(
     executor = LocalExecutor(max_workers=1, directory=tmp_path / "runs")
     future = executor.submit(time.sleep, 30)
     client = executor._client
-    client.inbox.post(Kill(None))  # type: ignore[arg-type]
+    client.events.post(Kill(None))  # type: ignore[arg-type]
     with pytest.raises(StoreError, match="the thread that collects results failed"):
         future.result(LIMIT)
     executor.shutdown()
@@ -215,15 +214,15 @@ def test_a_call_submitted_at_the_moment_of_terminate_workers(
     """Another thread comes before the phase changes: its call is cancelled like those before."""
     late = list[ClusterFuture[int]]()
     executor.submit(abs, -1).result(LIMIT)
-    inbox = executor._client.inbox
-    advance = inbox.advance
+    events = executor._client.events
+    advance = events.advance
 
     def interleaved(*arguments: Any) -> None:
         if not late:
             late.append(executor.submit(abs, -1))
         advance(*arguments)
 
-    monkeypatch.setattr(inbox, "advance", interleaved)
+    monkeypatch.setattr(events, "advance", interleaved)
     executor.terminate_workers()
     assert wait(late, LIMIT).done
 
@@ -252,7 +251,7 @@ def test_a_first_call_while_the_interpreter_ends(tmp_path: Path, monkeypatch: py
     original = clients.open_run
 
     def slow(*arguments: Any) -> Any:
-        monkeypatch.setattr(exits, "_exiting", True)
+        monkeypatch.setattr(client_client, "_exiting", True)
         return original(*arguments)
 
     monkeypatch.setattr(clients, "open_run", slow)
@@ -271,7 +270,7 @@ def test_a_forked_child_has_no_part_in_it(executor: LocalExecutor) -> None:
         try:
             executor.submit(abs, -1)
         except RuntimeError as error:
-            exits._drain_all()
+            client_client._drain_all()
             status = 0 if "forked" in str(error) and not blocked[1].cancel() else 2
         finally:
             os._exit(status)
@@ -301,10 +300,10 @@ def test_a_late_segment_holds_back_what_its_worker_told_after_it() -> None:
         new_segments=lambda: [name for name in found if name not in seen], read_segment=read, path="/run",
         files=SimpleNamespace(publish=lambda *_: None, discard=lambda _: None),
     )  # fmt: skip
-    roster: Any = SimpleNamespace(
+    registry: Any = SimpleNamespace(
         workers={}, visibility_timeout=1.0, knows_batch=lambda _: True, worker=lambda _: None
     )  # fmt: skip
-    reader = Reader(run, Bench().ledger, roster, print)
+    reader = ResultCollector(run, Bench().dispatcher, registry, print)
     reader.look(0.0)
     assert seen == found[2:]
     late.clear()
@@ -316,8 +315,8 @@ def test_what_has_not_been_read_yet_has_not_vanished() -> None:
     """The calls of a job whose submission has no answer yet: they stand in its segments."""
     run: Any = SimpleNamespace(new_segments=lambda: ["0001-0-0~00000001"], path="/run")
     bench, known, asked = Bench(), set[str](), list[float]()
-    roster: Any = SimpleNamespace(workers={}, visibility_timeout=1.0, knows_batch=known.__contains__)
-    reader = Reader(run, bench.ledger, roster, print)
+    registry: Any = SimpleNamespace(workers={}, visibility_timeout=1.0, knows_batch=known.__contains__)
+    reader = ResultCollector(run, bench.dispatcher, registry, print)
     reader._vanished.look = asked.append  # type: ignore[method-assign]
     reader.look(0.0)
     assert asked == []
@@ -330,24 +329,24 @@ def test_what_has_not_been_read_yet_has_not_vanished() -> None:
 def test_a_bin_that_has_vanished_fails_its_calls(run: RunDirectory, blamed: bool) -> None:
     bench, error = Bench(max_workers=2), StoreError(message="a segment is damaged")
     lost, claimed, waits = bench.submit(3)
-    bench.ledger.advance(0.0)
+    bench.dispatcher.advance(0.0)
     _, second, third = bench.queue
     (worker,) = bench.hire(1)
-    care = Vanished(run, bench.ledger, 30.0)
+    care = LostBinDetector(run, bench.dispatcher, 30.0)
     for name in (second, third):
         run.publish_bin(POOL, Bin(*names.parse_bin(name), CALLS, 1, [], b""))  # type: ignore[misc]
     Path(run.check_in_path(worker.name)).mkdir()
     run.files.take(f"{run.path}/{names.QUEUE}/{POOL}/{second}", f"{run.check_in_path(worker.name)}/{second}")
     if blamed:
         care.blame(POOL, error)
-    patience = vanished.BLAMED_SECONDS if blamed else 30.0
+    patience = collector.BLAMED_SECONDS if blamed else 30.0
     for now in (0.0, patience):
         care.look(now)
         assert not lost.outcomes
     care.look(patience + 2.0)
     assert (str(lost.results[0]) == str(error)) if blamed else ("has vanished" in str(lost.results[0]))
     assert (claimed.outcomes, waits.outcomes) == ([], [])
-    assert bench.ledger.unsettled == 2
+    assert bench.dispatcher.unsettled == 2
 
 
 def test_the_directories_of_workers_are_left_alone_while_bins_are_being_claimed(
@@ -355,44 +354,44 @@ def test_the_directories_of_workers_are_left_alone_while_bins_are_being_claimed(
 ) -> None:
     bench, asked = Bench(), list[float]()
     bench.submit(1)
-    bench.ledger.advance(0.0)
+    bench.dispatcher.advance(0.0)
     bench.hire(1)
     monkeypatch.setattr(run, "launched", lambda: asked.append(now) or [])
-    care = Vanished(run, bench.ledger, 30.0)
-    for now in (0.0, vanished.SUSPICIOUS_SECONDS, vanished.SUSPICIOUS_SECONDS + 1.5):
+    care = LostBinDetector(run, bench.dispatcher, 30.0)
+    for now in (0.0, collector.SUSPICIOUS_SECONDS, collector.SUSPICIOUS_SECONDS + 1.5):
         care.look(now)
-    assert asked == [vanished.SUSPICIOUS_SECONDS + 1.5]
+    assert asked == [collector.SUSPICIOUS_SECONDS + 1.5]
 
 
 def test_nobody_asks_for_vanished_bins_while_all_are_busy(run: RunDirectory) -> None:
     bench = Bench()
     bench.submit(2)
-    bench.ledger.advance(0.0)
+    bench.dispatcher.advance(0.0)
     (worker,) = bench.hire(1)
     bench.begin(worker)
-    care = Vanished(run, bench.ledger, 1.0)
+    care = LostBinDetector(run, bench.dispatcher, 1.0)
     for now in (0.0, 2.0, 4.0):
         care.look(now)
-    assert bench.ledger.unsettled == 2
+    assert bench.dispatcher.unsettled == 2
 
 
 def test_a_worker_of_whom_something_is_lost_works_on_and_runs_nothing_twice() -> None:
     bench, error = Bench(), StoreError(message="a segment is damaged")
     chunk = bench.submit_chunk(6)
     other = bench.submit_chunk(2)
-    bench.ledger.advance(0.0)
+    bench.dispatcher.advance(0.0)
     worker, _ = bench.hire(2)
     bin_id = bench.begin(worker)
     bench.settle(worker, bin_id)
     claimed = bench.claim()
-    bench.ledger.distrust(worker, [names.Claimed(*claimed, claimed[1])], lambda _call: error)
-    bench.ledger.advance(1.0)
+    bench.dispatcher.distrust(worker, [names.Claimed(*claimed, claimed[1])], lambda _call: error)
+    bench.dispatcher.advance(1.0)
     assert chunk.results == ["value", *[error] * 5]
     assert other.results == [error] * 2
-    assert (bench.queue, bench.ledger.unsettled, worker.busy) == ([], 0, 0)
-    assert worker in bench.pool.live()
+    assert (bench.queue, bench.dispatcher.unsettled, worker.busy) == ([], 0, 0)
+    assert worker in bench.worker_group.live()
     bench.settle(worker, bin_id, 1)
     (call,) = bench.submit(1, now=2.0)
-    bench.ledger.advance(3.0)
+    bench.dispatcher.advance(3.0)
     bench.settle(worker, bench.begin(worker))
     assert call.results == ["value"]

@@ -1,4 +1,4 @@
-"""The parts of the client, each by itself: what is pickled and when again, the inbox, a map's
+"""The parts of the client, each by itself: what is pickled and when again, the event queue, a map's
 bookkeeping, futures, exceptions, the sizes of bins.
 """
 
@@ -27,31 +27,30 @@ from typing import Any
 
 import cloudpickle
 import pytest
-from test_ledger_moves import POOL, Bench, NotedCall
+from test_dispatcher_moves import POOL, Bench, NotedCall
 
 from clusterfutures import binning, errors
-from clusterfutures.client import outcomes
-from clusterfutures.client.clerk import Explained, Seen, Submitted
+from clusterfutures.client import results as client_results
+from clusterfutures.client.bin_meta import BinMeta, Row
 from clusterfutures.client.client import Client
-from clusterfutures.client.inbox import Inbox, Phase
-from clusterfutures.client.mapping import Mapping, Plan, chunked
-from clusterfutures.client.outcomes import Place
-from clusterfutures.client.pace import Pace
-from clusterfutures.client.past import Earlier, EarlierBin
-from clusterfutures.client.pickling import Pickled, Pickler
-from clusterfutures.client.pump import Pump
-from clusterfutures.client.snapshot import Snapshot
-from clusterfutures.client.tags import Row, Tag
-from clusterfutures.client.work import Chunk, name_of
+from clusterfutures.client.events import EventQueue, Phase
+from clusterfutures.client.manager import ManagerThread
+from clusterfutures.client.map import MapResults, Plan, chunked
+from clusterfutures.client.results import Place
+from clusterfutures.client.resume.history import Earlier, EarlierBin
+from clusterfutures.client.scheduler_thread import Explained, Seen, Submitted
+from clusterfutures.client.serialize import FunctionSnapshot, Pickled, Pickler
+from clusterfutures.client.state import DurationEstimate
+from clusterfutures.client.tasks import Chunk, name_of
 from clusterfutures.errors import ClusterError, RemoteTraceback, StoreError, TransferError
 from clusterfutures.futures import ClusterFuture
-from clusterfutures.node import loading
-from clusterfutures.node.loading import Loader
+from clusterfutures.node import deserialize
+from clusterfutures.node.deserialize import Loader
 from clusterfutures.node.process import packed_error
 from clusterfutures.store import records
 from clusterfutures.store.bins import CHUNK, CallHead, Extras
 from clusterfutures.store.records import Record
-from clusterfutures.store.run import LARGE_BYTES, RunDirectory
+from clusterfutures.store.run_directory import LARGE_BYTES, RunDirectory
 
 LIMIT = 10.0
 HERE = Place("node7", "4711")
@@ -74,7 +73,7 @@ def program(source: str, **variables: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("function", [len, os.getcwd, Path, copy.copy, dict.fromkeys])
 def test_what_can_be_imported_never_changes(function: Any) -> None:
-    snapshot = Snapshot.of(function)
+    snapshot = FunctionSnapshot.of(function)
     if snapshot is not None:
         assert snapshot.holds()
     if function in (len, Path, copy.copy):
@@ -83,7 +82,7 @@ def test_what_can_be_imported_never_changes(function: Any) -> None:
 
 def test_a_global_that_changes() -> None:
     main = program("def f(): return x", x=1)
-    snapshot = Snapshot.of(main["f"])
+    snapshot = FunctionSnapshot.of(main["f"])
     assert snapshot is not None
     assert snapshot.holds()
     main["x"] = 2
@@ -96,11 +95,11 @@ def test_a_global_that_changes() -> None:
 
 def test_a_global_that_comes_later_and_one_behind_a_builtin() -> None:
     main = program("def f(): return len(y)")
-    snapshot = Snapshot.of(main["f"])
+    snapshot = FunctionSnapshot.of(main["f"])
     assert snapshot is not None
     main["y"] = "text"
     assert not snapshot.holds()
-    snapshot = Snapshot.of(main["f"])
+    snapshot = FunctionSnapshot.of(main["f"])
     assert snapshot is not None
     main["len"] = max
     assert not snapshot.holds()
@@ -108,7 +107,7 @@ def test_a_global_that_comes_later_and_one_behind_a_builtin() -> None:
 
 def test_a_global_of_an_inner_function() -> None:
     main = program("def f():\n def inner(): return [x for _ in range(3)]\n return inner()", x=1)
-    snapshot = Snapshot.of(main["f"])
+    snapshot = FunctionSnapshot.of(main["f"])
     assert snapshot is not None
     main["x"] = 2
     assert not snapshot.holds()
@@ -116,7 +115,7 @@ def test_a_global_of_an_inner_function() -> None:
 
 def test_a_function_that_another_calls() -> None:
     main = program("def g(): return x\ndef f(): return g()", x=1)
-    snapshot = Snapshot.of(main["f"])
+    snapshot = FunctionSnapshot.of(main["f"])
     assert snapshot is not None
     main["x"] = 2
     assert not snapshot.holds()
@@ -124,7 +123,7 @@ def test_a_function_that_another_calls() -> None:
 
 def test_functions_that_call_each_other() -> None:
     main = program("def f(n): return n and g(n - 1)\ndef g(n): return f(n)")
-    snapshot = Snapshot.of(main["f"])
+    snapshot = FunctionSnapshot.of(main["f"])
     assert snapshot is not None
     assert snapshot.holds()
     main["g"] = main["f"]
@@ -137,7 +136,7 @@ def test_a_closure_that_changes() -> None:
     def f() -> int:
         return number
 
-    snapshot = Snapshot.of(f)
+    snapshot = FunctionSnapshot.of(f)
     assert snapshot is not None
     assert snapshot.holds()
     number = 2
@@ -150,7 +149,7 @@ def test_a_variable_of_a_closure_that_is_deleted() -> None:
     def f() -> int:
         return number
 
-    snapshot = Snapshot.of(f)
+    snapshot = FunctionSnapshot.of(f)
     assert snapshot is not None
     del f.__closure__[0].cell_contents  # type: ignore[index]
     assert not snapshot.holds()
@@ -161,7 +160,7 @@ def test_defaults_code_and_attributes_that_change() -> None:
         def f(a: int = 1) -> int:
             return a
 
-        snapshot = Snapshot.of(f)
+        snapshot = FunctionSnapshot.of(f)
         assert snapshot is not None
         assert snapshot.holds()
         change(f)
@@ -181,22 +180,22 @@ class Instance:
     "value", [[1], {}, {1}, Instance(), bytearray(), io.StringIO(), [].append, functools.partial(max, 1)]
 )
 def test_what_may_change_unseen_has_no_snapshot(value: Any) -> None:
-    assert Snapshot.of(program("def f(): return x", x=value)["f"]) is None
-    assert Snapshot.of(lambda: value) is None
-    assert Snapshot.of(lambda x=value: x) is None
+    assert FunctionSnapshot.of(program("def f(): return x", x=value)["f"]) is None
+    assert FunctionSnapshot.of(lambda: value) is None
+    assert FunctionSnapshot.of(lambda x=value: x) is None
 
 
 def test_functions_that_may_change_unseen() -> None:
     main = program("class C:\n items = []\n def __call__(self): pass\ndef f(): return C()\ndef g(*, x=[]): pass")
     for function in (main["f"], main["g"], main["C"], main["C"](), functools.partial(max, 1), [].append):
-        assert Snapshot.of(function) is None
+        assert FunctionSnapshot.of(function) is None
 
 
 def test_a_module_made_by_hand_has_no_snapshot() -> None:
     """cloudpickle pickles it by value: what is in it may change unseen."""
     made = types.ModuleType("made_by_hand")
-    assert Snapshot.of(program("def f(): return m.x", m=made)["f"]) is None
-    assert Snapshot.of(program("def f(): return m.x", m=os)["f"]) is not None
+    assert FunctionSnapshot.of(program("def f(): return m.x", m=made)["f"]) is None
+    assert FunctionSnapshot.of(program("def f(): return m.x", m=os)["f"]) is not None
 
 
 WHO_IS_THERE = [1]
@@ -208,11 +207,11 @@ def who_is_there() -> list[int]:
 
 def test_a_module_that_was_registered_has_no_snapshot() -> None:
     module = sys.modules[__name__]
-    assert Snapshot.of(who_is_there) is not None
+    assert FunctionSnapshot.of(who_is_there) is not None
     cloudpickle.register_pickle_by_value(module)
     try:
-        assert Snapshot.of(program("def f(): return m.x", m=module)["f"]) is None
-        assert Snapshot.of(who_is_there) is None
+        assert FunctionSnapshot.of(program("def f(): return m.x", m=module)["f"]) is None
+        assert FunctionSnapshot.of(who_is_there) is None
     finally:
         cloudpickle.unregister_pickle_by_value(module)
 
@@ -273,7 +272,7 @@ def test_a_process_does_not_keep_all_functions_that_it_has_ever_had(
     pickler, loader = Pickler(run), Loader(run, 1.0)
     used_always = pickler.function(program("def f(): return 1")["f"])
     first = loader.function(used_always)
-    monkeypatch.setattr(loading, "_MOST_BYTES", 300_000)
+    monkeypatch.setattr(deserialize, "_MOST_BYTES", 300_000)
     held = []
     for number in range(20):
         held.append(weakref.ref(loader.function(holding(number))))
@@ -281,7 +280,7 @@ def test_a_process_does_not_keep_all_functions_that_it_has_ever_had(
     gc.collect()
     assert 1 <= sum(one() is not None for one in held) <= 300_000 // 40_000
     assert held[-1]() is not None
-    monkeypatch.setattr(loading, "_MOST_FUNCTIONS", 2)
+    monkeypatch.setattr(deserialize, "_MOST_FUNCTIONS", 2)
     assert loader.function(holding(20))() == [20] * 20_000
     gc.collect()
     assert not any(one() for one in held)
@@ -414,7 +413,7 @@ def brought_back(error: BaseException, run: RunDirectory) -> BaseException:
     except BaseException as raised:
         body = packed_error(raised)
     record = next(records.records(memoryview(records.pack(records.ERROR, 1, 0, 1, body))))
-    found = outcomes.decode(record, run, HERE, "the call", 0.0).error
+    found = client_results.decode(record, run, HERE, "the call", 0.0).error
     assert found is not None
     assert "brought_back" in str(found.__cause__), "the remote traceback"
     return found
@@ -440,7 +439,7 @@ def test_an_exception_that_refuses_assignments(run: RunDirectory) -> None:
 
 def test_an_exception_with_attributes_of_its_own(run: RunDirectory) -> None:
     record = records.pack(records.ERROR, 1, 0, 1, packed_error(Evasive("the text")))
-    found = outcomes.decode(next(records.records(memoryview(record))), run, HERE, "the call", 0.0).error
+    found = client_results.decode(next(records.records(memoryview(record))), run, HERE, "the call", 0.0).error
     assert isinstance(found, Evasive | TransferError)
     assert "the text" in str(found)
 
@@ -475,7 +474,7 @@ def test_a_row_of_results_is_taken_apart_once(run: RunDirectory, monkeypatch: py
     lengths = b"" if plain else b"".join(len(one).to_bytes(4, sys.byteorder) for one in data)
     body = memoryview(b"".join(data) + lengths)
     row = Row(range(1000), "f")
-    where = EarlierBin(1, Tag(CHUNK, POOL, 1, [row]))
+    where = EarlierBin(1, BinMeta(CHUNK, POOL, 1, [row]))
     apart, verb = list[Record](), "plain_values" if plain else "singly"
     original = getattr(records, verb)
     monkeypatch.setattr(records, verb, lambda record: (apart.append(record), original(record))[1])
@@ -488,17 +487,17 @@ def test_a_row_of_results_is_taken_apart_once(run: RunDirectory, monkeypatch: py
     assert len(apart) == 1
 
 
-# -- the inbox ------------------------------------------------------------------------
+# -- the event queue ------------------------------------------------------------------------
 
 
 def test_what_was_accepted_before_the_end_is_handled() -> None:
     """Threads submit while another one closes: what they were told is what the reader gets."""
-    inbox, accepted, gate = Inbox(), list[int](), threading.Barrier(5)
+    events, accepted, gate = EventQueue(), list[int](), threading.Barrier(5)
 
     def submit(base: int) -> None:
         gate.wait(LIMIT)
         for number in itertools.count(base):
-            if not inbox.submit(number):
+            if not events.submit(number):
                 return
             accepted.append(number)
 
@@ -508,57 +507,57 @@ def test_what_was_accepted_before_the_end_is_handled() -> None:
     gate.wait(LIMIT)
     taken = list[int]()
     while len(taken) < 1000:
-        taken += inbox.take(LIMIT)
-    inbox.advance(Phase.DRAINING)
+        taken += events.take(LIMIT)
+    events.advance(Phase.DRAINING)
     for thread in threads:
         thread.join(LIMIT)
-    taken += inbox.take(0)
+    taken += events.take(0)
     assert sorted(taken) == sorted(accepted)
 
 
 def test_after_the_end_only_news_is_accepted() -> None:
-    inbox = Inbox()
-    inbox.advance(Phase.DRAINING)
-    assert not inbox.submit("work")
-    inbox.post("news")
-    assert inbox.take(0) == ["news"]
+    events = EventQueue()
+    events.advance(Phase.DRAINING)
+    assert not events.submit("work")
+    events.post("news")
+    assert events.take(0) == ["news"]
 
 
 def test_phases_go_one_way_and_the_first_cause_stays() -> None:
-    inbox, first = Inbox(), RuntimeError("first")
-    inbox.advance(Phase.CLOSED, first)
-    inbox.advance(Phase.DRAINING, RuntimeError("second"))
-    assert (inbox.phase, inbox.cause) == (Phase.CLOSED, first)
+    events, first = EventQueue(), RuntimeError("first")
+    events.advance(Phase.CLOSED, first)
+    events.advance(Phase.DRAINING, RuntimeError("second"))
+    assert (events.phase, events.cause) == (Phase.CLOSED, first)
 
 
 def test_take_waits_for_a_first_item_and_no_longer() -> None:
-    inbox = Inbox()
+    events = EventQueue()
     before = time.monotonic()
-    assert inbox.take(0) == []
-    assert inbox.take(0.05) == []
+    assert events.take(0) == []
+    assert events.take(0.05) == []
     assert 0.05 <= time.monotonic() - before < LIMIT / 2
-    inbox.post(1)
-    inbox.post(2)
-    assert inbox.take(None) == [1, 2]
+    events.post(1)
+    events.post(2)
+    assert events.take(None) == [1, 2]
 
 
-@pytest.mark.parametrize("wake", [lambda inbox: inbox.post(1), lambda inbox: inbox.advance(Phase.DRAINING)])
-def test_a_sleeping_reader_is_woken(wake: Callable[[Inbox], None]) -> None:
-    inbox, taken = Inbox(), list[Any]()
-    reader = threading.Thread(target=lambda: taken.append(inbox.take(LIMIT)))
+@pytest.mark.parametrize("wake", [lambda events: events.post(1), lambda events: events.advance(Phase.DRAINING)])
+def test_a_sleeping_reader_is_woken(wake: Callable[[EventQueue], None]) -> None:
+    events, taken = EventQueue(), list[Any]()
+    reader = threading.Thread(target=lambda: taken.append(events.take(LIMIT)))
     reader.start()
-    while not inbox._asleep and reader.is_alive():
+    while not events._asleep and reader.is_alive():
         time.sleep(0.001)
-    wake(inbox)
+    wake(events)
     reader.join(LIMIT / 2)
     assert not reader.is_alive()
     assert len(taken) == 1
 
 
 def test_a_phase_that_changes_before_the_reader_sleeps_keeps_it_awake() -> None:
-    inbox = Inbox()
-    inbox.advance(Phase.DRAINING)
-    reader = threading.Thread(target=inbox.take, args=[LIMIT])
+    events = EventQueue()
+    events.advance(Phase.DRAINING)
+    reader = threading.Thread(target=events.take, args=[LIMIT])
     reader.start()
     reader.join(LIMIT / 2)
     assert not reader.is_alive()
@@ -573,10 +572,10 @@ class Sent:
     def __init__(self) -> None:
         self.chunks: dict[int, list[tuple[Any, ...]]] = {}
         self.cancelled: list[int] = []
-        self.mapping: Mapping
+        self.mapping: MapResults
         self.at_once = False
 
-    def send(self, mapping: Mapping, number: int, arguments: list[tuple[Any, ...]]) -> Any:
+    def send(self, mapping: MapResults, number: int, arguments: list[tuple[Any, ...]]) -> Any:
         self.mapping = mapping
         self.chunks[number] = arguments
         if self.at_once:
@@ -601,10 +600,10 @@ class Sent:
         self.mapping.deliver(number, Record(records.ERROR, 0, 1, first, 1, body), HERE)
 
 
-def mapped(sent: Sent, arguments: Any, chunksize: int = 3, buffersize: int | None = None) -> Mapping:
+def mapped(sent: Sent, arguments: Any, chunksize: int = 3, buffersize: int | None = None) -> MapResults:
     plan = Plan(2, chunksize, None, buffersize)
     chunks = chunked((arguments,), plan, False)
-    sent.mapping = Mapping(chunks, sent.send, sent.cancel, RunDirectory("/nowhere"), 0.0, buffersize)
+    sent.mapping = MapResults(chunks, sent.send, sent.cancel, RunDirectory("/nowhere"), 0.0, buffersize)
     return sent.mapping
 
 
@@ -847,7 +846,7 @@ def test_outcomes_that_come_twice_or_for_nobody() -> None:
 
 
 class Owner:
-    """A client; ``taken``: its answer; ``meanwhile``: what the pump does before it answers."""
+    """A client; ``taken``: its answer; ``meanwhile``: what the manager does before it answers."""
 
     def __init__(self, taken: bool, meanwhile: Callable[[], object] = lambda: None) -> None:
         self.taken = taken
@@ -991,48 +990,48 @@ class CancelledLate(ClusterFuture[Any]):
 
 @pytest.mark.parametrize("late", [False, True])
 def test_a_held_call_that_is_cancelled_does_not_run(late: bool) -> None:
-    """And it does not stay in the books: the next call gets its worker."""
+    """And it does not stay in the table of claims: the next call gets its worker."""
     bench, future = Bench(), CancelledLate() if late else ClusterFuture[Any]()
     bench.submit(0)
     call: Any = NotedCall("f")
     call.future = future
-    client: Any = SimpleNamespace(inbox=bench.client.inbox, run=bench.client.run, _pickler=None, _recall=None)
+    client: Any = SimpleNamespace(events=bench.client.events, run=bench.client.run, _pickler=None, _recall=None)
     client.take_back = functools.partial(Client.take_back, client)
     client._give_up_call = functools.partial(Client._give_up_call, client)
     future._owner, future._call = client, call
-    held, bench.ledger.unsettled = {future}, 1
+    held, bench.dispatcher.unsettled = {future}, 1
     if not late:
         assert future.cancel()
     Client._release(client, call, Pickled(b"", None, ()))
-    nothing_to_do = SimpleNamespace(open_pool=lambda _pool: None, hurry=lambda: None)
-    pump: Any = SimpleNamespace(
-        _ledger=bench.ledger, _held=held, _active=0.0, _out=nothing_to_do, _reader=nothing_to_do
+    nothing_to_do = SimpleNamespace(open_worker_group=lambda _worker_group: None, hurry=lambda: None)
+    manager: Any = SimpleNamespace(
+        _dispatcher=bench.dispatcher, _held=held, _active=0.0, _out=nothing_to_do, _reader=nothing_to_do
     )
-    pump._let_go = functools.partial(Pump._let_go, pump)
-    pump._accept = functools.partial(Pump._accept, pump)
-    pump._handle = functools.partial(Pump._handle, pump)
-    for item in client.inbox.take(0):
-        pump._handle(item)
-    bench.ledger.advance(1.0)
-    assert (bench.queue, bench.ledger.unsettled, future.cancelled()) == ([], 0, True)
+    manager._let_go = functools.partial(ManagerThread._let_go, manager)
+    manager._accept = functools.partial(ManagerThread._accept, manager)
+    manager._handle = functools.partial(ManagerThread._handle, manager)
+    for item in client.events.take(0):
+        manager._handle(item)
+    bench.dispatcher.advance(1.0)
+    assert (bench.queue, bench.dispatcher.unsettled, future.cancelled()) == ([], 0, True)
     bench.submit(1, now=2.0)
-    bench.ledger.advance(3.0)
+    bench.dispatcher.advance(3.0)
     assert bench.site.requests == [1]
 
 
 @pytest.mark.parametrize(
     ("item", "wakes"), [(Seen({}, 0.0), False), (Submitted(POOL, "b", [], 0), True), (Explained("w", None), True)]
 )
-def test_a_routine_answer_of_the_scheduler_does_not_wake_an_idle_pump(item: Any, wakes: bool) -> None:
-    inbox, stirred = Inbox(), list[float]()
-    inbox.post(item)
-    pump: Any = SimpleNamespace(
-        _ledger=SimpleNamespace(advance=lambda now: now), _inbox=inbox, _items=deque(), _active=-10.0,
-        _roster=SimpleNamespace(workers=[]), _kills=SimpleNamespace(advance=lambda: None), _handle=lambda _item: None,
+def test_a_routine_answer_of_the_scheduler_does_not_wake_an_idle_manager(item: Any, wakes: bool) -> None:
+    events, stirred = EventQueue(), list[float]()
+    events.post(item)
+    manager: Any = SimpleNamespace(
+        _dispatcher=SimpleNamespace(advance=lambda now: now), _events=events, _items=deque(), _active=-10.0,
+        _registry=SimpleNamespace(workers=[]), _kills=SimpleNamespace(advance=lambda: None), _handle=lambda _item: None,
         _reader=SimpleNamespace(due=0.0, stir=stirred.append), _left_at=None,
     )  # fmt: skip
-    Pump._turn(pump)
-    assert (pump._active > -10.0, len(stirred), len(pump._items)) == (wakes, int(wakes), 0)
+    ManagerThread._turn(manager)
+    assert (manager._active > -10.0, len(stirred), len(manager._items)) == (wakes, int(wakes), 0)
 
 
 # -- futures --------------------------------------------------------------------------
@@ -1203,7 +1202,7 @@ def test_the_first_short_calls_of_a_stream_do_not_bring_many_together() -> None:
 
 
 def test_the_pace_of_a_function_is_that_of_its_last_calls() -> None:
-    pace = Pace()
+    pace = DurationEstimate()
     assert (pace.seconds("f"), pace.measured("f")) == (None, 0)
     for seconds in (0.01, 0.01, 0.01, 0.97):
         pace.learn("f", seconds)
@@ -1216,7 +1215,7 @@ def test_the_pace_of_a_function_is_that_of_its_last_calls() -> None:
 
 
 def test_of_uneven_calls_the_slow_ones_count() -> None:
-    pace = Pace()
+    pace = DurationEstimate()
     assert pace.slow("f") is None
     for _ in range(100):
         pace.learn("even", 0.01)

@@ -10,10 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from clusterfutures import config, config_file
+from clusterfutures import config
 from clusterfutures.cluf import rcfile
 from clusterfutures.errors import OptionError
 from clusterfutures.executors import LocalExecutor, _layered
+from clusterfutures.options import config_file
 
 
 @pytest.fixture

@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from clusterfutures.client.past import Past
-from clusterfutures.store import launch, names
+from clusterfutures.client.resume.history import RunHistory
+from clusterfutures.store import bootstrap, names
 from clusterfutures.store.bins import CALLS, Bin, CallHead
 from clusterfutures.store.history import History
 from clusterfutures.store.names import Claimed
-from clusterfutures.store.run import GivenUp, RunDirectory
+from clusterfutures.store.run_directory import GivenUp, RunDirectory
 
 WORKER = "0001-0-0"
 
@@ -33,7 +33,7 @@ def content(bin_id: int, calls: int) -> Bin:
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[RunDirectory]:
     made = RunDirectory.create(str(tmp_path / "run"))
-    made.open_pool("0")
+    made.open_worker_group("0")
     made.be_patient(5.0)
     assert made.revoke(WORKER), "as the job's own mkdir does"
     yield made
@@ -96,7 +96,7 @@ def test_between_the_end_of_the_directory_and_the_file_in_its_place(run: RunDire
 
 def test_a_job_that_has_not_started_never_does(run: RunDirectory, tmp_path: Path) -> None:
     assert run.fence("0001-1-0") == []
-    script = "\n".join([*launch.check_in_lines(run, "0001"), f"touch {tmp_path}/started"])
+    script = "\n".join([*bootstrap.check_in_lines(run, "0001"), f"touch {tmp_path}/started"])
     variables = {"CLUSTERFUTURES_INDEX": "1", "CLUSTERFUTURES_ATTEMPT": "0", "PATH": os.environ["PATH"]}
     done = subprocess.run(["/bin/sh", "-c", script], env=variables, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
@@ -118,7 +118,7 @@ def test_what_was_taken_is_part_of_the_past(run: RunDirectory) -> None:
     run.fence(WORKER)
     assert [(found.worker, found.name, found.begun) for found in History(run).claimed()] == seen
     assert list(History(run).kept()) == []
-    assert Past.read(History(run)).checked_in == [WORKER]
+    assert RunHistory.read(History(run)).checked_in == [WORKER]
 
 
 class Race:

@@ -11,12 +11,13 @@ from pathlib import Path
 import cloudpickle
 import pytest
 
-from clusterfutures.node import lookout, patience
-from clusterfutures.node.lookout import Lookout
-from clusterfutures.node.outbox import Outbox
+from clusterfutures.node import disk_full
+from clusterfutures.node import queue as node_queue
+from clusterfutures.node.queue import QueueClient
+from clusterfutures.node.reporter import Reporter
 from clusterfutures.store import records
-from clusterfutures.store.launch import EXIT_NO_SPACE
-from clusterfutures.store.run import RunDirectory
+from clusterfutures.store.bootstrap import EXIT_NO_SPACE
+from clusterfutures.store.run_directory import RunDirectory
 
 
 class FullShelf:
@@ -53,36 +54,36 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(patience, "time", made)
+    monkeypatch.setattr(disk_full, "time", made)
     return made
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
 def test_results_wait_for_space(clock: Clock, number: int, capsys: pytest.CaptureFixture[str]) -> None:
     shelf = FullShelf(20, number)
-    outbox = Outbox(shelf, "0001-0-0")  # type: ignore[arg-type]
+    reporter = Reporter(shelf, "0001-0-0")  # type: ignore[arg-type]
     record = records.pack(records.VALUE, 1, 0, 1, b"x")
-    outbox.add(record)
-    outbox.finish("bin")
-    outbox.flush()
+    reporter.add(record)
+    reporter.finish("bin")
+    reporter.flush()
     assert shelf.bodies == [record]
     assert capsys.readouterr().err.count("waiting for ") == 1
 
 
 def test_not_for_ever_and_then_once_more(clock: Clock) -> None:
     shelf = FullShelf(10**6, errno.ENOSPC)
-    outbox = Outbox(shelf, "0001-0-0")  # type: ignore[arg-type]
+    reporter = Reporter(shelf, "0001-0-0")  # type: ignore[arg-type]
     record = records.pack(records.VALUE, 1, 0, 1, b"x")
-    outbox.add(record)
+    reporter.add(record)
     with pytest.raises(OSError, match="No space"):
-        outbox.flush()
-    assert patience.FULL_SECONDS - 2 < clock.now <= patience.FULL_SECONDS
+        reporter.flush()
+    assert disk_full.FULL_SECONDS - 2 < clock.now <= disk_full.FULL_SECONDS
     given_up = clock.now
     with pytest.raises(OSError, match="No space"):
-        outbox.flush()
+        reporter.flush()
     assert clock.now == given_up, "the end of the worker does not wait again"
     shelf.failures = 0
-    outbox.flush()
+    reporter.flush()
     assert shelf.bodies == [record], "kept in memory all the time"
 
 
@@ -113,10 +114,10 @@ def test_the_exit_status_tells_it_when_the_log_cannot(tmp_path: Path) -> None:
 
 
 def test_other_errors_are_told_at_once(clock: Clock) -> None:
-    outbox = Outbox(FullShelf(1, errno.EIO), "0001-0-0")  # type: ignore[arg-type]
-    outbox.add(records.pack(records.VALUE, 1, 0, 1, b"x"))
+    reporter = Reporter(FullShelf(1, errno.EIO), "0001-0-0")  # type: ignore[arg-type]
+    reporter.add(records.pack(records.VALUE, 1, 0, 1, b"x"))
     with pytest.raises(OSError, match="Input/output"):
-        outbox.flush()
+        reporter.flush()
     assert clock.now == 0.0
 
 
@@ -129,10 +130,10 @@ class Queue:
     def __init__(self, number: int) -> None:
         self.number = number
 
-    def queued(self, _pool: str) -> list[str]:
+    def queued(self, _worker_group: str) -> list[str]:
         return ["000000001.0-1"]
 
-    def claim(self, _pool: str, _name: str, _worker: str) -> str:
+    def claim(self, _worker_group: str, _name: str, _worker: str) -> str:
         if self.number:
             raise OSError(self.number, os.strerror(self.number))
         return "the bin"
@@ -142,14 +143,14 @@ class Queue:
 def test_a_bin_that_cannot_be_claimed_now_is_looked_at_again(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Once a second; given up after a minute, but not while calls are running: those may end well."""
     clock = Clock()
-    monkeypatch.setattr(lookout, "time", clock)
+    monkeypatch.setattr(node_queue, "time", clock)
     queue = Queue(number)
-    eye = Lookout(queue, "0", "0001-0-0")  # type: ignore[arg-type]
-    for _ in range(int(patience.FULL_SECONDS) + 2):
+    eye = QueueClient(queue, "0", "0001-0-0")  # type: ignore[arg-type]
+    for _ in range(int(disk_full.FULL_SECONDS) + 2):
         eye.look(clock.now)
-        assert eye.unable is None or clock.now > patience.FULL_SECONDS
+        assert eye.unable is None or clock.now > disk_full.FULL_SECONDS
         assert eye.claim() is None
-        assert eye.due == clock.now + lookout.LONGEST_LOOK_SECONDS
+        assert eye.due == clock.now + node_queue.LONGEST_LOOK_SECONDS
         clock.now = eye.due
     assert eye.unable is not None
     queue.number = 0
@@ -163,7 +164,7 @@ def test_a_bin_that_cannot_be_claimed_now_is_looked_at_again(monkeypatch: pytest
 
 
 def test_other_errors_of_claims_are_raised() -> None:
-    eye = Lookout(Queue(errno.EIO), "0", "0001-0-0")  # type: ignore[arg-type]
+    eye = QueueClient(Queue(errno.EIO), "0", "0001-0-0")  # type: ignore[arg-type]
     eye.look(0.0)
     with pytest.raises(OSError, match="Input/output"):
         eye.claim()
@@ -180,12 +181,12 @@ def test_a_bin_that_cannot_be_forgotten_now_costs_nothing(clock: Clock) -> None:
             self.forgotten += (name,)
 
     shelf = ReadOnly(0, 0)
-    outbox = Outbox(shelf, "0001-0-0")  # type: ignore[arg-type]
-    outbox.add(b"x")
-    outbox.finish("bin")
-    outbox.flush()
+    reporter = Reporter(shelf, "0001-0-0")  # type: ignore[arg-type]
+    reporter.add(b"x")
+    reporter.finish("bin")
+    reporter.flush()
     assert shelf.bodies == [b"x"]
     shelf.writable = True
-    outbox.flush()
+    reporter.flush()
     assert shelf.forgotten == ("bin",)
     assert clock.now == 0.0

@@ -14,11 +14,11 @@ import pytest
 
 import clusterfutures
 from clusterfutures import LocalExecutor
-from clusterfutures.client import pickling
+from clusterfutures.client import serialize
 from clusterfutures.store import gathered, names
 from clusterfutures.store.gathered import Gathered
 from clusterfutures.store.history import History
-from clusterfutures.store.run import RunDirectory
+from clusterfutures.store.run_directory import RunDirectory
 
 WORKER = "0001-0-0"
 
@@ -112,7 +112,7 @@ def test_files_are_merged_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytes
 
 
 def test_many_objects_are_in_several_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pickling, "_MOST_IN_DIRECTORY", 3)
+    monkeypatch.setattr(serialize, "_MOST_IN_DIRECTORY", 3)
     with LocalExecutor(max_workers=1, directory=tmp_path) as executor:
         futures = [executor.submit(lambda n=n: n) for n in range(10)]
         assert [future.result(60) for future in futures] == list(range(10))

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import clusterfutures
-from clusterfutures.client.identity import Identities, digest_of
+from clusterfutures.client.resume.tokenize import Identities, digest_of
 
 SOURCE = """
 import math
@@ -113,7 +113,7 @@ def test_in_other_processes_with_other_hash_seeds() -> None:
     text = f"""
 source = {SOURCE!r}
 exec(compile(source, "somewhere", "exec"))
-from clusterfutures.client.identity import Identities
+from clusterfutures.client.resume.tokenize import Identities
 print(Identities().of(main, "key", (Point(1), {{"a", "b"}}, frozenset("xyz")), {{"k": len}}).hex())
 """
     root = str(Path(clusterfutures.__file__).resolve().parents[1])

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from clusterfutures import Arguments, IterableQueue
-from clusterfutures.iterable_queue import (
+from clusterfutures.cluf.iterable_queue import (
     ConsumerQueue,
     ConsumerQueueClosedException,
     Done,
@@ -23,8 +23,8 @@ from clusterfutures.iterable_queue import (
     ProducerQueue,
     ProducerQueueClosedException,
 )
-from clusterfutures.iterable_queue import IterableQueueIllegalStateException as IllegalState
-from clusterfutures.queue_database import _now
+from clusterfutures.cluf.iterable_queue import IterableQueueIllegalStateException as IllegalState
+from clusterfutures.cluf.queue_database import _now
 
 # pytest and its plugins have threads, so Python warns; the children take no lock of theirs
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from clusterfutures.errors import SchedulerUnavailable, SubmitError
-from clusterfutures.jobs import job, submission, watch
+from clusterfutures.jobs import job, submission
+from clusterfutures.jobs import status as jobs_status
 from clusterfutures.jobs.files import JobFiles
-from clusterfutures.schedulers import shared
+from clusterfutures.schedulers import status_cache
 from clusterfutures.schedulers.base import Dependency, JobState, JobStatus
 from clusterfutures.schedulers.local import LocalScheduler
 
@@ -55,18 +56,18 @@ class Clock:
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
     made = Asked(str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(watch, "adapter", lambda name: made)
+    monkeypatch.setattr(jobs_status, "adapter", lambda name: made)
     monkeypatch.setattr(job, "adapter", lambda name: made)
     monkeypatch.setattr(submission, "PATIENCE_SECONDS", 0.0)
     return made
 
 
 def test_many_jobs_that_wait_cost_one_question(cluster: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "FIRST_SPACING", 1000.0)
+    monkeypatch.setattr(jobs_status, "FIRST_SPACING", 1000.0)
     cluster.poll_seconds = (1.0, 1000.0)
-    watches = [watch.Watch(JobFiles.make(str(tmp_path / "jobs"), "j"), str(n), "slurm", []) for n in range(50)]
+    watches = [jobs_status.Watch(JobFiles.make(str(tmp_path / "jobs"), "j"), str(n), "slurm", []) for n in range(50)]
 
-    def wait(one: watch.Watch) -> None:
+    def wait(one: jobs_status.Watch) -> None:
         for waited in (0.0, 0.5, 1.0):
             one.look(waited)
 
@@ -81,9 +82,9 @@ def test_many_jobs_that_wait_cost_one_question(cluster: Asked, tmp_path: Path, m
 
 
 def test_answers_may_be_older_for_who_has_waited_long(cluster: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [watch.oldest(cluster, waited) for waited in (0, 12, 60, 1000)] == [3, 3, 15, 30]
+    assert [jobs_status.oldest(cluster, waited) for waited in (0, 12, 60, 1000)] == [3, 3, 15, 30]
     monkeypatch.setenv("CLUSTERFUTURES_POLL", "60")
-    assert watch.oldest(cluster, 0) == 60
+    assert jobs_status.oldest(cluster, 0) == 60
 
 
 def test_the_jobs_own_word_goes_first(cluster: Asked, tmp_path: Path) -> None:
@@ -91,7 +92,7 @@ def test_the_jobs_own_word_goes_first(cluster: Asked, tmp_path: Path) -> None:
     cluster.told = GONE
     files.write("started", b"1 n1\n")
     files.write("exit", b"3 2\n")
-    status = watch.Watch(files, "1", "slurm", []).look()
+    status = jobs_status.Watch(files, "1", "slurm", []).look()
     assert (status.state, status.exit_code, status.host) == (JobState.FAILED, 3, "n1")
     assert cluster.questions == 0
 
@@ -102,7 +103,7 @@ def test_one_that_ended_by_itself_is_waited_for(cluster: Asked, tmp_path: Path) 
     cluster.key = ""
     cluster.told = JobState.COMPLETED
     files = JobFiles.make(str(tmp_path / "jobs"), "j")
-    one = watch.Watch(files, "1", "slurm", [], clock)
+    one = jobs_status.Watch(files, "1", "slurm", [], clock)
     for moment in (0.0, 10.0, 31.0):
         clock.now = moment
         assert one.look().state is JobState.ENDING
@@ -159,7 +160,7 @@ def test_a_job_that_is_over_may_still_tell_how(cluster: Asked, tmp_path: Path) -
     cluster.told = GONE
     files = JobFiles.make(str(tmp_path / "jobs"), "j")
     files.write("started", b"1 n1\n")
-    one = watch.Watch(files, "1", "slurm", [], clock)
+    one = jobs_status.Watch(files, "1", "slurm", [], clock)
     assert one.look().state is JobState.ENDING
     clock.now = 4.0
     assert one.look().state is JobState.ENDING
@@ -172,15 +173,15 @@ def test_a_job_that_is_over_may_still_tell_how(cluster: Asked, tmp_path: Path) -
 def test_an_answer_from_before_the_job_does_not_end_it(cluster: Asked, tmp_path: Path) -> None:
     cluster.told = GONE
     files = JobFiles.make(str(tmp_path / "jobs"), "j")
-    watch.Watch(files, "1", "slurm", []).look()
-    assert watch.Watch(files, "1", "slurm", []).look().state is JobState.PENDING
+    jobs_status.Watch(files, "1", "slurm", []).look()
+    assert jobs_status.Watch(files, "1", "slurm", []).look().state is JobState.PENDING
     assert cluster.questions == 1
 
 
 def test_never_started_after_another_is_a_failure_with_that_reason(cluster: Asked, tmp_path: Path) -> None:
     clock = Clock()
     cluster.key, cluster.told = "", JobState.CANCELLED
-    one = watch.Watch(JobFiles.make(str(tmp_path / "jobs"), "j"), "2", "slurm", [Dependency("1")], clock)
+    one = jobs_status.Watch(JobFiles.make(str(tmp_path / "jobs"), "j"), "2", "slurm", [Dependency("1")], clock)
     one.look()
     clock.now = 1.0
     status = one.look()
@@ -190,7 +191,7 @@ def test_never_started_after_another_is_a_failure_with_that_reason(cluster: Aske
 
 def test_no_answer_is_told_or_waited_out(cluster: Asked, tmp_path: Path) -> None:
     cluster.fails = True
-    one = watch.Watch(JobFiles.make(str(tmp_path / "jobs"), "j"), "2", "slurm", [])
+    one = jobs_status.Watch(JobFiles.make(str(tmp_path / "jobs"), "j"), "2", "slurm", [])
     with pytest.raises(SchedulerUnavailable, match="no answer"):
         one.look()
     assert one.look_patiently(0.0).state is JobState.UNKNOWN
@@ -239,7 +240,7 @@ def test_not_everything_is_the_fault_of_a_dependency(
 ) -> None:
     clock = Clock()
     cluster.key, cluster.told, cluster.reason = "", told, reason
-    one = watch.Watch(JobFiles.make(str(tmp_path / "jobs"), "j"), "2", "slurm", [Dependency("1")], clock)
+    one = jobs_status.Watch(JobFiles.make(str(tmp_path / "jobs"), "j"), "2", "slurm", [Dependency("1")], clock)
     one.look()
     clock.now = 1.0
     assert (one.look().state, one.look().reason) == (told, reason)
@@ -250,14 +251,14 @@ def test_who_has_no_time_looks_all_the_same(tmp_path: Path) -> None:
     seen = []
 
     def wait() -> None:
-        for pause in watch.pauses(2.0, "it has not ended", clock):
+        for pause in jobs_status.pauses(2.0, "it has not ended", clock):
             seen.append(pause.waited)
             clock.now += pause.seconds
 
     with pytest.raises(TimeoutError, match="it has not ended after 2 s"):
         wait()
     assert seen[-1] == pytest.approx(2.0), "and when the time is over"
-    assert next(watch.pauses(0.0, "", clock)).seconds == 0.0
+    assert next(jobs_status.pauses(0.0, "", clock)).seconds == 0.0
 
 
 def test_a_job_that_has_ended_needs_no_time(cluster: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,7 +272,7 @@ def test_a_job_that_has_ended_needs_no_time(cluster: Asked, tmp_path: Path, monk
 
 def test_silence_is_told_once(cluster: Asked, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cluster.key, cluster.fails = "", True
-    one = watch.Watch(JobFiles.make(str(tmp_path / "jobs"), "j"), "2", "slurm", [])
+    one = jobs_status.Watch(JobFiles.make(str(tmp_path / "jobs"), "j"), "2", "slurm", [])
     for _ in range(3):
         one.look_patiently(0.0)
     assert len([record for record in caplog.records if "no answer about job 2" in record.message]) == 1
@@ -282,22 +283,22 @@ def test_a_program_looks_at_the_shared_answer_once_for_all_its_jobs(
 ) -> None:
     """A look reads and writes a file that holds all of them."""
     looks: list[set[str]] = []
-    recent = shared.recent_states
+    recent = status_cache.recent_states
     monkeypatch.setattr(
-        shared, "recent_states", lambda *args, **more: looks.append(set(args[1])) or recent(*args, **more)
+        status_cache, "recent_states", lambda *args, **more: looks.append(set(args[1])) or recent(*args, **more)
     )
-    monkeypatch.setattr(watch, "FIRST_SPACING", 30.0)
-    watches = [watch.Watch(JobFiles.make(str(tmp_path / "jobs"), "j"), str(n), "slurm", []) for n in range(30)]
-    watch.ask_about("slurm", [str(n) for n in range(30)])
+    monkeypatch.setattr(jobs_status, "FIRST_SPACING", 30.0)
+    watches = [jobs_status.Watch(JobFiles.make(str(tmp_path / "jobs"), "j"), str(n), "slurm", []) for n in range(30)]
+    jobs_status.ask_about("slurm", [str(n) for n in range(30)])
     assert [one.look().state for one in watches] == [JobState.RUNNING] * 30
     assert looks == [{str(n) for n in range(30)}]
-    monkeypatch.setattr(watch, "FIRST_SPACING", 0.0)  # what was told is too old for everybody
-    monkeypatch.setattr(watch, "_GLANCE_SECONDS", 0.0)
+    monkeypatch.setattr(jobs_status, "FIRST_SPACING", 0.0)  # what was told is too old for everybody
+    monkeypatch.setattr(jobs_status, "_GLANCE_SECONDS", 0.0)
     watches[0].look()
-    monkeypatch.setattr(watch, "_GLANCE_SECONDS", 1000.0)
+    monkeypatch.setattr(jobs_status, "_GLANCE_SECONDS", 1000.0)
     for one in watches:
         one.look()
     assert len(looks) == 2
     cluster.fails = True
-    watch.Watch(JobFiles.make(str(tmp_path / "jobs"), "j"), "new", "slurm", []).look_patiently(0.0)
+    jobs_status.Watch(JobFiles.make(str(tmp_path / "jobs"), "j"), "new", "slurm", []).look_patiently(0.0)
     assert looks[2] == {*(str(n) for n in range(30)), "new"}

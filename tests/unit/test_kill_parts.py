@@ -13,22 +13,22 @@ from typing import Any
 
 import pytest
 
-from clusterfutures.client import kills as client_kills
-from clusterfutures.client.inbox import Inbox
-from clusterfutures.client.outward import Outward
-from clusterfutures.client.state import BinState, Piece, Worker
-from clusterfutures.client.work import Call, QueueFile
+from clusterfutures.client import effects as client_kills
+from clusterfutures.client.effects import Effects
+from clusterfutures.client.events import EventQueue
+from clusterfutures.client.state import BinSlice, BinState, Worker
+from clusterfutures.client.tasks import Call, QueueFile
 from clusterfutures.errors import CallKilled, JobFailed
 from clusterfutures.futures import ClusterFuture
-from clusterfutures.node import kills as node_kills
+from clusterfutures.node import rebalance as node_kills
 from clusterfutures.node import slot as slots
-from clusterfutures.node.arena import BIN, CURRENT, NOBODY, OUTPUT
-from clusterfutures.node.claim import Claim
-from clusterfutures.node.output import MOST_BYTES
+from clusterfutures.node.capture import MOST_BYTES
+from clusterfutures.node.claims import Claim
+from clusterfutures.node.shared_memory import BIN, CURRENT, NOBODY, OUTPUT
 from clusterfutures.node.slot import Slot, SlotState
 from clusterfutures.store import names
 from clusterfutures.store.bins import CALLS, Bin, CallHead
-from clusterfutures.store.run import RunDirectory
+from clusterfutures.store.run_directory import RunDirectory
 
 # pytest and its plugins have threads, so Python warns; the children take no lock of theirs
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
@@ -79,15 +79,15 @@ class Shelf:
 
 
 def test_one_listing_a_second_while_it_is_busy_none_while_it_is_not() -> None:
-    shelf, books = Shelf(), SimpleNamespace(claims={})
+    shelf, claims = Shelf(), SimpleNamespace(claims={})
     ended: list[Any] = []
     slot = SimpleNamespace(number=0, state=SlotState.BUSY, end_call=lambda *call: ended.append(call))
-    kills = node_kills.Kills(shelf, WORKER, [slot], books)  # type: ignore[arg-type, list-item]
+    kills = node_kills.KillRequests(shelf, WORKER, [slot], claims)  # type: ignore[arg-type, list-item]
     for step in range(1000):
         kills.carry_out(step / 100)
     assert shelf.looks == 0
     assert kills.due(10.0) > 1e9
-    claim = books.claims[0] = a_claim()
+    claim = claims.claims[0] = a_claim()
     for step in range(1000, 2000):
         kills.carry_out(step / 100)
     assert 9 <= shelf.looks <= 10
@@ -147,7 +147,7 @@ def _how(slot: Slot) -> int:
 
 
 def _turn(slot: Slot, bin_id: int, call: int) -> None:
-    slot._arena.words[BIN], slot._arena.words[CURRENT] = bin_id, call
+    slot._shared_memory.words[BIN], slot._shared_memory.words[CURRENT] = bin_id, call
 
 
 def test_only_the_process_whose_turn_it_is(slot: Slot) -> None:
@@ -184,7 +184,7 @@ def test_a_call_that_ends_while_its_process_is_being_stopped(slot: Slot, monkeyp
 def test_a_call_that_writes_without_end_is_shortened_while_it_runs(slot: Slot) -> None:
     """It goes on, and what was written before it stays."""
     os.write(slot.log, b"of another call\n")
-    start = slot._arena.words[OUTPUT] = os.fstat(slot.log).st_size
+    start = slot._shared_memory.words[OUTPUT] = os.fstat(slot.log).st_size
     assert not slot.shorten_output()
     os.write(slot.log, b"first " + bytes(2 * MOST_BYTES) + b" last")
     assert slot.shorten_output()
@@ -201,7 +201,7 @@ def test_a_call_that_writes_without_end_is_shortened_while_it_runs(slot: Slot) -
 
 
 class Hand:
-    """A pump that cannot take anything back."""
+    """A manager that cannot take anything back."""
 
     def take_back(self, _file: QueueFile) -> bool:
         return False
@@ -229,14 +229,14 @@ def test_a_worker_is_told_as_soon_as_it_is_known_and_there_is_space(monkeypatch:
     monkeypatch.setattr(client_kills, "time", SimpleNamespace(monotonic=lambda: now[0]))
     calls = [Call("0", ClusterFuture(), print, "f", b"", None) for _ in range(3)]
     state = BinState(9, "0", list(calls))
-    piece = Piece(0, 3, 1)
+    piece = BinSlice(0, 3, 1)
     state.pieces.append(piece)
     file = QueueFile("0")
     file.name = names.bin_name(9, 0, 3)
     for call in calls:
         call.file = file
     run = Told()
-    kills = client_kills.Kills(run, SimpleNamespace(bin={9: state}.get), Hand())  # type: ignore[arg-type]
+    kills = client_kills.KillRequests(run, SimpleNamespace(bin={9: state}.get), Hand())  # type: ignore[arg-type]
     kills.ask(calls[1])
     kills.ask(calls[1])
     kills.advance()
@@ -262,13 +262,13 @@ def test_what_else_ends_a_doomed_call_is_told_and_is_its_end() -> None:
 
 @pytest.mark.parametrize("begun", [False, True])
 def test_a_doomed_call_that_is_given_back_does_not_go_to_the_queue(begun: bool) -> None:
-    out = SimpleNamespace(_inbox=Inbox())
-    out.withdraw = functools.partial(Outward.withdraw, out)
+    out = SimpleNamespace(_events=EventQueue())
+    out.withdraw = functools.partial(Effects.withdraw, out)
     call = Call("0", ClusterFuture(), print, "f", b"", None)
     call.file, call.doomed = QueueFile("0"), True
     if begun:
         call.future._begin()
-    assert not Outward.unplace(out, call)  # type: ignore[arg-type]
+    assert not Effects.unplace(out, call)  # type: ignore[arg-type]
     assert call.withdrawn
     assert call.future.done()
     assert call.future.cancelled() or (begun and isinstance(call.future.exception(0), CallKilled))

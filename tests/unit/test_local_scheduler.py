@@ -45,7 +45,7 @@ class Site:
         return [found[job_id].state for job_id in job_ids]
 
     def until(self, condition: Callable[[], object]) -> None:
-        """Wait for a condition, looking at the jobs as the clerk does."""
+        """Wait for a condition, looking at the jobs as the scheduler thread does."""
         deadline = time.monotonic() + LIMIT
         while not condition():
             self.scheduler.states(self.submitted)

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from clusterfutures import by_value, locks
-from clusterfutures.client.identity import digest_of
+from clusterfutures.client.resume.tokenize import digest_of
+from clusterfutures.pickling import by_value, locks
 from clusterfutures.store import references
 
 
@@ -63,7 +63,7 @@ def answers(lock: Any) -> list[object]:
 def test_methods_answer_as_those_of_multiprocessing(shared: Callable[[Any], Any], make: Callable[[], Any]) -> None:
     original = make()
     made = shared(original)
-    assert type(made).__module__ == "clusterfutures.locks"
+    assert type(made).__module__ == "clusterfutures.pickling.locks"
     assert answers(made) == answers(original)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from clusterfutures import LocalExecutor
-from clusterfutures.schedulers import shared
+from clusterfutures.schedulers import status_cache
 from clusterfutures.schedulers.base import JobState, JobStatus
 
 NUMBERS = [errno.ENOLCK, errno.ENOSPC, errno.EROFS, errno.ENOSYS]
@@ -38,7 +38,7 @@ class Asked:
 @pytest.fixture
 def refuse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, int], None]:
     monkeypatch.setenv("CLUSTERFUTURES_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(shared, "_without_locks", set())
+    monkeypatch.setattr(status_cache, "_without_locks", set())
 
     def install(where: str, number: int) -> None:
         def failing(*arguments: Any, **options: Any) -> Any:
@@ -61,7 +61,7 @@ def test_the_shared_answer_does_without(
     refuse(where, number)
     scheduler: Any = Asked()
     for state in (JobState.RUNNING, JobState.COMPLETED):
-        assert shared.recent_states(scheduler, ["1"], 0.0, urgent=True).states["1"].state is state
+        assert status_cache.recent_states(scheduler, ["1"], 0.0, urgent=True).states["1"].state is state
     told = [line for line in caplog.messages if "cannot be locked" in line]
     assert len(told) == 1
     assert os.strerror(number) in told[0]

@@ -1,4 +1,4 @@
-"""The parts of a worker, each by itself: claims, shares, outbox, lookout, shared memory, output.
+"""The parts of a worker, each by itself: claims, shares, reporter, queue client, shared memory, output.
 
 What only shows in a process of its own is done in one: ``in_child`` forks, and gives back
 what the child found.
@@ -28,32 +28,32 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from clusterfutures.client import outcomes
-from clusterfutures.client.outcomes import Place
-from clusterfutures.client.pickling import Pickler
+from clusterfutures.client import results
+from clusterfutures.client.results import Place
+from clusterfutures.client.serialize import Pickler
 from clusterfutures.errors import StoreError, TransferError, WorkerDied
-from clusterfutures.node import kin
-from clusterfutures.node import lookout as lookout_module
+from clusterfutures.node import capture as output_module
 from clusterfutures.node import main as main_module
-from clusterfutures.node import outbox as outbox_module
-from clusterfutures.node import output as output_module
 from clusterfutures.node import process as process_module
+from clusterfutures.node import queue as queue_client_module
+from clusterfutures.node import reporter as reporter_module
+from clusterfutures.node import signals as node_signals
 from clusterfutures.node import signals as signals_module
 from clusterfutures.node import supervisor as supervisor_module
-from clusterfutures.node.arena import ARENA_BYTES, CURRENT, END, NOBODY, Arena
-from clusterfutures.node.claim import GROUP_SECONDS, Claim, group_size
-from clusterfutures.node.lookout import LONGEST_LOOK_SECONDS, Lookout
-from clusterfutures.node.outbox import FILE_BURST, FILES_PER_SECOND, LONGEST_GATHER_SECONDS, Outbox
-from clusterfutures.node.output import INLINE_BYTES, Capture, tail
+from clusterfutures.node.affinity import cores_of, gpus_of, take_share, thread_variables
+from clusterfutures.node.capture import INLINE_BYTES, Capture, tail
+from clusterfutures.node.claims import GROUP_SECONDS, Claim, group_size
 from clusterfutures.node.process import CALLS as RUN_CALLS
 from clusterfutures.node.process import CHUNK as LOAD_CHUNK
 from clusterfutures.node.process import GROUP_DONE, RANGE, READY, Process
-from clusterfutures.node.share import cores_of, gpus_of, take_share, thread_variables
+from clusterfutures.node.queue import LONGEST_LOOK_SECONDS, QueueClient
+from clusterfutures.node.reporter import FILE_BURST, FILES_PER_SECOND, LONGEST_GATHER_SECONDS, Reporter
+from clusterfutures.node.shared_memory import ARENA_BYTES, CURRENT, END, NOBODY, SharedMemory
 from clusterfutures.node.slot import Death, Reply, Slot, SlotState
 from clusterfutures.node.supervisor import Supervisor
 from clusterfutures.store import bins, names, records
 from clusterfutures.store.bins import CALLS, CHUNK, Bin, CallHead
-from clusterfutures.store.run import LARGE_BYTES, RunDirectory
+from clusterfutures.store.run_directory import LARGE_BYTES, RunDirectory
 
 # pytest and its plugins have threads, so Python warns; the children take no lock of theirs
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
@@ -90,7 +90,7 @@ def in_child(function: Callable[[], Any]) -> Any:
 @pytest.fixture
 def run(tmp_path: Path) -> RunDirectory:
     made = RunDirectory.create(str(tmp_path / "run"))
-    made.open_pool("0")
+    made.open_worker_group("0")
     assert made.files.make_directory(made.check_in_path(WORKER))
     return made
 
@@ -100,10 +100,10 @@ def decoded(content: bytes, run: RunDirectory) -> Iterator[tuple[int, int, Any]]
     for record in records.records(memoryview(content)):
         calls = range(record.first, record.first + record.calls)
         if record.kind == records.VALUES:
-            found = list(outcomes.decode_values(record, "call"))
+            found = list(results.decode_values(record, "call"))
             assert len(found) == record.calls
         elif record.kind not in (records.STARTED, records.BEGUN, records.RETURNED, records.ENDED, records.PACE):
-            value, error, *_ = outcomes.decode(record, run, HERE, "call", 1.0)
+            value, error, *_ = results.decode(record, run, HERE, "call", 1.0)
             found = [error or value] * record.calls
         else:
             continue
@@ -233,7 +233,7 @@ def test_what_was_seen_at_a_glance_is_not_reported_again(seed: int) -> None:
 
 def test_a_glance_never_runs_ahead_of_what_is_still_in_the_pipe() -> None:
     """A process has sent calls 0 to 2 and gone on when the supervisor, which has not read
-    that yet, looks into its arena: reporting call 3 first would lose the others."""
+    that yet, looks into its shared memory: reporting call 3 first would lose the others."""
     claim = a_claim(CHUNK, 10, 10)
     sent, later = (records.pack(records.VALUE, 5, at, 1, pickle.dumps(at)) for at in (0, 3))
     sent = records.pack(records.VALUE, 5, 0, 3, sent)
@@ -378,7 +378,7 @@ def test_a_share_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         assert take(2, 1, []) == (all_cores, ["5", "1"])
 
 
-# -- outbox ---------------------------------------------------------------------------
+# -- reporter ---------------------------------------------------------------------------
 
 
 class Clock:
@@ -409,8 +409,8 @@ class Shelf:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(outbox_module, "time", made)
-    monkeypatch.setattr(lookout_module, "time", made)
+    monkeypatch.setattr(reporter_module, "time", made)
+    monkeypatch.setattr(queue_client_module, "time", made)
     return made
 
 
@@ -420,112 +420,112 @@ def shelf() -> Shelf:
 
 
 @pytest.fixture
-def outbox(clock: Clock, shelf: Shelf) -> Outbox:
-    return Outbox(shelf, WORKER)  # type: ignore[arg-type]
+def reporter(clock: Clock, shelf: Shelf) -> Reporter:
+    return Reporter(shelf, WORKER)  # type: ignore[arg-type]
 
 
-def test_nothing_to_say(outbox: Outbox, shelf: Shelf) -> None:
-    outbox.add(b"")
-    assert outbox.due(True) is None
-    assert outbox.due(False) is None
-    outbox.flush()
+def test_nothing_to_say(reporter: Reporter, shelf: Shelf) -> None:
+    reporter.add(b"")
+    assert reporter.due(True) is None
+    assert reporter.due(False) is None
+    reporter.flush()
     assert shelf.done == []
 
 
-def test_at_once_when_nothing_runs(outbox: Outbox, shelf: Shelf, clock: Clock) -> None:
-    outbox.add(b"one")
-    outbox.add(b"two")
-    due = outbox.due(False)
+def test_at_once_when_nothing_runs(reporter: Reporter, shelf: Shelf, clock: Clock) -> None:
+    reporter.add(b"one")
+    reporter.add(b"two")
+    due = reporter.due(False)
     assert due is not None
     assert due <= clock.now
-    outbox.flush()
+    reporter.flush()
     assert shelf.bodies == [b"onetwo"]
     assert shelf.done == [("publish", names.segment_name(WORKER, 0))]
-    assert outbox.due(False) is None
+    assert reporter.due(False) is None
 
 
-def test_bins_are_finished_after_their_last_result_is_out(outbox: Outbox, shelf: Shelf) -> None:
-    outbox.add(b"result")
-    outbox.finish("bin")
-    outbox.flush()
-    outbox.flush()
+def test_bins_are_finished_after_their_last_result_is_out(reporter: Reporter, shelf: Shelf) -> None:
+    reporter.add(b"result")
+    reporter.finish("bin")
+    reporter.flush()
+    reporter.flush()
     assert shelf.done == [("publish", names.segment_name(WORKER, 0)), ("finish", "bin")]
 
 
-def test_files_do_not_grow_with_calls(outbox: Outbox, clock: Clock) -> None:
+def test_files_do_not_grow_with_calls(reporter: Reporter, clock: Clock) -> None:
     """A result every millisecond for a minute: six files a second."""
     for _ in range(60_000):
         clock.now += 0.001
-        outbox.add(b"result")
-        due = outbox.due(True)
+        reporter.add(b"result")
+        due = reporter.due(True)
         assert due is not None
         if clock.now >= due:
-            outbox.flush()
-    assert 59 * FILES_PER_SECOND <= outbox.segments <= 60 * FILES_PER_SECOND + FILE_BURST + 1
+            reporter.flush()
+    assert 59 * FILES_PER_SECOND <= reporter.segments <= 60 * FILES_PER_SECOND + FILE_BURST + 1
 
 
-def test_bins_count_as_files_too_but_no_result_waits_for_long(outbox: Outbox, clock: Clock) -> None:
+def test_bins_count_as_files_too_but_no_result_waits_for_long(reporter: Reporter, clock: Clock) -> None:
     """A bin of a fifth of a second after the other, a result every millisecond: less than ten files a second."""
     longest, waiting = 0.0, 0.0
     for millisecond in range(60_000):
         clock.now += 0.001
         if millisecond % 200 == 0:
-            outbox.made()
-        outbox.add(b"result")
+            reporter.made()
+        reporter.add(b"result")
         waiting += 0.001
-        due = outbox.due(True)
+        due = reporter.due(True)
         assert due is not None
         if clock.now >= due:
-            outbox.flush()
+            reporter.flush()
             longest, waiting = max(longest, waiting), 0.0
-    assert 60 * 3 < outbox.segments < 60 * 5
+    assert 60 * 3 < reporter.segments < 60 * 5
     assert longest < LONGEST_GATHER_SECONDS + 0.003
 
 
-def test_bins_that_come_ever_so_fast_do_not_keep_results_back(outbox: Outbox, clock: Clock) -> None:
-    outbox.add(b"result")
+def test_bins_that_come_ever_so_fast_do_not_keep_results_back(reporter: Reporter, clock: Clock) -> None:
+    reporter.add(b"result")
     begun = clock.now
     for _ in range(100):
         clock.now += 0.001
-        outbox.made()
-    due = outbox.due(True)
+        reporter.made()
+    due = reporter.due(True)
     assert due is not None
     assert due - begun <= LONGEST_GATHER_SECONDS
 
 
-def test_after_a_rest_the_first_results_are_quick_again(outbox: Outbox, clock: Clock) -> None:
+def test_after_a_rest_the_first_results_are_quick_again(reporter: Reporter, clock: Clock) -> None:
     for _ in range(2):
         for _ in range(int(FILE_BURST)):
-            outbox.add(b"result")
-            due = outbox.due(True)
+            reporter.add(b"result")
+            due = reporter.due(True)
             assert due is not None
             assert due - clock.now < 0.01
             clock.now = max(clock.now, due)
-            outbox.flush()
+            reporter.flush()
         clock.now += 60.0
 
 
-def test_notes_that_must_go_out_do_not_delay_results_for_long(outbox: Outbox, clock: Clock) -> None:
+def test_notes_that_must_go_out_do_not_delay_results_for_long(reporter: Reporter, clock: Clock) -> None:
     """Notes of begun calls are flushed at once, however many they are; that must not be paid
     for by the results that come after them."""
     for _ in range(500):
         clock.now += 0.05
-        outbox.add(b"begun")
-        outbox.flush()
-    outbox.add(b"result")
-    due = outbox.due(True)
+        reporter.add(b"begun")
+        reporter.flush()
+    reporter.add(b"result")
+    due = reporter.due(True)
     assert due is not None
     assert due - clock.now < 1.0
 
 
-def test_reports_of_the_worker_are_records(outbox: Outbox, shelf: Shelf) -> None:
-    outbox.report(records.ENDED, {"why": "IDLE"})
-    outbox.flush()
+def test_reports_of_the_worker_are_records(reporter: Reporter, shelf: Shelf) -> None:
+    reporter.report(records.ENDED, {"why": "IDLE"})
+    reporter.flush()
     (record,) = records.records(memoryview(shelf.bodies[0]))
     assert (record.kind, record.bin_id, pickle.loads(record.body)) == (records.ENDED, 0, {"why": "IDLE"})
 
 
-# -- lookout --------------------------------------------------------------------------
+# -- queue client --------------------------------------------------------------------------
 
 
 class Queue:
@@ -536,32 +536,32 @@ class Queue:
         self.lost: set[str] = set()
         self.tried: list[str] = []
 
-    def queued(self, _pool: str) -> list[str]:
+    def queued(self, _worker_group: str) -> list[str]:
         return sorted(self.waiting)
 
-    def claim(self, _pool: str, name: str, _worker: str) -> str | None:
+    def claim(self, _worker_group: str, name: str, _worker: str) -> str | None:
         self.tried.append(name)
         return None if name in self.lost else f"content of {name}"
 
 
-def a_lookout(queue: Queue, worker: str = WORKER, workers: int = 8) -> Lookout:
-    return Lookout(queue, "0", worker, workers)  # type: ignore[arg-type]
+def a_queue_client(queue: Queue, worker: str = WORKER, workers: int = 8) -> QueueClient:
+    return QueueClient(queue, "0", worker, workers)  # type: ignore[arg-type]
 
 
 def test_the_oldest_bin_first(clock: Clock) -> None:
     made = [names.bin_name(i, 0, 1) for i in range(5)]
-    lookout = a_lookout(Queue(made[::-1]))
-    lookout.look(clock.now)
-    assert [lookout.claim() for _ in range(6)] == [*((name, f"content of {name}") for name in made), None]
+    queue_client = a_queue_client(Queue(made[::-1]))
+    queue_client.look(clock.now)
+    assert [queue_client.claim() for _ in range(6)] == [*((name, f"content of {name}") for name in made), None]
 
 
 def test_every_bin_is_tried_once_a_look(clock: Clock) -> None:
     made = [names.bin_name(i, 0, 1) for i in range(50)]
     queue = Queue(made)
     queue.lost = set(made)
-    lookout = a_lookout(queue)
-    lookout.look(clock.now)
-    assert lookout.claim() is None
+    queue_client = a_queue_client(queue)
+    queue_client.look(clock.now)
+    assert queue_client.claim() is None
     assert sorted(queue.tried) == made
 
 
@@ -572,9 +572,9 @@ def test_losers_spread(clock: Clock) -> None:
     for number in range(30):
         queue = Queue(made)
         queue.lost = set(made)
-        lookout = a_lookout(queue, names.worker_name("0001", number, 0))
-        lookout.look(clock.now)
-        assert lookout.claim() is None
+        queue_client = a_queue_client(queue, names.worker_name("0001", number, 0))
+        queue_client.look(clock.now)
+        assert queue_client.claim() is None
         third.add(queue.tried[4])
     assert len(third) > 3
 
@@ -584,50 +584,50 @@ def test_a_crowd_that_has_waited_does_not_go_for_the_same_bin(clock: Clock) -> N
     first = set()
     for number in range(40):
         queue = Queue([])
-        lookout = a_lookout(queue, names.worker_name("0001", number, 0), workers=1000)
-        lookout.look(clock.now)
+        queue_client = a_queue_client(queue, names.worker_name("0001", number, 0), workers=1000)
+        queue_client.look(clock.now)
         queue.waiting = made
-        lookout.look(clock.now)
-        assert lookout.claim() is not None
+        queue_client.look(clock.now)
+        assert queue_client.claim() is not None
         first.add(queue.tried[0])
-        lookout.look(clock.now)
+        queue_client.look(clock.now)
         queue.waiting = queue.waiting[1:]
-        lookout.look(clock.now)
-        lookout.claim()
+        queue_client.look(clock.now)
+        queue_client.claim()
         assert queue.tried[1] == made[1], "no crowd: it comes back from its work"
     assert len(first) > 5
     assert max(first) < made[16]
 
 
 def test_looking_slows_down_while_nothing_happens(clock: Clock) -> None:
-    lookout = a_lookout(Queue([]))
+    queue_client = a_queue_client(Queue([]))
     worked, pauses = clock.now, []
     while clock.now < worked + 100:
-        lookout.look(worked)
-        pauses.append(lookout.due - clock.now)
-        clock.now = lookout.due
+        queue_client.look(worked)
+        pauses.append(queue_client.due - clock.now)
+        clock.now = queue_client.due
     assert pauses[0] < 0.001
     assert all(later > pause - 1e-9 for pause, later in itertools.pairwise(pauses))
     assert pauses[-1] == pytest.approx(LONGEST_LOOK_SECONDS)
     assert len(pauses) < 1000
-    lookout.look(clock.now)
-    assert lookout.due - clock.now < 0.001, "work again"
-    lookout.hurry()
-    assert lookout.due <= clock.now
+    queue_client.look(clock.now)
+    assert queue_client.due - clock.now < 0.001, "work again"
+    queue_client.hurry()
+    assert queue_client.due <= clock.now
 
 
 def test_a_queue_is_closed_when_nothing_is_left_in_it(clock: Clock) -> None:
     queue = Queue([names.CLOSED, names.HUNGRY, names.bin_name(1, 0, 1)])
-    lookout = a_lookout(queue)
-    lookout.look(clock.now)
-    assert not lookout.closed
-    assert lookout.asked_to_share()
-    assert lookout.claim() is not None
-    assert lookout.claim() is None, "signs are no bins"
+    queue_client = a_queue_client(queue)
+    queue_client.look(clock.now)
+    assert not queue_client.closed
+    assert queue_client.asked_to_share()
+    assert queue_client.claim() is not None
+    assert queue_client.claim() is None, "signs are no bins"
     queue.waiting = [names.CLOSED]
-    lookout.look(clock.now)
-    assert lookout.closed
-    assert not lookout.asked_to_share()
+    queue_client.look(clock.now)
+    assert queue_client.closed
+    assert not queue_client.asked_to_share()
 
 
 # -- shared memory, and deaths --------------------------------------------------------
@@ -638,7 +638,7 @@ class Killed(BaseException):
 
 
 class Mortal:
-    """The words of an arena; the writer dies before its store number ``lives``."""
+    """The words of a shared memory; the writer dies before its store number ``lives``."""
 
     def __init__(self, words: memoryview, lives: int) -> None:
         self.words = words
@@ -670,16 +670,16 @@ def _expected(number: int) -> Any:
 
 
 class Doomed:
-    """A process's loops on an arena, without the process: until its store number ``lives``."""
+    """A process's loops on a shared memory, without the process: until its store number ``lives``."""
 
     def __init__(self, run: RunDirectory, lives: int) -> None:
-        self.arena = Arena()
-        self.words = self.arena.words
+        self.shared_memory = SharedMemory()
+        self.words = self.shared_memory.words
         self.sent = bytearray()
         self.ran = 0
         worker: Any = Process.__new__(Process)
         self.worker = worker
-        worker._run, worker._name, worker._arena, worker._forked = run, "x", self.arena, []
+        worker._run, worker._name, worker._shared_memory, worker._forked = run, "x", self.shared_memory, []
         worker._large = worker._bin = worker._slot = 0
         worker._capture = SimpleNamespace(
             settle=lambda *_: None, position=lambda: 0, read=lambda _from, _to: b"", last_lines=lambda _from: ""
@@ -689,7 +689,7 @@ class Doomed:
         worker._loader = SimpleNamespace(
             function=lambda _key: self.call, arguments=lambda _head, data: ((data[0],), {})
         )
-        self.arena.words = Mortal(self.words, lives)  # type: ignore[assignment]
+        self.shared_memory.words = Mortal(self.words, lives)  # type: ignore[assignment]
 
     def call(self, number: int) -> Any:
         assert self.ran == number
@@ -706,7 +706,7 @@ class Doomed:
         except Killed:
             return False
         finally:
-            self.arena.words = self.words
+            self.shared_memory.words = self.words
         return True
 
 
@@ -724,7 +724,7 @@ def test_killed_before_any_store(
         ended = doomed.live(kind)
         current, when = doomed.words[CURRENT], f"killed before store {lives}"
         found = {}
-        for _, index, value in decoded(bytes(doomed.sent) + doomed.arena.remains(), run):
+        for _, index, value in decoded(bytes(doomed.sent) + doomed.shared_memory.remains(), run):
             found[index] = repr(value) if isinstance(value, Exception) else value
         assert found == dict(enumerate(expected[: len(found)])), when
         if current == NOBODY or current < len(found):
@@ -742,10 +742,12 @@ def test_a_glance_after_a_death_in_the_middle_of_a_change(run: RunDirectory) -> 
     for lives in range(60):
         doomed = Doomed(run, lives)
         doomed.live(CHUNK)
-        arena, worker, glances = doomed.arena, doomed.worker, []
-        arena.remains()
-        arena.clear()
-        worker._chunk_function = lambda number, arena=arena, seen=glances: seen.append(arena.glance())
+        shared_memory, worker, glances = doomed.shared_memory, doomed.worker, []
+        shared_memory.remains()
+        shared_memory.clear()
+        worker._chunk_function = lambda number, shared_memory=shared_memory, seen=glances: seen.append(
+            shared_memory.glance()
+        )
         worker._run_range(0, 3, True)
         assert [index for _, index, _ in decoded(glances[2], run)] == [0, 1], f"killed before store {lives}"
 
@@ -914,7 +916,7 @@ def test_arguments_that_cannot_be_unpickled_say_so_at_any_length(driven: Driven,
     driven.load(abs, [(NeverLoads(),), (NeverLoads(),)])
     content = b"".join(reply.records for reply in driven.hear(GROUP_DONE))
     (record,) = records.records(memoryview(content))
-    error = outcomes.decode(record, run, HERE, "call", 1.0).error
+    error = results.decode(record, run, HERE, "call", 1.0).error
     assert (record.first, record.calls) == (0, 2)
     assert isinstance(error, TransferError)
     assert "could not be unpickled" in str(error)
@@ -929,11 +931,11 @@ def served(run: RunDirectory, function: Callable[..., Any], arguments: list[tupl
     for number, one in enumerate(arguments):
         blob = pickle.dumps([one], 5)
         run.publish_bin("0", Bin(number, 0, 1, CHUNK, 1, [CallHead(key, len(blob), None)], blob))
-    run.close_pool("0")
+    run.close_worker_group("0")
 
     def child() -> str:
-        kin.adopt_orphans()
-        return Supervisor(run, WORKER, "0", _context(**context), Outbox(run, WORKER)).serve().name
+        node_signals.adopt_orphans()
+        return Supervisor(run, WORKER, "0", _context(**context), Reporter(run, WORKER)).serve().name
 
     ending = in_child(child)
     return ending, b"".join(run.read_segment(name) for name in run.new_segments())
@@ -1079,10 +1081,10 @@ def test_a_damaged_bin_fails_its_calls_and_no_others(run: RunDirectory) -> None:
     path = Path(run.path, names.QUEUE, "0", names_of_bins[0])
     path.write_bytes(path.read_bytes()[:-3])
     run.be_patient(0.1)  # it is late for so long
-    run.close_pool("0")
+    run.close_worker_group("0")
 
     def serve() -> str:
-        return Supervisor(run, WORKER, "0", _context(), Outbox(run, WORKER)).serve().name
+        return Supervisor(run, WORKER, "0", _context(), Reporter(run, WORKER)).serve().name
 
     assert in_child(serve) == "CLOSED"
     reported = b"".join(run.read_segment(name) for name in run.new_segments())

@@ -19,7 +19,7 @@ import pytest
 import clusterfutures
 from clusterfutures import Job, LocalExecutor
 from clusterfutures.errors import OptionError
-from clusterfutures.places import absolute, own_interpreter
+from clusterfutures.options.places import absolute, own_interpreter
 from clusterfutures.testing import FakeSlurm
 
 

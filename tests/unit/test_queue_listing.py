@@ -7,10 +7,12 @@ import time
 import pytest
 
 from clusterfutures.errors import OptionError
-from clusterfutures.schedulers import pbs_parse, pbs_queue, slurm_queue
 from clusterfutures.schedulers.base import Dependency, JobSpec, JobState
-from clusterfutures.schedulers.pbs_dialects import Pro, Torque
-from clusterfutures.schedulers.slurm import SlurmScheduler
+from clusterfutures.schedulers.pbs import parse as pbs_parse
+from clusterfutures.schedulers.pbs import queue as pbs_queue
+from clusterfutures.schedulers.pbs.dialects import Pro, Torque
+from clusterfutures.schedulers.slurm import queue as slurm_queue
+from clusterfutures.schedulers.slurm.adapter import SlurmScheduler
 
 
 @pytest.mark.parametrize(

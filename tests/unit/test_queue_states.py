@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from clusterfutures.errors import OptionError, SchedulerUnavailable
-from clusterfutures.jobs import queue, watch
+from clusterfutures.jobs import queue, status
 from clusterfutures.jobs.job import Job
 from clusterfutures.jobs.queue import Queue
 from clusterfutures.schedulers import absence
@@ -101,7 +101,7 @@ def test_room_for_more(cluster: Told) -> None:
     q.wait_to_submit()
     with pytest.raises(TimeoutError, match="Queue of local"):
         q.wait_to_submit(3, timeout=0.1)
-    watch.note_submission("local")  # not listed yet, and counted
+    status.note_submission("local")  # not listed yet, and counted
     assert not q.can_submit()
     assert Queue(scheduler="local").can_submit()
     with pytest.raises(OptionError, match="max_jobs=0"):

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from clusterfutures.client import reader
-from clusterfutures.client.reader import LONGEST_LOOK_SECONDS, Reader
+from clusterfutures.client import collector
+from clusterfutures.client.collector import LONGEST_LOOK_SECONDS, ResultCollector
 from clusterfutures.client.state import WorkerState
 from clusterfutures.store import records
 
@@ -46,18 +46,18 @@ class Looker:
     """A reader that looks whenever it is due, on a clock of its own."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-        """seconds: what the ledger says that calls take."""
+        """seconds: what the dispatcher says that calls take."""
         self.clock = Clock()
         self.run = Run()
         self.looks: list[float] = []
-        monkeypatch.setattr(reader, "time", self.clock)
-        ledger: Any = SimpleNamespace(begun=lambda _worker, _record: seconds, pools={})
+        monkeypatch.setattr(collector, "time", self.clock)
+        dispatcher: Any = SimpleNamespace(begun=lambda _worker, _record: seconds, worker_groups={})
         worker = SimpleNamespace(state=WorkerState.RUNNING)
-        roster: Any = SimpleNamespace(
+        registry: Any = SimpleNamespace(
             workers=["w"], visibility_timeout=60.0, knows_batch=lambda _name: True, worker=lambda _name: worker
         )
         run: Any = self.run
-        self.reader = Reader(run, ledger, roster, lambda _text: None)
+        self.reader = ResultCollector(run, dispatcher, registry, lambda _text: None)
         self.reader.stir(self.clock.now)
         self.begun = self.clock.now
 
@@ -80,7 +80,7 @@ def test_what_comes_after_seconds_is_hardly_late(monkeypatch: pytest.MonkeyPatch
     looker = Looker(monkeypatch, 0.0)
     looker.look_for(60)
     for moment in (0.05, 0.5, 2.0):
-        assert looker.gap_at(moment) <= 0.015 * moment + reader.LOOK_SECONDS
+        assert looker.gap_at(moment) <= 0.015 * moment + collector.LOOK_SECONDS
     assert looker.gap_at(40) == pytest.approx(LONGEST_LOOK_SECONDS)
     assert len(looker.looks) < 1000
 

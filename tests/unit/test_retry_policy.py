@@ -1,4 +1,4 @@
-"""``retries=``: what is read, what pays for another attempt, and what the ledger then does."""
+"""``retries=``: what is read, what pays for another attempt, and what the dispatcher then does."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import pickle
 from typing import Any
 
 import pytest
-from test_ledger_moves import Bench, error_of
+from test_dispatcher_moves import Bench, error_of
 
 from clusterfutures.errors import OptionError, WorkerDied
-from clusterfutures.retries import FREE, KILLED, MOST_FREE, Attempt, Failure, Retries, read, told
+from clusterfutures.options.retries import FREE, KILLED, MOST_FREE, Attempt, Failure, Retries, read, told
 from clusterfutures.store import records
 from clusterfutures.store.names import Claimed
 from clusterfutures.store.records import Record
@@ -95,18 +95,18 @@ def test_an_error_keeps_what_was_tried_through_a_pickle() -> None:
     assert "(1) job 7 OUT_OF_MEMORY; (2) job 8 PREEMPTED" in str(again)
 
 
-# -- the ledger ---------------------------------------------------------------------------
+# -- the dispatcher ---------------------------------------------------------------------------
 
 LOST = Failure("lost", "job 1 FAILED")
 
 
 def bench_with(retries: Retries, chunk: int = 0, count: int = 1) -> tuple[Bench, list[Any]]:
     bench = Bench(max_workers=2)
-    bench.site.pool_for = lambda _resources: "0"  # type: ignore[attr-defined]
+    bench.site.worker_group_for = lambda _resources: "0"  # type: ignore[attr-defined]
     works: list[Any] = [bench.submit_chunk(chunk)] if chunk else bench.submit(count)
     for work in works:
         work.retries = retries
-    bench.ledger.advance(1.0)
+    bench.dispatcher.advance(1.0)
     return bench, works
 
 
@@ -120,11 +120,11 @@ def test_a_lost_call_runs_again_and_then_fails() -> None:
     for attempt in (1, 2):
         (worker,) = bench.hire(1)
         bench.begin(worker)
-        bench.ledger.lost(worker, [], error_of, LOST)
+        bench.dispatcher.lost(worker, [], error_of, LOST)
         assert bool(call.outcomes) == (attempt == 2)
-        bench.ledger.advance(2.0)
+        bench.dispatcher.advance(2.0)
     assert [type(error) for error in call.results] == [RuntimeError]
-    assert bench.ledger.unsettled == 0
+    assert bench.dispatcher.unsettled == 0
     assert not bench.queue
 
 
@@ -132,7 +132,7 @@ def test_without_a_reason_it_does_not_run_again() -> None:
     bench, (call,) = bench_with(policy(1))
     (worker,) = bench.hire(1)
     bench.begin(worker)
-    bench.ledger.lost(worker, [], error_of)
+    bench.dispatcher.lost(worker, [], error_of)
     assert len(call.outcomes) == 1
 
 
@@ -140,13 +140,13 @@ def test_what_a_lost_job_says_later_does_not_count() -> None:
     bench, (call,) = bench_with(policy(1))
     old, new = bench.hire(2)
     bin_id = bench.begin(old)
-    bench.ledger.lost(old, [], error_of, LOST)
+    bench.dispatcher.lost(old, [], error_of, LOST)
     bench.settle(old, bin_id)
     assert not call.outcomes
-    bench.ledger.advance(2.0)
+    bench.dispatcher.advance(2.0)
     bench.settle(new, bench.begin(new))
     assert call.results == ["value"]
-    assert bench.ledger.unsettled == 0
+    assert bench.dispatcher.unsettled == 0
 
 
 def test_a_crash_in_a_chunk_runs_that_call_again_and_no_other() -> None:
@@ -154,14 +154,14 @@ def test_a_crash_in_a_chunk_runs_that_call_again_and_no_other() -> None:
     (worker,) = bench.hire(1)
     bin_id = bench.begin(worker)
     bench.settle(worker, bin_id)
-    bench.ledger.outcome(worker, died(bin_id, 1))
+    bench.dispatcher.outcome(worker, died(bin_id, 1))
     assert [name.partition(".")[2] for name in bench.queue] == ["1-2"]
     bench.settle(worker, bin_id, 2, 2)
     again = bench.begin(worker, 1)
     assert again != bin_id
     bench.settle(worker, again, 1)
     assert sorted(chunk.outcomes) == [(index, "value") for index in range(4)]
-    assert bench.ledger.unsettled == 0
+    assert bench.dispatcher.unsettled == 0
     assert worker.busy == 0
 
 
@@ -169,10 +169,10 @@ def test_of_a_lost_chunk_what_had_not_begun_costs_nothing() -> None:
     bench, (chunk,) = bench_with(policy(1), chunk=3)
     (worker,) = bench.hire(1)
     bin_id = bench.begin(worker)
-    bench.ledger.lost(worker, [Claimed(bin_id, 0, 3, 0)], error_of, LOST)
+    bench.dispatcher.lost(worker, [Claimed(bin_id, 0, 3, 0)], error_of, LOST)
     assert sorted(name.partition(".")[2] for name in bench.queue) == ["0-1", "1-3"]
     assert {index for index in range(3) if chunk.history(index)} == {0}
-    assert bench.ledger.unsettled == 3
+    assert bench.dispatcher.unsettled == 3
 
 
 def test_a_call_that_waits_to_run_again_can_be_cancelled() -> None:
@@ -180,18 +180,18 @@ def test_a_call_that_waits_to_run_again_can_be_cancelled() -> None:
     (worker,) = bench.hire(1)
     call.future._begin()
     bench.begin(worker)
-    bench.ledger.lost(worker, [], error_of, LOST)
+    bench.dispatcher.lost(worker, [], error_of, LOST)
     assert not call.future.running()
     assert bench.take_back(call)
-    bench.read_inbox()
-    bench.ledger.advance(2.0)
-    assert bench.ledger.unsettled == 0
+    bench.read_events()
+    bench.dispatcher.advance(2.0)
+    assert bench.dispatcher.unsettled == 0
     assert not bench.queue
 
 
 def test_after_a_cancel_of_everything_nothing_runs_again() -> None:
     bench, (call,) = bench_with(policy(1))
     (worker,) = bench.hire(1)
-    bench.ledger.reruns.allowed = False
-    bench.ledger.outcome(worker, died(bench.begin(worker), 0))
+    bench.dispatcher.reruns.allowed = False
+    bench.dispatcher.outcome(worker, died(bench.begin(worker), 0))
     assert call.results == ["value"], "what the record says is passed on"

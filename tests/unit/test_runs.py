@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from clusterfutures import LocalExecutor, StoreError, remove_run, runs
-from clusterfutures.store.owner import Ownership
-from clusterfutures.store.run import RunDirectory
+from clusterfutures.store.ownership import Ownership
+from clusterfutures.store.run_directory import RunDirectory
 
 PROGRAM = """
 import sys, time
@@ -73,8 +73,8 @@ def test_the_lock_goes_with_a_program_that_is_killed(base: Path) -> None:
 def test_a_forked_child_does_not_hold_its_parents_lock(left: Path) -> None:
     text = """
 import os, sys, time
-from clusterfutures.store.owner import Ownership
-from clusterfutures.store.run import RunDirectory
+from clusterfutures.store.ownership import Ownership
+from clusterfutures.store.run_directory import RunDirectory
 for _ in range(2):  # and what was given back once is not closed twice
     ownership = Ownership(RunDirectory(sys.argv[1]))
     ownership.acquire()

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from clusterfutures.errors import OptionError, SchedulerUnavailable
-from clusterfutures.schedulers import shared
+from clusterfutures.schedulers import status_cache
 from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, QueuedJob, Scheduler
-from clusterfutures.schedulers.rhythm import Rhythm, smallest_spacing
+from clusterfutures.schedulers.polling import Rhythm, smallest_spacing
 
 # pytest and its plugins have threads, so Python warns; the children take no lock of theirs
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
@@ -90,44 +90,44 @@ def cache(tmp_path: Path) -> Path:
 
 
 def test_the_second_program_is_answered_by_the_first_ones_question(scheduler: Counted) -> None:
-    first = shared.recent_states(scheduler, ["1", "2"], 10)
-    assert shared.recent_states(scheduler, ["1", "2"], 10)[:2] == first[:2]
+    first = status_cache.recent_states(scheduler, ["1", "2"], 10)
+    assert status_cache.recent_states(scheduler, ["1", "2"], 10)[:2] == first[:2]
     assert first.states["1"] == JobStatus("1", JobState.RUNNING, reason="ünd\udce9", exit_code=3)
     assert len(scheduler.questions()) == 1
 
 
 def test_a_job_that_was_not_asked_about_is_not_judged_and_is_in_the_next_question(scheduler: Counted) -> None:
-    shared.recent_states(scheduler, ["1"], 10)
-    assert shared.recent_states(scheduler, ["2"], 10).states == {}
-    assert set(shared.recent_states(scheduler, ["1"], 0).states) == {"1"}
+    status_cache.recent_states(scheduler, ["1"], 10)
+    assert status_cache.recent_states(scheduler, ["2"], 10).states == {}
+    assert set(status_cache.recent_states(scheduler, ["1"], 0).states) == {"1"}
     assert scheduler.questions()[-1] == ["1", "2"]
-    assert set(shared.recent_states(scheduler, ["2"], 10).states) == {"2"}
+    assert set(status_cache.recent_states(scheduler, ["2"], 10).states) == {"2"}
 
 
 def test_the_time_of_an_answer_is_that_of_its_question(scheduler: Counted) -> None:
     before = time.monotonic()
-    asked_at = shared.recent_states(scheduler, ["1"], 10).asked_at
+    asked_at = status_cache.recent_states(scheduler, ["1"], 10).asked_at
     submitted = time.monotonic()
-    assert before <= asked_at == shared.recent_states(scheduler, ["1"], 10).asked_at < submitted
+    assert before <= asked_at == status_cache.recent_states(scheduler, ["1"], 10).asked_at < submitted
 
 
 def test_a_failure_is_shared_like_an_answer(scheduler: Counted) -> None:
     scheduler.failing = True
     for _ in range(3):
         with pytest.raises(SchedulerUnavailable, match="no answer"):
-            shared.recent_states(scheduler, ["1"], 10)
+            status_cache.recent_states(scheduler, ["1"], 10)
     assert len(scheduler.questions()) == scheduler.attempts, "it was one question"
 
 
 def test_jobs_that_nobody_asks_about_leave_the_question(scheduler: Counted) -> None:
     now = time.monotonic()
-    shared.recent_states(scheduler, ["1"], 10, lambda: now)
-    shared.recent_states(scheduler, ["2"], 10, lambda: now + shared.INTEREST_SECONDS + 1)
+    status_cache.recent_states(scheduler, ["1"], 10, lambda: now)
+    status_cache.recent_states(scheduler, ["2"], 10, lambda: now + status_cache.INTEREST_SECONDS + 1)
     assert scheduler.questions()[-1] == ["2"]
 
 
 def test_the_directory_is_ours_alone(scheduler: Counted, tmp_path: Path) -> None:
-    shared.recent_states(scheduler, ["1"], 10)
+    status_cache.recent_states(scheduler, ["1"], 10)
     assert cache(tmp_path).stat().st_mode & 0o777 == 0o700
     assert {file.stat().st_mode & 0o077 for file in cache(tmp_path).iterdir()} == {0}
 
@@ -143,7 +143,7 @@ def test_a_directory_that_others_may_write_is_not_used(scheduler: Counted, tmp_p
         cache(tmp_path).mkdir()
         cache(tmp_path).chmod(0o777)
     for _ in range(2):
-        assert set(shared.recent_states(scheduler, ["1"], 10).states) == {"1"}
+        assert set(status_cache.recent_states(scheduler, ["1"], 10).states) == {"1"}
     assert len(scheduler.questions()) == 2
 
 
@@ -152,21 +152,21 @@ def test_a_directory_of_another_user_is_not_used(scheduler: Counted, tmp_path: P
     cache(tmp_path).mkdir(mode=0o700)
     os.chown(cache(tmp_path), 12345, -1)
     for _ in range(2):
-        shared.recent_states(scheduler, ["1"], 10)
+        status_cache.recent_states(scheduler, ["1"], 10)
     assert len(scheduler.questions()) == 2
     assert not list(cache(tmp_path).iterdir())
 
 
 def test_a_damaged_file_is_asked_anew(scheduler: Counted, tmp_path: Path) -> None:
-    shared.recent_states(scheduler, ["1"], 10)
+    status_cache.recent_states(scheduler, ["1"], 10)
     (file,) = (path for path in cache(tmp_path).iterdir() if path.suffix != ".lock")
     for content in ("{", "[]", '{"states": {"1": {}}}', "\xff"):
         file.write_text(content)
-        assert set(shared.recent_states(scheduler, ["1"], 10).states) == {"1"}
+        assert set(status_cache.recent_states(scheduler, ["1"], 10).states) == {"1"}
 
 
 def holding_the_lock(path: str, told: Callable[[], None]) -> None:
-    with shared._locked(path):
+    with status_cache._locked(path):
         told()
         signal.pause()
 
@@ -176,10 +176,10 @@ def test_a_program_that_holds_the_lock_stops_nobody(
     scheduler: Counted, monkeypatch: pytest.MonkeyPatch, end: signal.Signals
 ) -> None:
     """Killed, it has let go; suspended, the others ask without it when the answer is old."""
-    monkeypatch.setattr(shared, "LOCK_SECONDS", 0.1)
-    monkeypatch.setattr(shared, "STUCK_SECONDS", 0.0)
+    monkeypatch.setattr(status_cache, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(status_cache, "STUCK_SECONDS", 0.0)
     holds = processes.Event()
-    path = shared._path(scheduler.question_key())
+    path = status_cache._path(scheduler.question_key())
     assert path is not None
     holder = processes.Process(target=holding_the_lock, args=(path, holds.set))
     holder.start()
@@ -189,14 +189,14 @@ def test_a_program_that_holds_the_lock_stops_nobody(
         os.kill(holder.pid, end)
         if end == signal.SIGKILL:
             holder.join(10)
-        assert set(shared.recent_states(scheduler, ["1"], 10).states) == {"1"}
+        assert set(status_cache.recent_states(scheduler, ["1"], 10).states) == {"1"}
     finally:
         holder.kill()
         holder.join(10)
 
 
 def wait_for_an_hour(scheduler: Counted, job_id: str, start: float) -> None:
-    """What a clerk does while its jobs are pending."""
+    """What a scheduler thread does while its jobs are pending."""
 
     def clock() -> float:
         return start + (time.monotonic() - start) * FASTER
@@ -205,7 +205,7 @@ def wait_for_an_hour(scheduler: Counted, job_id: str, start: float) -> None:
     rhythm.restart(clock())
     while rhythm.due is not None and rhythm.due < start + 3600:
         time.sleep(max(0.0, rhythm.due - clock()) / FASTER)
-        states, asked_at, again_at = shared.recent_states(scheduler, [job_id], rhythm.max_age, clock)
+        states, asked_at, again_at = status_cache.recent_states(scheduler, [job_id], rhythm.max_age, clock)
         rhythm.answered(asked_at, clock(), bool(states), again_at)
 
 
@@ -240,10 +240,10 @@ class Hour:
     """Executors one after the other, each with one job, on a clock that jumps to what is due next."""
 
     def __init__(self, scheduler: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
-        file = [shared._Record()]  # in memory, for there are many looks
-        monkeypatch.setattr(shared, "_locked", lambda _path: contextlib.nullcontext(True))
-        monkeypatch.setattr(shared, "_read", lambda _path, _now: file[0])
-        monkeypatch.setattr(shared, "_write", lambda _path, record: file.__setitem__(0, record))
+        file = [status_cache._Record()]  # in memory, for there are many looks
+        monkeypatch.setattr(status_cache, "_locked", lambda _path: contextlib.nullcontext(True))
+        monkeypatch.setattr(status_cache, "_read", lambda _path, _now: file[0])
+        monkeypatch.setattr(status_cache, "_write", lambda _path, record: file.__setitem__(0, record))
         self.scheduler = scheduler
         self.now = time.monotonic()
         self.asked_at: list[float] = []
@@ -258,7 +258,7 @@ class Hour:
         while rhythm.due is not None and rhythm.due < end:
             self.now = max(self.now, rhythm.due)
             try:
-                found, asked_at, again_at = shared.recent_states(
+                found, asked_at, again_at = status_cache.recent_states(
                     self.scheduler, [f"{number}"], rhythm.max_age, self.clock
                 )
                 rhythm.answered(asked_at, self.now, bool(found), again_at)
@@ -307,22 +307,22 @@ def test_something_is_kept_for_when_something_is_wrong(scheduler: Counted, monke
     asked = len(scheduler.questions())
     for _ in range(5):
         hour.now += 0.1
-        shared.recent_states(scheduler, ["1"], 0.0, hour.clock)
+        status_cache.recent_states(scheduler, ["1"], 0.0, hour.clock)
     assert len(scheduler.questions()) <= asked + 1, "the last answer must do"
     asked = len(scheduler.questions())
     for _ in range(5):
         hour.now += 0.1
-        shared.recent_states(scheduler, ["1"], 0.0, hour.clock, urgent=True)
+        status_cache.recent_states(scheduler, ["1"], 0.0, hour.clock, urgent=True)
     assert len(scheduler.questions()) == asked + 5
 
 
 def test_the_array_limit_is_asked_once_an_hour(scheduler: Counted) -> None:
     now = time.monotonic()
     for passed in range(0, 3500, 500):
-        assert shared.recent_array_limit(scheduler, lambda later=passed: now + later) == 77  # type: ignore[misc]
-    shared.recent_states(scheduler, ["1"], 0.0, lambda: now + 3500)
+        assert status_cache.recent_array_limit(scheduler, lambda later=passed: now + later) == 77  # type: ignore[misc]
+    status_cache.recent_states(scheduler, ["1"], 0.0, lambda: now + 3500)
     assert scheduler.limits_told == 1
-    shared.recent_array_limit(scheduler, lambda: now + 3601)
+    status_cache.recent_array_limit(scheduler, lambda: now + 3601)
     assert scheduler.limits_told == 2
 
 
@@ -330,12 +330,12 @@ def test_the_array_limit_is_asked_once_an_hour(scheduler: Counted) -> None:
 
 
 def test_what_nobody_has_used_for_a_week_is_removed(scheduler: Counted, tmp_path: Path) -> None:
-    shared.recent_states(scheduler, ["1"], 10)
+    status_cache.recent_states(scheduler, ["1"], 10)
     old, recent = cache(tmp_path) / "old.lock", cache(tmp_path) / "recent"
     for file, age in ((old, 8), (recent, 6)):
         file.touch()
         os.utime(file, (time.time() - age * 86400,) * 2)
-    shared.recent_states(Counted(tmp_path / "another cluster"), ["1"], 10)
+    status_cache.recent_states(Counted(tmp_path / "another cluster"), ["1"], 10)
     assert not old.exists()
     assert recent.exists()
 
@@ -343,7 +343,7 @@ def test_what_nobody_has_used_for_a_week_is_removed(scheduler: Counted, tmp_path
 def test_a_directory_of_ones_choice(scheduler: Counted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLUSTERFUTURES_CACHE", str(tmp_path / "my" / "cache"))
     for _ in range(2):
-        shared.recent_states(scheduler, ["1"], 10)
+        status_cache.recent_states(scheduler, ["1"], 10)
     assert len(scheduler.questions()) == 1
     assert (tmp_path / "my" / "cache").stat().st_mode & 0o777 == 0o700
     assert not cache(tmp_path).exists()
@@ -355,7 +355,7 @@ def test_without_a_directory_everybody_asks(
     (tmp_path / "file").touch()
     monkeypatch.setenv("CLUSTERFUTURES_CACHE", str(tmp_path / "file" / "cache"))
     for _ in range(2):
-        assert set(shared.recent_states(scheduler, ["1"], 10).states) == {"1"}
+        assert set(status_cache.recent_states(scheduler, ["1"], 10).states) == {"1"}
     assert len(scheduler.questions()) == 2
 
 
@@ -364,7 +364,7 @@ def test_a_disk_without_space_is_no_reason_not_to_answer(scheduler: Counted, mon
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "replace", full)
-    assert set(shared.recent_states(scheduler, ["1"], 10).states) == {"1"}
+    assert set(status_cache.recent_states(scheduler, ["1"], 10).states) == {"1"}
 
 
 def test_pauses_grow() -> None:
@@ -391,6 +391,6 @@ def test_an_answer_that_cannot_be_written_leaves_nothing(
     def full(*_args: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(shared.json, "dump", full)
-    assert set(shared.recent_states(scheduler, ["1"], 10).states) == {"1"}
+    monkeypatch.setattr(status_cache.json, "dump", full)
+    assert set(status_cache.recent_states(scheduler, ["1"], 10).states) == {"1"}
     assert [path.suffix for path in cache(tmp_path).iterdir()] == [".lock"]

@@ -12,7 +12,7 @@ from clusterfutures.client import silence as silence_module
 from clusterfutures.client.silence import SILENCE_SECONDS, Silence
 from clusterfutures.client.state import Worker
 from clusterfutures.errors import SchedulerUnavailable
-from clusterfutures.store.run import RunDirectory
+from clusterfutures.store.run_directory import RunDirectory
 from clusterfutures.testing import FakeSlurm
 
 NAME = "0001-0-0"

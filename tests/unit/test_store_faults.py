@@ -20,10 +20,10 @@ import pytest
 from clusterfutures.errors import StoreError
 from clusterfutures.store import bins, names, records
 from clusterfutures.store.bins import CALLS, CHUNK, Bin, CallHead, Extras, pack_bin, unpack_bin
-from clusterfutures.store.files import Files
+from clusterfutures.store.filesystem import Files
 from clusterfutures.store.frames import framed, unframed
 from clusterfutures.store.records import CallInfo
-from clusterfutures.store.run import RunDirectory
+from clusterfutures.store.run_directory import RunDirectory
 
 # pytest and its plugins have threads, so Python warns; the children take no lock of theirs
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
@@ -34,7 +34,7 @@ WORKER = "0001-0-0"
 @pytest.fixture
 def run(tmp_path: Path) -> RunDirectory:
     made = RunDirectory.create(str(tmp_path / "runs" / "run"))
-    made.open_pool("0")
+    made.open_worker_group("0")
     assert made.files.make_directory(made.check_in_path(WORKER))
     return made
 
@@ -276,7 +276,7 @@ def test_modes_under_any_umask(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         run = RunDirectory.create(str(tmp_path / "run"))
-        run.open_pool("0")
+        run.open_worker_group("0")
         run.publish_bin("0", a_bin())
         run.write_context({})
         run.write_script("0001", "#!/bin/sh\n")
@@ -564,7 +564,7 @@ def test_what_cannot_be_written_says_what_and_where(
         ("a call", lambda: run.publish_bin("0", a_bin())),
         ("an object of 7 bytes", lambda: run.write_object("key", [b"content"])),
         ("what the workers have to know", lambda: run.write_context({})),
-        ("a queue", lambda: run.open_pool("1")),
+        ("a queue", lambda: run.open_worker_group("1")),
     ]
     for what, write in writes:
         with monkeypatch.context() as patch:
@@ -717,7 +717,7 @@ def test_the_way_of_a_segment(run: RunDirectory) -> None:
 
 def test_signs(run: RunDirectory) -> None:
     run.set_hungry("0", True)
-    run.close_pool("0")
+    run.close_worker_group("0")
     assert run.queued("0") == [names.CLOSED, names.HUNGRY]
     run.set_hungry("0", False)
     run.set_hungry("0", False)

@@ -11,9 +11,15 @@ from collections.abc import Iterator
 import pytest
 
 from clusterfutures.errors import TimeLimitNear
-from clusterfutures.node.limit import JOB_END, remaining_time
-from clusterfutures.node.notice import NOTICE, Notice, Notices
-from clusterfutures.node.pace import FINISHING_SECONDS, Pace
+from clusterfutures.node.time_limit import (
+    FINISHING_SECONDS,
+    JOB_END,
+    NOTICE,
+    Notice,
+    Notices,
+    TimeBudget,
+    remaining_time,
+)
 
 
 def test_the_time_left_comes_from_the_end_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,7 +41,7 @@ def test_without_a_known_limit_there_is_no_end(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_without_a_limit_everything_fits() -> None:
-    pace = Pace()
+    pace = TimeBudget()
     assert pace.fits(math.inf)
     pace.measured(1e9)
     assert pace.fits(math.inf)
@@ -44,20 +50,20 @@ def test_without_a_limit_everything_fits() -> None:
 @pytest.mark.parametrize("whole", [0.0, 0.5, 60.0, 86400.0])
 def test_a_fresh_worker_always_tries(whole: float) -> None:
     """However short its life: else what it leaves to the next one would never be tried."""
-    pace = Pace()
+    pace = TimeBudget()
     assert pace.fits(whole)
     assert pace.fits(whole), "the question itself costs nothing"
 
 
 def test_what_waited_for_long_leaves_the_unknown_to_a_fresh_one() -> None:
-    pace = Pace()
+    pace = TimeBudget()
     assert pace.fits(1000)
     assert pace.fits(501)
     assert not pace.fits(499)
 
 
 def test_the_longest_of_the_last_calls_must_fit() -> None:
-    pace = Pace()
+    pace = TimeBudget()
     for seconds in (10.0, 100.0, 10.0):
         pace.measured(seconds)
     assert not pace.fits(100 + FINISHING_SECONDS)
@@ -70,7 +76,7 @@ def test_the_longest_of_the_last_calls_must_fit() -> None:
 
 @pytest.mark.parametrize("seconds", [0.0, 1e-6, 0.5])
 def test_short_calls_leave_time_to_finish(seconds: float) -> None:
-    pace = Pace()
+    pace = TimeBudget()
     pace.measured(seconds)
     assert not pace.fits(FINISHING_SECONDS)
     assert pace.fits(2 * FINISHING_SECONDS)

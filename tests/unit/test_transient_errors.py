@@ -21,8 +21,8 @@ from clusterfutures.errors import JobFailed, StoreError
 from clusterfutures.node import descriptors
 from clusterfutures.store import names
 from clusterfutures.store.bins import CALLS, Bin, CallHead
-from clusterfutures.store.files import Files
-from clusterfutures.store.run import RunDirectory
+from clusterfutures.store.filesystem import Files
+from clusterfutures.store.run_directory import RunDirectory
 
 NUMBERS = [errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE]
 WORKER = "0001-0-0"
@@ -48,7 +48,7 @@ class Fault:
 
     def __enter__(self) -> Fault:
         def failing(*arguments: Any, **options: Any) -> Any:
-            if not threading.current_thread().name.startswith("clusterfutures-pump") or self.left <= 0:
+            if not threading.current_thread().name.startswith("clusterfutures-manager") or self.left <= 0:
                 return self.original(*arguments, **options)
             if not self.fails(arguments):
                 return self.original(*arguments, **options)
@@ -127,7 +127,7 @@ def test_what_lasts_ends_in_an_error_that_says_what_to_do(tmp_path: Path, monkey
 @pytest.mark.parametrize("number", NUMBERS, ids=errno.errorcode.get)
 def test_what_cannot_be_written_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     run = RunDirectory.create(str(tmp_path / "run"))
-    run.open_pool("0")
+    run.open_worker_group("0")
     run.be_patient(0.0)
     content = Bin(7, 0, 1, CALLS, 1, [CallHead("f" * 32, 4, None)], b"data")
 
@@ -146,7 +146,7 @@ def test_what_cannot_be_written_says_what_to_do(tmp_path: Path, monkeypatch: pyt
 def test_a_first_submit_without_a_free_descriptor_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clusterfutures.client.opening.START_SECONDS", 0.1)
+    monkeypatch.setattr("clusterfutures.client.startup.START_SECONDS", 0.1)
     for free in range(12):
         with LocalExecutor(max_workers=1, directory=tmp_path / "runs") as executor:
             soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -186,7 +186,7 @@ if verb:
     original, left = getattr(os, verb), [1]
     number = int(number)
     def failing(*arguments, **options):
-        from_store = sys._getframe(1).f_code.co_filename.endswith("store/files.py")
+        from_store = sys._getframe(1).f_code.co_filename.endswith("store/filesystem.py")
         if not left or not from_store:
             return original(*arguments, **options)
         left.clear()
@@ -219,7 +219,7 @@ import os, sys
 if os.environ.get("FAULT"):
     original = os.writev
     def failing(*arguments):
-        if sys._getframe(1).f_code.co_filename.endswith("store/files.py"):
+        if sys._getframe(1).f_code.co_filename.endswith("store/filesystem.py"):
             raise OSError(int(os.environ["FAULT"]), os.strerror(int(os.environ["FAULT"])))
         return original(*arguments)
     os.writev = failing
@@ -288,7 +288,7 @@ class Growing(Files):
 @pytest.mark.parametrize("size", [0, 5, 20])
 def test_a_file_that_is_not_whole_yet_is_waited_for(tmp_path: Path, size: int) -> None:
     made = RunDirectory.create(str(tmp_path / "run"))
-    made.open_pool("0")
+    made.open_worker_group("0")
     assert made.revoke(WORKER)
     content = Bin(7, 0, 1, CALLS, 1, [CallHead("f" * 32, 4, None)], b"data")
     name = made.publish_bin("0", content)

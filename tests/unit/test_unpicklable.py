@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from clusterfutures import LocalExecutor
-from clusterfutures.client.pickling import Pickler
+from clusterfutures.client.serialize import Pickler
 from clusterfutures.errors import TransferError
-from clusterfutures.node import wording
-from clusterfutures.store.run import RunDirectory
+from clusterfutures.node import serialize
+from clusterfutures.store.run_directory import RunDirectory
 
 CONNECTION = sqlite3.connect(":memory:")
 
@@ -203,5 +203,5 @@ def test_a_way_that_cannot_be_found_still_has_the_cause(pickler: Pickler) -> Non
 )
 def test_the_way_through_results(value: Any, where: str) -> None:
     with pytest.raises(TypeError) as caught:
-        wording.dumped(value, lambda _buffer: True, [])
-    assert where in str(wording.cannot_pickle("the result of this call", value, caught.value))
+        serialize.dumped(value, lambda _buffer: True, [])
+    assert where in str(serialize.cannot_pickle("the result of this call", value, caught.value))

@@ -14,13 +14,13 @@ from types import SimpleNamespace
 import pytest
 
 from clusterfutures import LocalExecutor
-from clusterfutures.client.roster import Roster
 from clusterfutures.client.state import Worker
+from clusterfutures.client.workers import WorkerRegistry
 from clusterfutures.errors import StoreError
 from clusterfutures.store import names
 from clusterfutures.store.bins import CALLS, Bin, CallHead
-from clusterfutures.store.files import Files
-from clusterfutures.store.run import REMOVAL_SECONDS, RunDirectory
+from clusterfutures.store.filesystem import Files
+from clusterfutures.store.run_directory import REMOVAL_SECONDS, RunDirectory
 
 UNWRITABLE = [errno.ENOSPC, errno.EDQUOT, errno.EROFS]
 WORKER = "0001-0-0"
@@ -49,7 +49,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch) -> Iterator[Refuse]:
 @pytest.fixture
 def run(tmp_path: Path) -> RunDirectory:
     made = RunDirectory.create(str(tmp_path / "run"))
-    made.open_pool("0")
+    made.open_worker_group("0")
     return made
 
 
@@ -130,18 +130,18 @@ def test_a_worker_that_cannot_be_called_off_may_still_come(
 ) -> None:
     ended: list[Worker] = []
     cancelled: list[str] = []
-    ledger, clerk = SimpleNamespace(ended=ended.append), SimpleNamespace(cancel=cancelled.extend)
-    roster = Roster(run, ledger, clerk, 1.0)  # type: ignore[arg-type]
+    dispatcher, scheduler_thread = SimpleNamespace(ended=ended.append), SimpleNamespace(cancel=cancelled.extend)
+    registry = WorkerRegistry(run, dispatcher, scheduler_thread, 1.0)  # type: ignore[arg-type]
     worker = Worker(WORKER, "0", "4711", 0.0)
     with monkeypatch.context() as patch:
         patch.setattr(os, "mkdir", _refusal(number))
-        roster.revoke([worker])
-        roster.revoke([worker])
+        registry.revoke([worker])
+        registry.revoke([worker])
         assert (worker.revoked, ended, cancelled) == (False, [], [])
         (told,) = caplog.messages
         assert f"worker {WORKER} cannot be called off" in told
         assert os.strerror(number) in told
-    roster.revoke([worker])
+    registry.revoke([worker])
     assert (worker.revoked, ended, cancelled) == (True, [worker], ["4711"])
 
 
@@ -210,7 +210,7 @@ def test_a_disk_that_is_nearly_full_is_told_once(
     free: tuple[int, int, int, int], told: str,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(Files, "free", lambda _files, _path: free)
-    monkeypatch.setattr("clusterfutures.client.space.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("clusterfutures.client.disk_space.LOOK_SECONDS", 0.0)
     for n in range(5):
         assert executor.submit(abs, -n).result(60) == n
     lines = [line for line in caplog.messages if "nearly full" in line]

@@ -28,7 +28,7 @@ import time
 from collections.abc import Iterator
 
 from clusterfutures.errors import ClusterError, SchedulerUnavailable
-from clusterfutures.places import own_interpreter
+from clusterfutures.options.places import own_interpreter
 from clusterfutures.schedulers import command
 from clusterfutures.schedulers.base import JobState
 from clusterfutures.schedulers.local import cores_here

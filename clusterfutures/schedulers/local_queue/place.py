@@ -15,7 +15,7 @@ import os
 import stat
 
 from clusterfutures.errors import StoreError
-from clusterfutures.places import absolute
+from clusterfutures.options.places import absolute
 
 __all__ = ["state_directory"]
 

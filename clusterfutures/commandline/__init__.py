@@ -1,0 +1,1 @@
+"""What both command lines share: words, completion, the guard around a command."""

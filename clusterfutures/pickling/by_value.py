@@ -1,0 +1,682 @@
+"""cloudpickle, with what tracebacks, child processes of multiprocessing and Python 3.14 need.
+
+Code keeps the name and the lines of its file (``pickling/code_objects.py``).
+
+Since 3.14 an annotation is evaluated on demand.  Three things follow, which
+cloudpickle (3.1.3) does not handle:
+
+- A name that is not known yet becomes a ``ForwardRef`` (a dataclass that names itself has
+  one in its fields).  It refers to all globals of its module, so these would travel along.
+- A name that exists for type checkers only raises NameError.  Then the annotations travel
+  with a ``ForwardRef`` for that name.
+- A class keeps a function that evaluates its annotations, which cannot travel.  The
+  annotations travel in its place.
+
+Used in the program and on the node, for everything that plain pickle cannot do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import copyreg
+import enum
+import functools
+import hashlib
+import importlib
+import io
+import logging
+import pickle
+import sys
+import threading
+import types
+import typing
+import weakref
+from collections import ChainMap
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, NamedTuple
+
+import cloudpickle
+
+from clusterfutures.pickling import code_objects, definitions
+from clusterfutures.pickling.fingerprints import ATOMS, DESCRIPTORS, Part, is_note, looks_up, parts_of
+
+__all__ = ["Pickler", "StatePickler", "ask_for", "culprit", "dumps", "everything", "is_by_value"]
+
+#: of an object when its class has none of its own
+_REDUCE: Any = object.__reduce__
+logger = logging.getLogger("clusterfutures")
+
+#: items of a container that travels although no function names it, at the most
+_MOST_ITEMS = 1000
+#: the same for text and bytes
+_MOST_BYTES = 65_536
+
+#: what a class of 3.14 keeps for its annotations, in the order in which it looks there
+_LAZY = ("__annotate_func__", "__annotate__", "__annotations_cache__")
+
+
+_REDUCERS: dict[Any, Callable[[Any], Any]] = {
+    types.CodeType: code_objects.reduced,
+    io.TextIOWrapper: lambda file: _file(file),
+    functools.cached_property: lambda prop: _cached_property(prop),
+    weakref.ReferenceType: lambda ref: (definitions.make_reference, (ref(),)),
+    weakref.WeakKeyDictionary: lambda weak: (weakref.WeakKeyDictionary, (dict(weak.items()),)),
+    weakref.WeakValueDictionary: lambda weak: (weakref.WeakValueDictionary, (dict(weak.items()),)),
+}
+
+
+class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """cloudpickle's pickler, which refers to definitions by name and puts them in front of the pickle.
+
+    rest: stores further definitions (``everything``), and returns where.
+    result: it goes back to the program, which knows its own definitions by their names.
+    """
+
+    dispatch_table: ClassVar[ChainMap[Any, Any]] = ChainMap(_REDUCERS, cloudpickle.Pickler.dispatch_table)
+    if sys.version_info >= (3, 14):
+        from annotationlib import ForwardRef as _ForwardRef
+
+        dispatch_table = dispatch_table.new_child({_ForwardRef: lambda ref: _reduced(ref)})
+
+    #: the definition that is pickled: module and name
+    _where: tuple[str, str] | None = None
+
+    def __init__(
+        self,
+        file: Any,
+        protocol: int | None = None,
+        buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None,
+        rest: Callable[[], str] | None = None,
+        found: _Found | None = None,
+        result: bool = False,
+    ) -> None:
+        main = sys.modules.get("__mp_main__")
+        if main is not None:  # so multiprocessing calls the program in a child process: no node can import that
+            cloudpickle.register_pickle_by_value(main)
+        synchronize = sys.modules.get("multiprocessing.synchronize")
+        if synchronize is not None and synchronize.Lock not in _REDUCERS:
+            from clusterfutures.pickling import locks  # late: few programs have locks of multiprocessing
+
+            locks.register(_REDUCERS)
+        connection = sys.modules.get("multiprocessing.connection")
+        if connection is not None:
+            _REDUCERS.setdefault(connection.Connection, _refuse)
+        self._file = file
+        self._body = io.BytesIO()
+        self._rest = definitions.rest_of_program if result else rest
+        self._found = _Found(bool(result and definitions.rest_of_program())) if found is None else found
+        super().__init__(self._body, protocol, buffer_callback)
+
+    @property
+    def culprit(self) -> Any:
+        """The object at which ``dump`` failed."""
+        return self._found.last
+
+    def dump(self, obj: Any) -> None:
+        """As documented for pickle."""
+        super().dump(obj)
+        bundle = self._found.bundle()
+        if bundle or self._found.leaves_out:
+            rest = "" if self._rest is None else self._rest()
+            self._file.write(definitions.header(definitions.current_token(), rest, bundle))
+        self._file.write(self._body.getbuffer())
+
+    def reducer_override(self, obj: Any) -> Any:
+        """As documented for pickle: how to pickle ``obj``, or NotImplemented."""
+        kind = type(obj)
+        self._found.last = obj
+        if kind is types.FunctionType:
+            return self._function(obj)
+        if issubclass(kind, type):
+            return self._class(obj)
+        if kind is types.ModuleType:
+            return self._module(obj)
+        if kind in _NAMED:
+            return self._named(obj, obj.__module__, getattr(obj, "__qualname__", "") or obj.__name__, _NAMED[kind])
+        if is_by_value(kind.__module__) and kind.__reduce__ is not _REDUCE:
+            return self._sentinel(obj)
+        return NotImplemented
+
+    # -- by name, or by value ---------------------------------------------------------
+
+    def _reference(self, obj: Any, module: Any, path: Any) -> tuple[Any, ...] | None:
+        """How to pickle what is found by its name in a module that travels by value; None for another."""
+        if not isinstance(module, str) or not isinstance(path, str) or not is_by_value(module):
+            return None
+        name = path.partition(".")[0]
+        if self._where == (module, name):
+            return None
+        found: Any = sys.modules.get(module)
+        for part in path.split("."):
+            found = definitions.member(found, part)
+        if found is not obj:
+            return None
+        self._found.need(module, name)
+        return definitions.find, (module, path)
+
+    def _own_name(self, obj: Any) -> str:
+        """The global that ``obj`` is the value of, when it is the definition that is pickled."""
+        if self._where is not None and vars(sys.modules[self._where[0]]).get(self._where[1]) is obj:
+            return self._where[1]
+        return ""
+
+    def _function(self, function: types.FunctionType) -> Any:
+        reference = self._reference(function, function.__module__, function.__qualname__)
+        if reference is not None:
+            return reference
+        reduced = self._by_cloudpickle(function)
+        if not isinstance(reduced, tuple):
+            return reduced
+        _, arguments, state, *more = reduced
+        module = function.__globals__.get("__name__")
+        namespace = getattr(sys.modules.get(module), "__dict__", None) if isinstance(module, str) else None
+        if not isinstance(module, str) or namespace is not function.__globals__:
+            return reduced  # its globals are those of no module: they travel with it
+        slots = state[1]
+        names, slots["__globals__"] = slots["__globals__"], {}
+        importable = not is_by_value(module)
+        if not importable:
+            for name in names:
+                self._found.need(module, name)
+            if looks_up(function.__code__):
+                for name in vars(sys.modules[module]):
+                    if not name.startswith("__"):
+                        self._found.need(module, name, optional=True)
+        own = self._own_name(function)
+        make = definitions.make_function, (arguments[0], module, importable, arguments[4], own)
+        defaults = self._shared(enumerate(slots["__defaults__"] or ()))
+        cells = self._shared(enumerate(map(_content, slots["__closure__"] or ())))
+        if not defaults and not cells:
+            return *make, state, *more
+        slots["__defaults__"] = tuple(None if n in defaults else v for n, v in enumerate(slots["__defaults__"] or ()))
+        if cells:
+            slots["__closure__"] = tuple(
+                types.CellType() if n in cells else cell for n, cell in enumerate(slots["__closure__"])
+            )
+        *_, setter = more
+        return *make, (setter, state, defaults, cells), None, None, definitions.set_function_state
+
+    def _class(self, cls: type) -> Any:
+        reference = self._reference(cls, cls.__module__, cls.__qualname__)
+        if reference is not None:
+            return reference
+        reduced = self._by_cloudpickle(cls)
+        if not isinstance(reduced, tuple) or len(reduced) < 6:
+            return reduced
+        make, arguments, (attributes, slots), items, pairs, setter = reduced
+        own = self._own_name(cls)
+        where = (self._where[0], own) if self._where is not None and own else None
+        *_, number, _ = arguments
+        number = definitions.remember(number, cls)
+        shared = self._shared(attributes.items())
+        attributes = {n: v for n, v in attributes.items() if n not in shared and not is_note(n, v)}
+        if issubclass(cls, enum.Enum):
+            made: Any = (definitions.make_enum, (make, arguments, number, where))
+        else:
+            kind, name, bases, first, *_ = arguments
+            if typing.NamedTuple in bases:  # it makes another class than the one that it stands for
+                bases = cls.__bases__
+            first = {**first, "__qualname__": cls.__qualname__}
+            if "__slots__" in vars(cls):
+                first = {**first, "__slots__": _slots(cls)}
+                attributes = {n: v for n, v in attributes.items() if not isinstance(v, DESCRIPTORS)}
+            made = (definitions.make_class, (kind, name, bases, first, number, where))
+        return *made, (setter, (attributes, slots), shared), items, pairs, definitions.set_class_state
+
+    def _module(self, module: types.ModuleType) -> Any:
+        name = module.__name__
+        if sys.modules.get(name) is not module or not is_by_value(name):
+            return NotImplemented
+        if name not in ("__main__", "__mp_main__"):  # of the program itself the node finds the rest when it is asked
+            for other in vars(module):
+                if not other.startswith("__"):
+                    self._found.need(name, other, optional=True)
+        return definitions.find_module, (name,)
+
+    def _named(self, obj: Any, module: Any, path: str, by_value: Callable[[Any, str, str], Any]) -> Any:
+        """What pickle refers to by name, though it is neither a function nor a class."""
+        reference = self._reference(obj, module, path)
+        if reference is not None or not isinstance(module, str) or not is_by_value(module):
+            return reference or NotImplemented
+        return by_value(obj, module, self._own_name(obj))
+
+    def _sentinel(self, obj: Any) -> Any:
+        """Pickle an object by the name that its ``__reduce__`` returns."""
+        reduced = obj.__reduce_ex__(5)
+        if not isinstance(reduced, str):
+            return reduced
+        module = getattr(obj, "__module__", None)
+        if isinstance(module, str) and not is_by_value(module):
+            return reduced  # a function of Cython, say: only its class is of a module that cannot be imported
+        reference = self._reference(obj, module, reduced)
+        return reference or (copyreg.__newobj__, (type(obj),), getattr(obj, "__dict__", None))  # type: ignore[attr-defined]
+
+    def _shared(self, values: Iterable[tuple[Any, Any]]) -> dict[Any, definitions.Later]:
+        """Those of a definition's values that are globals as well: both are one object on the node, too."""
+        found: dict[Any, definitions.Later] = {}
+        if self._where is not None:
+            module, own = self._where
+            for key, value in values:
+                name = "" if _is_code(value) else self._found.name_of(module, value)
+                if name and name != own:
+                    self._found.need(module, name)
+                    found[key] = definitions.Later(module, name)
+        return found
+
+    # -- what cloudpickle says --------------------------------------------------------
+
+    def _by_cloudpickle(self, obj: Any) -> Any:
+        module = getattr(obj, "__module__", None)
+        if isinstance(module, str) and is_by_value(module) and module != "__main__" and module in sys.modules:
+            cloudpickle.register_pickle_by_value(sys.modules[module])
+        if sys.version_info < (3, 14):
+            return super().reducer_override(obj)
+        try:
+            reduced = super().reducer_override(obj)
+        except Exception:
+            if not isinstance(obj, types.FunctionType) or _can_evaluate(obj):
+                raise
+            reduced = super().reducer_override(_evaluated(obj))
+        return _with_annotations(obj, reduced) if isinstance(obj, type) else reduced
+
+
+class StatePickler(Pickler):
+    """Pickles what a process begins with: globals, an initializer.  A lock of threads is a new one where it arrives."""
+
+    dispatch_table: ClassVar[ChainMap[Any, Any]] = Pickler.dispatch_table.new_child(
+        {
+            type(threading.Lock()): lambda _lock: (threading.Lock, ()),
+            type(threading.RLock()): lambda _lock: (threading.RLock, ()),
+            contextvars.ContextVar: lambda variable: _context_variable(variable),
+            logging.Logger: lambda log: (definitions.make_logger, (log.name, log.level, log.propagate, log.disabled)),
+        }
+    )
+
+    def reducer_override(self, obj: Any) -> Any:
+        """As documented for pickle."""
+        if isinstance(obj, threading.local):
+            return type(obj), ()
+        return super().reducer_override(obj)
+
+
+class _DefinitionPickler(StatePickler):
+    """Pickles the value of one global."""
+
+    def __init__(self, found: _Found, where: tuple[str, str]) -> None:
+        super().__init__(io.BytesIO(), 5, found=found)
+        self._where = where
+
+    def definition(self, value: Any) -> bytes:
+        """The pickle of ``value`` alone; when another global is the same object, a reference to that."""
+        module, own = self._where or ("", "")
+        name = "" if _is_code(value) else self._found.name_of(module, value)
+        if name and name != own:
+            self._found.need(module, name)
+            value = _Reference(module, name)
+        super(Pickler, self).dump(value)
+        return self._body.getvalue()
+
+
+class _Reference:
+    """Pickled as the value of a global."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self._place = (module, name)
+
+    def __reduce__(self) -> Any:
+        return definitions.find, self._place
+
+
+class _Found:
+    """The definitions that one pickle needs; found while it is written."""
+
+    def __init__(self, are_known: bool = False, all_optional: bool = False) -> None:
+        self._are_known = are_known
+        self._all_optional = all_optional
+        #: True when the receiver has to look some up elsewhere
+        self.leaves_out = False
+        #: the object that was come to last
+        self.last: Any = None
+        self._needed: dict[tuple[str, str], bool] = {}
+        self._order: list[tuple[str, str]] = []
+        self._asked: list[tuple[str, str]] = []  # by the definition that is pickled now
+        self._bundle: definitions.Bundle = {}
+        self._names: dict[str, dict[int, str]] = {}
+
+    def need(self, module: str, name: str, optional: bool = False) -> None:
+        """A definition is needed; optional: it is left out when it cannot be pickled."""
+        # A pickle says an object once: with the same strings each time it has the same bytes, and version.
+        module, name = sys.intern(module), sys.intern(name)
+        self._asked.append((module, name))
+        if self._are_known and definitions.is_known((module, name)):
+            self.leaves_out = True
+        elif (module, name) not in self._needed and name in vars(sys.modules[module]):
+            self._needed[module, name] = optional or self._all_optional
+            self._order.append((module, name))
+
+    def name_of(self, module: str, value: Any) -> str:
+        """The first global of a module that has this very value; "" when there is none."""
+        names = self._names.get(module)
+        if names is None:
+            names = self._names[module] = {}
+            for name, other in reversed(vars(sys.modules[module]).items()):
+                if type(other) not in ATOMS and not name.startswith("__"):
+                    names[id(other)] = name
+        return names.get(id(value), "")
+
+    def bundle(self) -> definitions.Bundle:
+        """All definitions, those that others need among them."""
+        for module, name in self._order:  # it grows
+            try:
+                entry = self._entry(module, name)
+            except Exception as error:
+                if not self._needed[module, name]:
+                    raise
+                logger.debug("clusterfutures: %s.%s does not travel: %s", module, name, error)
+                continue
+            self._bundle.setdefault(module, (_attributes(module), []))[1].append(entry)
+        return self._bundle
+
+    def _entry(self, module: str, name: str) -> tuple[str, bytes, bytes]:
+        value = vars(sys.modules[module])[name]
+        known = _known.get(value) if isinstance(value, types.FunctionType | type) else None
+        if known is not None and known.place == (module, name) and all(part.holds() for part in known.parts):
+            for place in known.needs:
+                self.need(*place)
+            return name, known.version, known.data
+        self._asked = []
+        data = _DefinitionPickler(self, (module, name)).definition(value)
+        version = hashlib.blake2b(data, digest_size=8).digest()
+        parts = parts_of(value)
+        if parts is not None:
+            # what is not defined yet may be, before the definition is needed again
+            later = [(module, other) for part in parts for other in part.names()]
+            _known[value] = _Known((module, name), version, data, parts, tuple(dict.fromkeys(self._asked + later)))
+        return name, version, data
+
+
+def everything(module: str) -> bytes:
+    """The definitions of a module that a call may ask for although it does not name them, as ``Pickler`` needs them.
+
+    Functions, classes, modules, and plain data that is small.  What does not travel is left out.
+    """
+    found = _Found(all_optional=True)
+    for name, value in list(vars(sys.modules[module]).items()):
+        if type(value) in (str, bytes) and len(value) > _MOST_BYTES:
+            continue
+        if not name.startswith("__") and (_is_code(value) or type(value) in _NAMED or _is_small(value)):
+            found.need(module, name)
+    return pickle.dumps(found.bundle(), 5)
+
+
+def _is_small(value: Any) -> bool:
+    """True for plain data that takes little."""
+    if type(value) in (list, tuple, dict, set, frozenset):
+        return len(value) <= _MOST_ITEMS
+    return is_by_value(type(value).__module__)
+
+
+class _Known(NamedTuple):
+    """The definition of a function or class as it was pickled last, and what it depends on."""
+
+    place: tuple[str, str]
+    version: bytes
+    data: bytes
+    parts: list[Part]
+    needs: tuple[tuple[str, str], ...]
+
+
+_known: weakref.WeakKeyDictionary[Any, _Known] = weakref.WeakKeyDictionary()
+
+
+def dumps(
+    value: Any,
+    protocol: int | None = None,
+    buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None,
+    result: bool = False,
+) -> bytes:
+    """As ``cloudpickle.dumps``; result: as for ``Pickler``."""
+    file = io.BytesIO()
+    Pickler(file, protocol, buffer_callback, result=result).dump(value)
+    return file.getvalue()
+
+
+def culprit(value: Any) -> Any:
+    """The object in ``value`` that keeps it from being pickled, found by another try; None when that succeeds."""
+    pickler = Pickler(io.BytesIO(), 5, lambda _buffer: False, result=True)
+    try:
+        pickler.dump(value)
+    except Exception:
+        return pickler.culprit
+    return None
+
+
+_importable: dict[str, tuple[Any, bool]] = {}
+
+
+def is_by_value(name: str) -> bool:
+    """True for a module that no node can import under this name: what it defines travels."""
+    if name in ("__main__", "__mp_main__"):
+        return True
+    module = sys.modules.get(name)
+    known = _importable.get(name)
+    if known is None or known[0] is not module:
+        found = module is None or not isinstance(module, types.ModuleType) or _is_found(module)
+        known = _importable[name] = (module, found)
+    return not known[1] or _is_registered(name)
+
+
+def ask_for(modules: Any) -> None:
+    """Have everything that these modules define travel: a module, its name, or several.  Raises OptionError.
+
+    From then on this holds for all executors of the program.
+    """
+    from clusterfutures.errors import OptionError
+
+    several = (modules,) if isinstance(modules, str | types.ModuleType) else modules
+    if not isinstance(several, list | tuple | set | frozenset):
+        raise OptionError(f"by_value={modules!r} cannot be used: give a list of modules, as by_value=[mymodule]")
+    for given in several:
+        module, why = _module_named(given)
+        if module is None:
+            raise OptionError(f"by_value={modules!r} cannot be used: {given!r} {why}")
+        if module.__name__ not in ("__main__", "__mp_main__"):  # they always travel
+            cloudpickle.register_pickle_by_value(module)
+
+
+def _module_named(given: Any) -> tuple[types.ModuleType | None, str]:
+    """The module, or None and what is wrong with it."""
+    module = given
+    if isinstance(given, str):
+        try:
+            module = importlib.import_module(given)
+        except Exception as error:  # whatever its code raises, or a name like ".x"
+            return None, f"cannot be imported here ({type(error).__name__}: {error}): correct the name, or leave it out"
+    if not isinstance(module, types.ModuleType):
+        return None, "is no module: give a module or its name"
+    name = module.__name__
+    if sys.modules.get(name) is not module:
+        return None, "is not the module that sys.modules has under its name: put it there first"
+    if name.partition(".")[0] in {
+        *sys.stdlib_module_names,
+        *sys.builtin_module_names,
+        "clusterfutures",
+        "cloudpickle",
+    } - {"__main__"}:
+        return None, "is there on every node: leave it out"
+    if not str(getattr(module, "__file__", None) or ".py").endswith((".py", ".pyc", ".ipynb")):
+        return None, "is an extension module, which has no Python code that could travel: install it for the nodes"
+    return module, ""
+
+
+def _is_registered(name: str) -> bool:
+    registered = cloudpickle.list_registry_pickle_by_value()
+    return bool(registered) and any(name == other or name.startswith(other + ".") for other in registered)
+
+
+def _is_found(module: types.ModuleType) -> bool:
+    """True when the import system finds this very module by its name, were it not loaded yet."""
+    name = module.__name__
+    spec = getattr(module, "__spec__", None)
+    if name in sys.builtin_module_names or name in sys.stdlib_module_names:
+        return True
+    parent = name.rpartition(".")[0]
+    path = getattr(sys.modules.get(parent), "__path__", None) if parent else None
+    if parent and path is None:
+        return parent in sys.modules and spec is not None  # made by its parent, as os.path is
+    for finder in sys.meta_path:
+        try:
+            found = finder.find_spec(name, path)
+        except Exception:  # a finder of somebody else's; the next one may do
+            continue
+        if found is not None:
+            return spec is None or found.origin == spec.origin or spec.origin is None
+    return False
+
+
+def _is_code(value: Any) -> bool:
+    """True for what is referred to by its own name wherever it stands."""
+    return type(value) in ATOMS or isinstance(value, types.FunctionType | type | types.ModuleType)
+
+
+def _attributes(module: str) -> dict[str, Any]:
+    """What a module says of itself."""
+    found = vars(sys.modules[module])
+    names = ("__name__", "__file__", "__package__", "__doc__", "__path__")
+    said = {n: found[n] for n in names if type(found.get(n)) in (str, list)}
+    return said | {"__argv__": list(sys.argv)} if module == "__main__" else said
+
+
+def _content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # empty
+        return None
+
+
+def _slots(cls: type) -> Any:
+    slots = vars(cls)["__slots__"]
+    if isinstance(slots, str | tuple | list | dict):
+        return slots
+    return tuple(name for name, value in vars(cls).items() if isinstance(value, types.MemberDescriptorType))
+
+
+def _make_new_type(new: Any, module: str, name: str) -> Any:
+    return typing.NewType, (new.__name__, new.__supertype__), {"__module__": module, **vars(new)}
+
+
+def _make_parameter(parameter: Any, module: str, name: str) -> Any:
+    if isinstance(parameter, typing.TypeVar):
+        return NotImplemented  # cloudpickle can
+    if isinstance(parameter, typing.ParamSpec):
+        keywords: dict[str, Any] = {"bound": parameter.__bound__, "covariant": parameter.__covariant__,
+                    "contravariant": parameter.__contravariant__}  # fmt: skip
+        return functools.partial(typing.ParamSpec, **keywords), (parameter.__name__,)
+    return type(parameter), (parameter.__name__,)
+
+
+def _make_alias(alias: Any, module: str, name: str) -> Any:
+    kind: Any = type(alias)
+    return functools.partial(kind, type_params=alias.__type_params__), (alias.__name__, alias.__value__)
+
+
+def _make_cached(cached: Any, module: str, name: str) -> Any:
+    state = {key: value for key, value in vars(cached).items() if key != "__wrapped__"}
+    return definitions.make_cached, (cached.__wrapped__, cached.cache_parameters(), module, name), state
+
+
+def _cached_property(prop: functools.cached_property[Any]) -> Any:
+    return functools.cached_property, (prop.func,), {"attrname": prop.attrname, "__doc__": prop.__doc__}
+
+
+def _refuse(end: Any) -> Any:
+    """An end of a pipe is a number of a file descriptor; what has that number elsewhere would be used, and closed."""
+    raise TypeError(f"cannot pickle {type(end).__module__ + '.' + type(end).__qualname__!r} object")
+
+
+def _file(file: io.TextIOWrapper) -> Any:
+    """Stdout and its like are those of the process there.  cloudpickle would send a copy of what another file has."""
+    for name in ("stdin", "stdout", "stderr"):
+        if file is getattr(sys, name):
+            return getattr, (sys, name)
+    raise TypeError(f"cannot pickle {type(file).__module__ + '.' + type(file).__qualname__!r} object")
+
+
+def _context_variable(variable: contextvars.ContextVar[Any]) -> Any:
+    """A new one, with the default of the old one."""
+    try:
+        default = contextvars.Context().run(variable.get)
+    except LookupError:
+        return contextvars.ContextVar, (variable.name,)
+    return functools.partial(contextvars.ContextVar, default=default), (variable.name,)
+
+
+#: what pickle refers to by its name, and how it is made where that name is not known
+_NAMED: dict[type, Callable[[Any, str, str], Any]] = {
+    type(functools.lru_cache(int)): _make_cached,
+    typing.NewType: _make_new_type,
+    typing.TypeVar: _make_parameter,
+    typing.TypeVarTuple: _make_parameter,
+    typing.ParamSpec: _make_parameter,
+}
+if sys.version_info >= (3, 12):
+    _NAMED[typing.TypeAliasType] = _make_alias
+
+
+def _reduced(reference: Any) -> tuple[Any, ...]:
+    """A ForwardRef without the globals and the variables of closures in which it was made.
+
+    Its owner leads to the globals where it arrives.  It is set afterwards: it may hold the reference itself.
+    """
+    kind: Any = type(reference)
+    make = functools.partial(
+        kind,
+        module=reference.__forward_module__,
+        is_argument=reference.__forward_is_argument__,
+        is_class=reference.__forward_is_class__,
+    )
+    return make, (reference.__forward_arg__,), (None, {"__owner__": reference.__owner__})
+
+
+def _can_evaluate(obj: Any) -> bool:
+    try:
+        return obj.__annotations__ is not None
+    except Exception:  # not only NameError: an annotation is any expression
+        return False
+
+
+def _annotations(obj: Any) -> dict[str, Any]:
+    """The annotations, with a ForwardRef in the place of what cannot be evaluated."""
+    import annotationlib  # only 3.14 and later have it
+
+    for format in (annotationlib.Format.VALUE, annotationlib.Format.FORWARDREF):
+        with contextlib.suppress(Exception):  # an expression may be wrong in itself, as 1 / 0
+            found: dict[str, Any] = annotationlib.get_annotations(obj, format=format)
+            return found
+    return {}
+
+
+def _evaluated(function: types.FunctionType) -> types.FunctionType:
+    """The same function, with annotations that can be had."""
+    same = types.FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    same.__annotations__ = _annotations(function)
+    same.__kwdefaults__ = function.__kwdefaults__
+    same.__module__, same.__qualname__, same.__doc__ = function.__module__, function.__qualname__, function.__doc__
+    same.__dict__.update(function.__dict__)
+    return same
+
+
+def _with_annotations(kind: type, reduced: Any) -> Any:
+    """What cloudpickle says of a class by value, with the annotations in what is set afterwards."""
+    if not isinstance(reduced, tuple) or len(reduced) < 3 or not isinstance(reduced[2], tuple):
+        return reduced
+    attributes = reduced[2][0]
+    if not isinstance(attributes, dict) or not any(name in vars(kind) for name in _LAZY):
+        return reduced
+    for name in _LAZY:
+        attributes.pop(name, None)
+    attributes["__annotations__"] = _annotations(kind)
+    return reduced

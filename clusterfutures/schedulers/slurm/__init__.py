@@ -1,0 +1,1 @@
+"""Slurm: the adapter, and the readers of what its commands print."""
