@@ -100,7 +100,7 @@ def every_module() -> pytest.MarkDecorator:
 
 
 def dotted(path: Path) -> str:
-    """``client.pump`` for client/manager.py, ``client`` for client/__init__.py, ``__init__`` at the top."""
+    """``client.manager`` for client/manager.py, ``client`` for client/__init__.py, ``__init__`` at the top."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(parts[:-1]) if parts[-1] == "__init__" and len(parts) > 1 else ".".join(parts)
 
@@ -138,7 +138,7 @@ def is_module(name: str) -> bool:
 
 
 def ours(path: Path) -> set[str]:
-    """What a module imports of this package: ``client.pump``, ``__init__`` for the package itself."""
+    """What a module imports of this package: ``client.manager``, ``__init__`` for the package itself."""
     names = {name for name in imports(path) if name.partition(".")[0] == "clusterfutures"}
     return {name.partition(".")[2] or "__init__" for name in names}
 
@@ -290,3 +290,22 @@ def test_words_that_make_readers_stumble() -> None:
             if match := STUMBLING.search(text):
                 found.append(f"{path.name}:{line}: {match[0].strip()!r}")
     assert len(found) <= STUMBLING_LEFT, "\n".join(["say it in plain words, see 'Write' in CONTRIBUTING.md:", *found])
+
+
+#: names of this package's own making that readers had to learn; the field's words stand for them now
+OLD_WORDS = re.compile(r"\b(?:arena|clerk|ledger|lookout|outbox|pump|roster|surroundings)s?\b", re.IGNORECASE)
+
+
+@pytest.mark.parametrize("room", ["clusterfutures", "docs", "tests"])
+def test_the_fields_words(room: str) -> None:
+    """A dispatcher is called that, and nothing else, wherever it is spoken of."""
+    root = PACKAGE.parent / room
+    paths = [path for path in root.rglob("*") if path.suffix in (".py", ".md") and path != Path(__file__)]
+    assert paths
+    found = [
+        f"{path.relative_to(root)}: {match[0]}"
+        for path in paths
+        for match in [OLD_WORDS.search(path.read_text())]
+        if match
+    ]
+    assert not found

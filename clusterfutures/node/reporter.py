@@ -1,6 +1,6 @@
 """What a worker has to report, gathered into segments.
 
-    records --add--> Outbox --publish--> results/<worker>~<number>
+    records --add--> Reporter --publish--> results/<worker>~<number>
 
 A segment goes out at once when a process has nothing to do (somebody may be waiting for just
 this result, to go on).  Otherwise records are gathered: for a few milliseconds at first, and

@@ -1,4 +1,4 @@
-"""The queue of one machine: a keeper that the test turns by hand, and the faults of its surroundings."""
+"""The queue of one machine: a keeper that the test turns by hand, and the faults of what is around it."""
 
 from __future__ import annotations
 
