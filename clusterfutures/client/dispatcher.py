@@ -103,12 +103,12 @@ class Dispatcher:
         found = self.worker_groups[file.worker_group].waiting.pop(file.name, None)
         if found is None:
             return
-        state, piece = found
-        state.pieces.remove(piece)
-        self._requeue(state, piece.first, piece.stop)
+        state, bin_slice = found
+        state.slices.remove(bin_slice)
+        self._requeue(state, bin_slice.first, bin_slice.stop)
 
     def _requeue(self, state: BinState, first: int, stop: int, anew: bool = False) -> None:
-        """Calls go back to the front: as work (calls), or as a piece of their chunk; anew: as another bin."""
+        """Calls go back to the front: as work (calls), or as a slice of their chunk; anew: as another bin."""
         worker_group = self.worker_groups[state.worker_group]
         if state.kind == CALLS:
             again = [state.work[i] for i in range(first, stop) if not state.settled[i]]
@@ -173,15 +173,15 @@ class Dispatcher:
         self._next_bin = max(self._next_bin, bin_id + 1)
 
     def adopt(self, state: BinState, count: int) -> None:
-        """A bin of which ``count`` calls have no outcome; its pieces are added by the caller."""
+        """A bin of which ``count`` calls have no outcome; its slices are added by the caller."""
         self.worker_group(state.worker_group)
         self._bins[state.bin_id] = state
         self.unsettled += count
 
-    def has_begun(self, state: BinState, worker: Worker, piece: BinSlice, upto: int) -> None:
-        """Of a piece that a worker has, the calls before ``upto`` have been handed to a process."""
-        piece.begun = upto
-        for first, stop in gaps(state.settled, piece.first, upto):
+    def has_begun(self, state: BinState, worker: Worker, bin_slice: BinSlice, upto: int) -> None:
+        """Of a slice that a worker has, the calls before ``upto`` have been handed to a process."""
+        bin_slice.begun = upto
+        for first, stop in gaps(state.settled, bin_slice.first, upto):
             self._begin(state, worker, first, stop)
 
     def queue_again(self, state: BinState) -> None:
@@ -189,15 +189,15 @@ class Dispatcher:
         worker_group = self.worker_group(state.worker_group)
         for first, stop in gaps(state.settled, 0, len(state.settled)):
             for index in range(first, stop):
-                if state.piece_at(index) is not None:
+                if state.slice_at(index) is not None:
                     continue
                 if state.kind == CALLS:
                     state.settled[index] = 1
                     worker_group.append(state.work[index])
                 else:
-                    piece = BinSlice(index, index + 1, 1)
-                    state.pieces.append(piece)
-                    self.publishing.publish(worker_group, state, piece)
+                    bin_slice = BinSlice(index, index + 1, 1)
+                    state.slices.append(bin_slice)
+                    self.publishing.publish(worker_group, state, bin_slice)
         self.drop_if_done(state)
 
     # -- workers ----------------------------------------------------------------
@@ -224,19 +224,19 @@ class Dispatcher:
         """Calls have been handed to a process; the file they were in is the worker's.
         Returns the seconds that they should take; 0 where that is not known."""
         state = self._bins.get(record.bin_id)
-        piece = state.piece_at(record.first) if state else None
-        if state is None or piece is None:
+        bin_slice = state.slice_at(record.first) if state else None
+        if state is None or bin_slice is None:
             return 0.0
-        self._claimed(worker, state, piece)
-        piece.begun = max(piece.begun, record.first + record.calls)
+        self._claimed(worker, state, bin_slice)
+        bin_slice.begun = max(bin_slice.begun, record.first + record.calls)
         self._begin(state, worker, record.first, record.first + record.calls)
         return record.calls * (self.limits.pace.seconds(state.item(record.first).function) or 0.0)
 
-    def _claimed(self, worker: Worker, state: BinState, piece: BinSlice) -> None:
-        if piece.file is not None:
-            self.worker_groups[state.worker_group].waiting.pop(piece.file.name, None)
-            piece.file = None
-            piece.worker = worker
+    def _claimed(self, worker: Worker, state: BinState, bin_slice: BinSlice) -> None:
+        if bin_slice.file is not None:
+            self.worker_groups[state.worker_group].waiting.pop(bin_slice.file.name, None)
+            bin_slice.file = None
+            bin_slice.worker = worker
             worker.busy += 1
 
     def _begin(self, state: BinState, worker: Worker, first: int, stop: int) -> None:
@@ -249,10 +249,10 @@ class Dispatcher:
     def outcome(self, worker: Worker, record: Record) -> None:
         """Calls have an outcome.  One that is reported twice counts once."""
         state = self._bins.get(record.bin_id)
-        piece = state.piece_at(record.first) if state else None
-        if state is None or piece is None:
+        bin_slice = state.slice_at(record.first) if state else None
+        if state is None or bin_slice is None:
             return
-        self._claimed(worker, state, piece)
+        self._claimed(worker, state, bin_slice)
         stop = record.first + record.calls
         if state.settled.find(1, record.first, stop) >= 0:
             return
@@ -262,7 +262,7 @@ class Dispatcher:
             self.settle(state, worker, record)
         else:
             self.reruns.settle(state, worker, record)
-        self._piece_progress(state, piece, record.calls)
+        self._slice_progress(state, bin_slice, record.calls)
 
     def settle(self, state: BinState, worker: Worker, record: Record) -> None:
         """Pass outcomes on."""
@@ -276,16 +276,16 @@ class Dispatcher:
             if info is not None:
                 self.limits.pace.learn(work.function, info.wall)
 
-    def _piece_progress(self, state: BinState, piece: BinSlice, count: int) -> None:
-        piece.left -= count
-        if piece.left <= 0:
-            self._release(state, piece)
+    def _slice_progress(self, state: BinState, bin_slice: BinSlice, count: int) -> None:
+        bin_slice.left -= count
+        if bin_slice.left <= 0:
+            self._release(state, bin_slice)
             self.drop_if_done(state)
 
-    def _release(self, state: BinState, piece: BinSlice) -> None:
-        state.pieces.remove(piece)
-        if piece.worker is not None:
-            piece.worker.busy -= 1
+    def _release(self, state: BinState, bin_slice: BinSlice) -> None:
+        state.slices.remove(bin_slice)
+        if bin_slice.worker is not None:
+            bin_slice.worker.busy -= 1
 
     def drop_if_done(self, state: BinState) -> None:
         """Forget a bin when all its calls are settled."""
@@ -295,16 +295,16 @@ class Dispatcher:
     def returned(self, worker: Worker, record: Record) -> None:
         """A worker gives back calls that never ran."""
         state = self._bins.get(record.bin_id)
-        piece = state.piece_at(record.first) if state else None
-        if state is None or piece is None:
+        bin_slice = state.slice_at(record.first) if state else None
+        if state is None or bin_slice is None:
             return
-        self._claimed(worker, state, piece)
-        stop = piece.stop
-        piece.left -= state.settled[record.first : stop].count(0)
-        piece.stop = record.first
-        piece.begun = min(piece.begun, record.first)
-        if piece.left <= 0:
-            self._release(state, piece)
+        self._claimed(worker, state, bin_slice)
+        stop = bin_slice.stop
+        bin_slice.left -= state.settled[record.first : stop].count(0)
+        bin_slice.stop = record.first
+        bin_slice.begun = min(bin_slice.begun, record.first)
+        if bin_slice.left <= 0:
+            self._release(state, bin_slice)
         self._requeue(state, record.first, stop)
 
     # -- workers go -------------------------------------------------------------
@@ -334,11 +334,11 @@ class Dispatcher:
         self.ended(worker)
         again = False
         taken = {(found.bin_id, found.first) for found in claimed}
-        for state, piece in self._pieces_of(worker, claimed):
-            state.pieces.remove(piece)
-            begun = piece.begun if (state.bin_id, piece.first) in taken else piece.stop
-            again = self.reruns.fail_range(state, piece.first, begun, error, failure) or again
-            self._requeue(state, begun, piece.stop, anew=True)
+        for state, bin_slice in self._slices_of(worker, claimed):
+            state.slices.remove(bin_slice)
+            begun = bin_slice.begun if (state.bin_id, bin_slice.first) in taken else bin_slice.stop
+            again = self.reruns.fail_range(state, bin_slice.first, begun, error, failure) or again
+            self._requeue(state, begun, bin_slice.stop, anew=True)
         worker_group = self.worker_groups[worker.worker_group]
         worker_group.losses += not again  # what is paid for ends by itself
         if worker_group.losses >= MOST_LOSSES:
@@ -347,23 +347,24 @@ class Dispatcher:
     def distrust(self, worker: Worker, claimed: Sequence[Claimed], error: Callable[[str], BaseException]) -> None:
         """A part of what a worker told is lost, and it works on.  Nobody knows which of the calls that it has
         have begun, so all of them fail, and none runs again.  claimed: as in ``lost``."""
-        for state, piece in self._pieces_of(worker, claimed):
-            self._release(state, piece)
-            self.reruns.fail_range(state, piece.first, piece.stop, error, None)
+        for state, bin_slice in self._slices_of(worker, claimed):
+            self._release(state, bin_slice)
+            self.reruns.fail_range(state, bin_slice.first, bin_slice.stop, error, None)
 
-    def _pieces_of(self, worker: Worker, claimed: Sequence[Claimed]) -> list[tuple[BinState, BinSlice]]:
+    def _slices_of(self, worker: Worker, claimed: Sequence[Claimed]) -> list[tuple[BinState, BinSlice]]:
         """What a worker has, what it has not told of included."""
         for bin_id, first, _stop, begun in claimed:
             state = self._bins.get(bin_id)
-            piece = state.piece_at(first) if state else None
-            if state is None or piece is None:
+            bin_slice = state.slice_at(first) if state else None
+            if state is None or bin_slice is None:
                 continue
-            if piece.worker is None:
-                self._claimed(worker, state, piece)
-                begun = max(begun, piece.first + piece.note)
-            if piece.worker is worker and piece.begun < (upto := min(begun, piece.stop)):
-                self.has_begun(state, worker, piece, upto)
-        return [(state, piece) for state in self._bins.values() for piece in state.pieces if piece.worker is worker]
+            if bin_slice.worker is None:
+                self._claimed(worker, state, bin_slice)
+                begun = max(begun, bin_slice.first + bin_slice.note)
+            if bin_slice.worker is worker and bin_slice.begun < (upto := min(begun, bin_slice.stop)):
+                self.has_begun(state, worker, bin_slice, upto)
+        slices = ((state, bin_slice) for state in self._bins.values() for bin_slice in state.slices)
+        return [(state, bin_slice) for state, bin_slice in slices if bin_slice.worker is worker]
 
     def failed_to_start(self, worker: Worker, error: Callable[[str], BaseException]) -> None:
         """The job ended and never became a worker.
@@ -390,8 +391,8 @@ class Dispatcher:
     def fail_waiting(self, worker_group: WorkerGroup, error: Callable[[str], BaseException]) -> None:
         """Fail everything in a worker group that no worker has taken."""
         worker_group.losses = 0
-        for name, (_, piece) in list(worker_group.waiting.items()):
-            if piece.file is not None and self._out.take_back(piece.file):
+        for name, (_, bin_slice) in list(worker_group.waiting.items()):
+            if bin_slice.file is not None and self._out.take_back(bin_slice.file):
                 self.lose_file(worker_group, name, error)
         while worker_group.pending:
             work = worker_group.next_pending()
@@ -401,9 +402,9 @@ class Dispatcher:
 
     def lose_file(self, worker_group: WorkerGroup, name: str, error: Callable[[str], BaseException]) -> None:
         """Fail the calls of a bin that is in the queue no longer, and with no worker."""
-        state, piece = worker_group.waiting.pop(name)
-        state.pieces.remove(piece)
-        self.reruns.fail_range(state, piece.first, piece.stop, error, None)
+        state, bin_slice = worker_group.waiting.pop(name)
+        state.slices.remove(bin_slice)
+        self.reruns.fail_range(state, bin_slice.first, bin_slice.stop, error, None)
 
     def let_go(self, error: BaseException) -> None:
         """The calls go on without this program: its futures have ``error``, and nothing is taken back."""
@@ -428,11 +429,11 @@ class Dispatcher:
         for worker_group in self.worker_groups.values():
             self.fail_waiting(worker_group, error)
         for state in list(self._bins.values()):
-            for piece in state.pieces:
-                if piece.worker is not None:
-                    piece.worker.busy -= 1
-                    its_own = error if of_worker is None else of_worker(piece.worker)
-                    self.reruns.fail_range(state, piece.first, piece.stop, its_own, None)
+            for bin_slice in state.slices:
+                if bin_slice.worker is not None:
+                    bin_slice.worker.busy -= 1
+                    its_own = error if of_worker is None else of_worker(bin_slice.worker)
+                    self.reruns.fail_range(state, bin_slice.first, bin_slice.stop, its_own, None)
             self.reruns.fail_range(state, 0, len(state.settled), error, None)
         for worker_group in self.worker_groups.values():
             worker_group.waiting.clear()
@@ -501,7 +502,7 @@ class Publishing:
             self._publish_piece(worker_group, state, BinSlice(first, stop, min(note, stop - first), estimate))
 
     def publish_again(self, worker_group: WorkerGroup, state: BinState, first: int, stop: int) -> None:
-        """Calls of a chunk have come back: publish them in as many pieces as their length requires."""
+        """Calls of a chunk have come back: publish them in as many slices as their length requires."""
         estimate = self._limits.pace.seconds(state.work[0].function)
         sizes = [stop - first]
         if estimate is not None:
@@ -515,38 +516,38 @@ class Publishing:
             )
             first += size
 
-    def _publish_piece(self, worker_group: WorkerGroup, state: BinState, piece: BinSlice) -> None:
-        state.pieces.append(piece)
-        self.publish(worker_group, state, piece)
+    def _publish_piece(self, worker_group: WorkerGroup, state: BinState, bin_slice: BinSlice) -> None:
+        state.slices.append(bin_slice)
+        self.publish(worker_group, state, bin_slice)
 
-    def publish(self, worker_group: WorkerGroup, state: BinState, piece: BinSlice) -> bool:
-        """Put a piece in the queue; False when some of its work was cancelled meanwhile."""
+    def publish(self, worker_group: WorkerGroup, state: BinState, bin_slice: BinSlice) -> bool:
+        """Put a slice in the queue; False when some of its work was cancelled meanwhile."""
         file = QueueFile(worker_group.name)
         wanted = self._out.place_work(state.work, file)
         if len(wanted) < len(state.work):
-            return self._without_withdrawn(worker_group, state, piece, wanted)
-        piece.file = file
+            return self._without_withdrawn(worker_group, state, bin_slice, wanted)
+        bin_slice.file = file
         self._dispatcher.keep(state)
         try:
-            file.name = self._out.publish(state, piece)
+            file.name = self._out.publish(state, bin_slice)
         except StoreError as error:
             reason = error
-            state.pieces.remove(piece)
-            self._dispatcher.reruns.fail_range(state, piece.first, piece.stop, lambda _call: reason, None)
+            state.slices.remove(bin_slice)
+            self._dispatcher.reruns.fail_range(state, bin_slice.first, bin_slice.stop, lambda _call: reason, None)
             return True
-        worker_group.waiting[file.name] = (state, piece)
+        worker_group.waiting[file.name] = (state, bin_slice)
         return True
 
     def _without_withdrawn(
-        self, worker_group: WorkerGroup, state: BinState, piece: BinSlice, wanted: list[Work]
+        self, worker_group: WorkerGroup, state: BinState, bin_slice: BinSlice, wanted: list[Work]
     ) -> bool:
         """Some calls were cancelled while their bin was being made: make it without them."""
         if state.kind == CALLS:
             self._dispatcher.unsettled -= len(state.work) - len(wanted)
             worker_group.put_back(wanted)
         else:  # perhaps a part of its chunk only
-            state.pieces.remove(piece)
-            self._dispatcher.forget(state, piece.first, piece.stop)
+            state.slices.remove(bin_slice)
+            self._dispatcher.forget(state, bin_slice.first, bin_slice.stop)
         return False
 
 
@@ -631,6 +632,6 @@ class Reruns:
             worker_group.put_back(wanted)
             return
         part = dispatcher.split_off(state, first, stop, worker_group_name)
-        piece = BinSlice(first, stop, 1)
-        part.pieces.append(piece)
-        dispatcher.publishing.publish(worker_group, part, piece)
+        bin_slice = BinSlice(first, stop, 1)
+        part.slices.append(bin_slice)
+        dispatcher.publishing.publish(worker_group, part, bin_slice)

@@ -94,13 +94,13 @@ class KillRequests:
         if state is None:
             return True
         index = state.work.index(call)
-        piece = state.piece_at(index)
-        if state.settled[index] or piece is None:
+        bin_slice = state.slice_at(index)
+        if state.settled[index] or bin_slice is None:
             return True
-        if piece.worker is None:
+        if bin_slice.worker is None:
             return False
         try:
-            self._run.ask_to_kill(piece.worker.name, state.bin_id, index)
+            self._run.ask_to_kill(bin_slice.worker.name, state.bin_id, index)
         except FileNotFoundError:
             raise  # the run directory is gone
         except NotADirectoryError:
@@ -148,28 +148,28 @@ class Effects:
             self.worker_groups.add(worker_group)
         return None
 
-    def publish(self, state: BinState, piece: BinSlice) -> str:
+    def publish(self, state: BinState, bin_slice: BinSlice) -> str:
         """Write a bin's file; see ``state.Out``."""
-        file = piece.file
+        file = bin_slice.file
         assert file is not None
-        file.name = names.bin_name(state.bin_id, piece.first, piece.stop)
+        file.name = names.bin_name(state.bin_id, bin_slice.first, bin_slice.stop)
         try:
-            return self._run.publish_bin(state.worker_group, self._content(state, piece))
+            return self._run.publish_bin(state.worker_group, self._content(state, bin_slice))
         finally:
             file.lock.release()
 
-    def _content(self, state: BinState, piece: BinSlice) -> Bin:
-        pieces = state.work[piece.first : piece.stop] if state.kind == CALLS else state.work
+    def _content(self, state: BinState, bin_slice: BinSlice) -> Bin:
+        works = state.work[bin_slice.first : bin_slice.stop] if state.kind == CALLS else state.work
         return Bin(
             state.bin_id,
-            piece.first,
-            piece.stop,
+            bin_slice.first,
+            bin_slice.stop,
             state.kind,
-            piece.note,
-            [work.head() for work in pieces],
-            b"".join([work.data for work in pieces]),
-            bin_meta.pack(state.kind, state.worker_group, self.program, [work.row() for work in pieces]),
-            piece.seconds,
+            bin_slice.note,
+            [work.head() for work in works],
+            b"".join([work.data for work in works]),
+            bin_meta.pack(state.kind, state.worker_group, self.program, [work.row() for work in works]),
+            bin_slice.seconds,
         )
 
     def place_work(self, work: Sequence[Work], file: QueueFile) -> list[Work]:

@@ -227,9 +227,9 @@ class ManagerThread:
         """Cancel what has not begun; with ``kill``, end what is running too."""
         self._dispatcher.reruns.allowed = False
         for worker_group in self._dispatcher.worker_groups.values():
-            for _, piece in list(worker_group.waiting.values()):
-                if piece.file is not None and self._out.take_back(piece.file):
-                    self._cancel_file(piece.file)
+            for _, bin_slice in list(worker_group.waiting.values()):
+                if bin_slice.file is not None and self._out.take_back(bin_slice.file):
+                    self._cancel_file(bin_slice.file)
             self._dispatcher.cancel_pending(worker_group, self._out.withdraw)
         for future in list(self._held):
             future.cancel()

@@ -79,8 +79,8 @@ class Scaling:
 
     def _someone_rich(self, worker_group: WorkerGroup, bins: Iterable[BinState]) -> bool:
         return any(
-            piece.worker is not None and piece.left > 1
+            bin_slice.worker is not None and bin_slice.left > 1
             for state in bins
             if state.worker_group == worker_group.name
-            for piece in state.pieces
+            for bin_slice in state.slices
         )

@@ -178,7 +178,7 @@ def _lasting(settings: Settings, scheduler: Scheduler, patience: float) -> Opene
             )
         program = int(before.get("program", 0)) + 1
         past = _past(run, scheduler) if before else RunHistory()
-        if past.pieces and scheduler.name == "local" and before.get("host") != os.uname().nodename:
+        if past.slices and scheduler.name == "local" and before.get("host") != os.uname().nodename:
             raise StoreError(
                 message=f"{run.path} is a run of {before.get('host')}, where its jobs may run: go on with it there",
                 path=run.path,

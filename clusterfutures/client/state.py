@@ -137,7 +137,7 @@ class Worker:
         self.launched_at: float | None = None
         self.revoked = False
         self.retiring = False  # it takes no more, and ends when it has finished
-        self.busy = 0  # pieces that it works on
+        self.busy = 0  # slices that it works on
         self.since = now
         self.heard_at = now  # of the last time it told us that it has started
         self.alive_at = now  # of its last sign of life
@@ -148,7 +148,7 @@ class Worker:
         self.limit_at = math.inf if left is None else now + left
 
     def free(self, processes: int) -> int:
-        """How many pieces more it can work on, with so many processes."""
+        """How many slices more it can work on, with so many processes."""
         return 0 if self.retiring else max(0, processes - self.busy)
 
     @property
@@ -176,7 +176,7 @@ class BinSlice:
 class BinState:
     """A bin that has calls without an outcome."""
 
-    __slots__ = ("bin_id", "kind", "pieces", "settled", "work", "worker_group")
+    __slots__ = ("bin_id", "kind", "settled", "slices", "work", "worker_group")
 
     def __init__(self, bin_id: int, worker_group: str, work: list[Work]) -> None:
         self.bin_id = bin_id
@@ -184,17 +184,17 @@ class BinState:
         self.work = work
         self.kind = work[0].kind
         self.settled = bytearray(len(work)) if isinstance(work[0], Call) else bytearray(work[0].skip or work[0].count)
-        self.pieces: list[BinSlice] = []
+        self.slices: list[BinSlice] = []
 
     def item(self, index: int) -> Work:
         """The work that call ``index`` belongs to."""
         return self.work[index] if self.kind == CALLS else self.work[0]
 
-    def piece_at(self, index: int) -> BinSlice | None:
-        """The piece that call ``index`` is in."""
-        for piece in self.pieces:
-            if piece.first <= index < piece.stop:
-                return piece
+    def slice_at(self, index: int) -> BinSlice | None:
+        """The slice that call ``index`` is in."""
+        for bin_slice in self.slices:
+            if bin_slice.first <= index < bin_slice.stop:
+                return bin_slice
         return None
 
 
@@ -281,7 +281,7 @@ class Limits:
 class Out(Protocol):
     """How decisions leave the dispatcher."""
 
-    def publish(self, state: BinState, piece: BinSlice) -> str:
+    def publish(self, state: BinState, bin_slice: BinSlice) -> str:
         """Write the bin's file; returns its name."""
 
     def take_back(self, file: QueueFile) -> bool:

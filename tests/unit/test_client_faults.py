@@ -82,14 +82,14 @@ def test_a_map_that_is_collected_while_its_chunk_is_written(run: RunDirectory) -
     out = Effects(run, events, None, None, 0.0)  # type: ignore[arg-type]
     chunk = Chunk(POOL, None, 0, print, "f", b"data", None, 1)  # type: ignore[arg-type]
     state, file = BinState(1, POOL, [chunk]), QueueFile(POOL)
-    piece = BinSlice(0, 1, 1)
-    piece.file = file
+    bin_slice = BinSlice(0, 1, 1)
+    bin_slice.file = file
     taken = list[bool]()
 
     def publish() -> None:
         out.place_work([chunk], file)
         taken.append(Client.take_back(SimpleNamespace(events=events, run=run), chunk))  # type: ignore[arg-type]
-        out.publish(state, piece)
+        out.publish(state, bin_slice)
 
     assert ends(publish)
     assert taken == [False]

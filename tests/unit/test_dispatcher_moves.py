@@ -79,12 +79,12 @@ class Site:
         self.hungry: list[bool] = []
         self.full: StoreError | None = None
 
-    def publish(self, state: BinState, piece: BinSlice) -> str:
+    def publish(self, state: BinState, bin_slice: BinSlice) -> str:
         if self.full is not None:
             raise self.full
-        name = names.bin_name(state.bin_id, piece.first, piece.stop)
+        name = names.bin_name(state.bin_id, bin_slice.first, bin_slice.stop)
         assert name not in self.queue
-        self.queue[name] = (state, piece)
+        self.queue[name] = (state, bin_slice)
         return name
 
     def take_back(self, file: QueueFile) -> bool:
@@ -226,7 +226,7 @@ def test_calls_of_unknown_length_go_out_one_by_one(bench: Bench) -> None:
     bench.submit(3)
     bench.dispatcher.advance(0.0)
     assert [names.parse_bin(name) for name in bench.queue] == [(1, 0, 1), (2, 0, 1), (3, 0, 1)]
-    assert [piece.note for _, piece in bench.site.queue.values()] == [1, 1, 1]
+    assert [bin_slice.note for _, bin_slice in bench.site.queue.values()] == [1, 1, 1]
     assert bench.dispatcher.unsettled == 3
 
 
@@ -255,11 +255,11 @@ def test_short_calls_share_bins(bench: Bench) -> None:
     bench.learn(0.001)
     bench.submit(2000)
     bench.dispatcher.advance(0.0)
-    sizes = [piece.stop for _, piece in bench.site.queue.values()]
+    sizes = [bin_slice.stop for _, bin_slice in bench.site.queue.values()]
     assert sizes[:2] == [300] * 2, "three tenths of a second in each"
     assert sizes == sorted(sizes, reverse=True), "smaller ones at the end"
     assert len(sizes) <= 16
-    assert [piece.note for _, piece in bench.site.queue.values()] == sizes, "the claim is the note of all"
+    assert [bin_slice.note for _, bin_slice in bench.site.queue.values()] == sizes, "the claim is the note of all"
 
 
 def test_few_short_calls_are_spread_over_the_slots(bench: Bench) -> None:
@@ -268,7 +268,7 @@ def test_few_short_calls_are_spread_over_the_slots(bench: Bench) -> None:
     bench.submit(80)
     bench.dispatcher.advance(0.0)
     assert len(bench.queue) == 4
-    assert {piece.stop for _, piece in bench.site.queue.values()} == {20}
+    assert {bin_slice.stop for _, bin_slice in bench.site.queue.values()} == {20}
 
 
 def test_no_more_bins_of_short_calls_than_the_slots_need(bench: Bench) -> None:
@@ -284,7 +284,7 @@ def test_long_calls_go_one_by_one_and_all_of_them(bench: Bench) -> None:
     bench.submit(100)
     bench.dispatcher.advance(0.0)
     assert len(bench.queue) == 100
-    assert {piece.note for _, piece in bench.site.queue.values()} == {1}
+    assert {bin_slice.note for _, bin_slice in bench.site.queue.values()} == {1}
 
 
 def test_the_length_of_one_function_says_nothing_of_another(bench: Bench) -> None:
@@ -539,7 +539,7 @@ def test_a_chunk_given_back_in_part_is_published_in_part(bench: Bench) -> None:
     bin_id = bench.begin(first, 0, 2)
     bench.give_back(first, bin_id, 6, 4)
     assert [names.parse_bin(name) for name in bench.queue] == [(bin_id, 6, 10)]
-    assert [piece.note for _, piece in bench.site.queue.values()] == [1]
+    assert [bin_slice.note for _, bin_slice in bench.site.queue.values()] == [1]
     bench.settle(first, bin_id, 0, 6)
     assert not bench.dispatcher.unfinished(first)
     bench.settle(second, bench.claim()[0], 6, 4)
@@ -1072,7 +1072,7 @@ def test_what_comes_back_is_divided_by_how_long_its_calls_are(bench: Bench) -> N
     busy, bin_id = _one_busy_one_idle(bench)
     bench.dispatcher.limits.pace.learn("f", 1.0, 5)
     bench.give_back(busy, bin_id, 5, 5)
-    assert sorted((piece.first, piece.stop) for _, piece in bench.site.queue.values()) == [
+    assert sorted((bin_slice.first, bin_slice.stop) for _, bin_slice in bench.site.queue.values()) == [
         (n, n + 1) for n in range(5, 10)
     ]
 
@@ -1085,7 +1085,7 @@ def test_large_arguments_are_not_written_again_for_every_call(bench: Bench) -> N
     bin_id = bench.begin(busy)
     bench.dispatcher.limits.pace.learn("f", 1.0, 5)
     bench.give_back(busy, bin_id, 5, 5)
-    assert [(piece.first, piece.stop) for _, piece in bench.site.queue.values()] == [(5, 10)]
+    assert [(bin_slice.first, bin_slice.stop) for _, bin_slice in bench.site.queue.values()] == [(5, 10)]
 
 
 def test_nobody_is_asked_when_nobody_is_idle(bench: Bench) -> None:

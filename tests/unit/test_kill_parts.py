@@ -229,8 +229,8 @@ def test_a_worker_is_told_as_soon_as_it_is_known_and_there_is_space(monkeypatch:
     monkeypatch.setattr(client_kills, "time", SimpleNamespace(monotonic=lambda: now[0]))
     calls = [Call("0", ClusterFuture(), print, "f", b"", None) for _ in range(3)]
     state = BinState(9, "0", list(calls))
-    piece = BinSlice(0, 3, 1)
-    state.pieces.append(piece)
+    bin_slice = BinSlice(0, 3, 1)
+    state.slices.append(bin_slice)
     file = QueueFile("0")
     file.name = names.bin_name(9, 0, 3)
     for call in calls:
@@ -241,7 +241,7 @@ def test_a_worker_is_told_as_soon_as_it_is_known_and_there_is_space(monkeypatch:
     kills.ask(calls[1])
     kills.advance()
     assert run.failures == 1, "nobody to tell"
-    piece.worker = Worker(WORKER, "0", "12", 0.0)
+    bin_slice.worker = Worker(WORKER, "0", "12", 0.0)
     kills.advance()
     kills.advance()
     assert run.signs == []

@@ -133,7 +133,7 @@ class RunHistory:
     def __init__(self) -> None:
         self.calls: dict[int, Earlier] = {}
         self.bins: dict[int, EarlierBin] = {}
-        self.pieces: list[LiveSlice] = []
+        self.slices: list[LiveSlice] = []
         self.started: dict[str, dict[str, Any]] = {}
         self.ended: set[str] = set()
         self.succeeded: set[str] = set()  # by another attempt of their job
@@ -237,4 +237,4 @@ class RunHistory:
             begun = min(stop, max(noted, self._begun.get(key, 0)))
             if content.first < stop:
                 note = min(content.begun, stop - content.first)
-                self.pieces.append(LiveSlice(where, content.first, stop, begun, note, found.worker, found.name))
+                self.slices.append(LiveSlice(where, content.first, stop, begun, note, found.worker, found.name))

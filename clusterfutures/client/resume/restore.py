@@ -130,9 +130,9 @@ class Adoption:
             self._out.open_worker_group(worker_group)
         for submission in self._past.submissions:
             self._adopt_jobs(submission)
-        for piece in self._past.pieces:
-            if not self._given_up(piece):
-                self._by_bin.setdefault(piece.where.bin_id, []).append(piece)
+        for bin_slice in self._past.slices:
+            if not self._given_up(bin_slice):
+                self._by_bin.setdefault(bin_slice.where.bin_id, []).append(bin_slice)
         open_calls: dict[int, list[Earlier]] = {}
         for call in self._past.calls.values():
             if call.record is None or (not resumed and self._may_be_tried_again(call)):
@@ -152,9 +152,11 @@ class Adoption:
             self._dispatcher.ended(worker)
             self._registry.discharge(worker)
 
-    def _given_up(self, piece: LiveSlice) -> bool:
-        """Whether a piece of the queue was taken out of it, to come back when its calls are made again."""
-        return self._resumed and not piece.worker and self._run.take_back(piece.where.worker_group, piece.file)
+    def _given_up(self, bin_slice: LiveSlice) -> bool:
+        """Whether a slice of the queue was taken out of it, to come back when its calls are made again."""
+        return (
+            self._resumed and not bin_slice.worker and self._run.take_back(bin_slice.where.worker_group, bin_slice.file)
+        )
 
     # -- workers --------------------------------------------------------------------
 
@@ -205,8 +207,8 @@ class Adoption:
         for call in calls:
             state.settled[call.index] = 0
         self._dispatcher.adopt(state, len(calls))
-        for piece in live:
-            self._adopt_piece(state, piece)
+        for bin_slice in live:
+            self._adopt_slice(state, bin_slice)
         for call in calls:
             if call.record is not None:
                 self._hear_again(state, call, call.record)
@@ -263,30 +265,30 @@ class Adoption:
             call.future._owner = chunk.sink
         return chunk
 
-    def _adopt_piece(self, state: BinState, live: LiveSlice) -> None:
+    def _adopt_slice(self, state: BinState, live: LiveSlice) -> None:
         left = state.settled[live.first : live.stop].count(0)
         if not left:
             return
-        piece = BinSlice(live.first, live.stop, live.note)
-        piece.left = left
+        bin_slice = BinSlice(live.first, live.stop, live.note)
+        bin_slice.left = left
         file = QueueFile(state.worker_group)
         file.name = live.file
         for work in state.work[live.first : live.stop] if state.kind == CALLS else state.work:
             work.file = file
-        state.pieces.append(piece)
+        state.slices.append(bin_slice)
         worker = self._workers.get(live.worker)
         if worker is None:  # in the queue; or with a worker of which only its check-in is known
-            piece.file = file
-            self._dispatcher.worker_group(state.worker_group).waiting[live.file] = (state, piece)
+            bin_slice.file = file
+            self._dispatcher.worker_group(state.worker_group).waiting[live.file] = (state, bin_slice)
         else:
-            piece.worker = worker
+            bin_slice.worker = worker
             worker.busy += 1
-            self._dispatcher.has_begun(state, worker, piece, live.begun)
+            self._dispatcher.has_begun(state, worker, bin_slice, live.begun)
 
     def _hear_again(self, state: BinState, call: Earlier, record: Record) -> None:
         """A call that failed, and may be tried again: as if that were heard now."""
-        if state.piece_at(call.index) is None:
-            state.pieces.append(BinSlice(call.index, call.index + 1, 1))
+        if state.slice_at(call.index) is None:
+            state.slices.append(BinSlice(call.index, call.index + 1, 1))
         teller = Worker(call.worker, state.worker_group, call.place.job_id, 0.0)
         teller.host = call.place.host
         self._dispatcher.outcome(teller, record._replace(first=call.index, calls=1))
