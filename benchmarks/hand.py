@@ -23,7 +23,8 @@ import calls
 
 from clusterfutures.client.client import Client
 from clusterfutures.options.settings import Settings
-from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, QueuedJob, Scheduler
+from clusterfutures.schedulers.base import JobSpec, QueuedJob, Scheduler
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 from clusterfutures.store import names
 
 __all__ = ["HandScheduler", "hand_client", "node_start"]

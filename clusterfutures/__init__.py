@@ -39,7 +39,7 @@ _HOME = {
     "TransferError": "errors",
     "WorkerDied": "errors",
     "Job": "jobs.job",
-    "JobState": "schedulers.base",
+    "JobState": "schedulers.job_state",
     "Queue": "jobs.queue",
     "clean": "jobs.cleaning",
     "clean_dir": "jobs.cleaning",
@@ -125,7 +125,7 @@ if TYPE_CHECKING:
     from clusterfutures.node.time_limit import remaining_time
     from clusterfutures.options.table import option_help, option_table
     from clusterfutures.pickling.arguments import Arguments
-    from clusterfutures.schedulers.base import JobState
+    from clusterfutures.schedulers.job_state import JobState
     from clusterfutures.stored_runs import AttachedRun, RunInfo, attach, remove_run, runs
 
 

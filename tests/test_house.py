@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import house_figures
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "clusterfutures"
@@ -60,6 +61,7 @@ MAY_IMPORT = {
         "pickling",
         "schedulers.absence",
         "schedulers.base",
+        "schedulers.job_state",
         "schedulers.polling",
         "schedulers.variables",
         "store",
@@ -309,3 +311,19 @@ def test_the_fields_words(room: str) -> None:
         if match
     ]
     assert not found
+
+
+def test_no_circle_of_imports() -> None:
+    """Imports for type checkers and those in functions count."""
+    assert not house_figures.circles(house_figures.arrows(house_figures.modules()))
+
+
+def test_rooms() -> None:
+    """Folders stay small enough to know: modules, and imports among them."""
+    trees = house_figures.modules()
+    graph = house_figures.arrows(trees)
+    for folder, most_rooms, most_arrows in (("client", 20, 65), ("node", 20, 56)):
+        count, arrows = house_figures.rooms(graph, folder)
+        assert count <= most_rooms
+        assert arrows <= most_arrows
+    assert not house_figures.strays(trees)

@@ -26,7 +26,8 @@ from clusterfutures.errors import (
     SubmitError,
     SubmitLimitReached,
 )
-from clusterfutures.schedulers.base import EXIT_NO_LOG, JobSpec, JobState
+from clusterfutures.schedulers.base import EXIT_NO_LOG, JobSpec
+from clusterfutures.schedulers.job_state import JobState
 from clusterfutures.schedulers.options import normalise
 from clusterfutures.schedulers.pbs import adapter as pbs_adapter
 from clusterfutures.schedulers.pbs import parse

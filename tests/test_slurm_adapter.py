@@ -22,7 +22,8 @@ from clusterfutures.errors import (
     SubmitError,
     SubmitLimitReached,
 )
-from clusterfutures.schedulers.base import Dependency, JobSpec, JobState, JobStatus
+from clusterfutures.schedulers.base import Dependency, JobSpec
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 from clusterfutures.schedulers.options import normalise
 from clusterfutures.schedulers.slurm import adapter as slurm_adapter
 from clusterfutures.schedulers.slurm import parse

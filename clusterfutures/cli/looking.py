@@ -13,10 +13,12 @@ from clusterfutures.commandline.words import Taken
 from clusterfutures.errors import OptionError
 from clusterfutures.jobs.cleaning import clean as clean_jobs
 from clusterfutures.jobs.cleaning import ended_in
-from clusterfutures.jobs.job import Job, cancel_all, find, jobs_directory, scheduler_name
+from clusterfutures.jobs.directories import jobs_directory, scheduler_name
+from clusterfutures.jobs.job import Job, cancel_all, find
 from clusterfutures.jobs.queue import Queue
 from clusterfutures.jobs.status import ONE_AT_A_TIME, adapter
-from clusterfutures.schedulers.base import JobState, split_id
+from clusterfutures.schedulers.base import split_id
+from clusterfutures.schedulers.job_state import JobState
 
 __all__ = ["cancel", "clean", "queue", "wait"]
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from clusterfutures.jobs.job import Job
-from clusterfutures.schedulers.base import JobState, JobStatus, QueuedJob
+from clusterfutures.schedulers.base import QueuedJob
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 
 __all__ = ["HEAD", "as_json", "columns", "job_facts", "queued_facts", "queued_row", "shown_ids", "status_facts"]
 

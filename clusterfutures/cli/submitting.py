@@ -19,10 +19,11 @@ from clusterfutures.cli.showing import as_json, job_facts, shown_ids, status_fac
 from clusterfutures.commandline.words import Taken
 from clusterfutures.errors import ClusterError, OptionError
 from clusterfutures.jobs.array import script_of, submit_array, write_array
-from clusterfutures.jobs.job import Job, cancel_all, find, jobs_directory, scheduler_name
+from clusterfutures.jobs.directories import jobs_directory, scheduler_name
+from clusterfutures.jobs.job import Job, cancel_all, find
 from clusterfutures.jobs.scripts import of_file
 from clusterfutures.jobs.status import pauses
-from clusterfutures.schedulers.base import JobState, JobStatus
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 
 __all__ = ["run", "submit"]
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from clusterfutures.client.results import Place
 from clusterfutures.errors import JobFailed, StoreError
 from clusterfutures.options.retries import FREE, KILLED, Failure
-from clusterfutures.schedulers.base import EXIT_NO_LOG, NO_LOG, JobState, JobStatus
+from clusterfutures.schedulers.base import EXIT_NO_LOG, NO_LOG
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 from clusterfutures.store import records
 from clusterfutures.store.bootstrap import EXIT_NO_CHECK_IN, EXIT_NO_SPACE
 from clusterfutures.store.faults import advice

@@ -28,7 +28,8 @@ from typing import NamedTuple, TypeVar
 
 from clusterfutures.client.events import EventQueue, Phase
 from clusterfutures.errors import ArrayTooLarge, ClusterError, SchedulerUnavailable, SubmitError, SubmitLimitReached
-from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, Scheduler
+from clusterfutures.schedulers.base import JobSpec, Scheduler
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 from clusterfutures.schedulers.polling import Rhythm, smallest_spacing
 
 __all__ = ["Explained", "PendingCommands", "Refused", "SchedulerThread", "Seen", "Submitted", "Unanswered"]

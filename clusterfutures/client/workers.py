@@ -42,7 +42,7 @@ from clusterfutures.client.silence import Silence, unavailable
 from clusterfutures.client.state import Worker, WorkerState
 from clusterfutures.schedulers import absence
 from clusterfutures.schedulers.absence import MOST_QUESTIONS, Absences
-from clusterfutures.schedulers.base import JobState, JobStatus
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 from clusterfutures.store import names
 from clusterfutures.store.faults import explained
 from clusterfutures.store.run_directory import RunDirectory

@@ -10,9 +10,10 @@ import logging
 from collections.abc import Callable, Iterable
 
 from clusterfutures.errors import SchedulerUnavailable, StoreError
-from clusterfutures.jobs.job import Job, jobs_directory, jobs_in
+from clusterfutures.jobs.directories import jobs_directory
+from clusterfutures.jobs.job import Job, jobs_in
 from clusterfutures.jobs.status import ask_about
-from clusterfutures.schedulers.base import JobStatus
+from clusterfutures.schedulers.job_state import JobStatus
 
 __all__ = ["clean", "clean_dir", "ended_in"]
 

@@ -14,23 +14,44 @@ import logging
 import re
 import shlex
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from clusterfutures.errors import OptionError, SchedulerUnavailable, StoreError, SubmitError
 from clusterfutures.schedulers import by_name
-from clusterfutures.schedulers.base import AFTER, Dependency, JobState, Scheduler
+from clusterfutures.schedulers.base import AFTER, Dependency, Scheduler
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 
-if TYPE_CHECKING:
-    from clusterfutures.jobs.job import Job
-
-__all__ = ["EXIT_UNMET", "Awaited", "awaited", "several", "unmet", "unmet_of"]
+__all__ = ["EXIT_UNMET", "Awaited", "Find", "OurJob", "awaited", "several", "unmet", "unmet_of"]
 
 log = logging.getLogger("clusterfutures")
 
 #: from how long after its end on a scheduler may have forgotten a job, in seconds: less than any site's MinJobAge
 _FORGOTTEN_SECONDS = 30.0
+
+
+class OurJob(Protocol):
+    """What is asked of a Job."""
+
+    id: str
+    name: str
+    scheduler: str
+    record: dict[str, Any]
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def array_size(self) -> int: ...
+    @property
+    def ended(self) -> float | None: ...
+    @property
+    def exitcode(self) -> int | None: ...
+    def look(self, waited: float = 0.0) -> JobStatus: ...
+
+
+#: (ids, directory, scheduler) -> our jobs that have them, and the ids of others
+Find = Callable[[Iterable[str], str, str], Sequence[Any]]
 
 
 class Awaited(NamedTuple):
@@ -134,19 +155,19 @@ def several(jobs: Any) -> list[Any]:
     return [jobs] if hasattr(jobs, "id") or isinstance(jobs, str | int | float | Future) else list(jobs)
 
 
-def awaited(given: Any, directory: str = "") -> Awaited:
+def awaited(given: Any, directory: str, find: Find) -> Awaited:
     """Read ``dependencies=``.  Raises OptionError for what cannot be waited for.
 
-    directory: where the jobs are looked for that an id of an array of PBS means.
+    directory: where the jobs are looked for that an id of an array of PBS means; find: how.
     """
     table = given if isinstance(given, Mapping) else {"ok": given}
     found = Awaited([], [], [], [], [])
     for kind, jobs in table.items():
         if kind not in AFTER:
             raise OptionError(f"a dependency is one of {', '.join(AFTER)}, not {kind!r}")
-        elements: dict[str, list[Job]] = {}
-        of_pbs: dict[str, list[Job]] = {}
-        for one in _each(several(jobs), kind, directory):
+        elements: dict[str, list[OurJob]] = {}
+        of_pbs: dict[str, list[OurJob]] = {}
+        for one in _each(several(jobs), kind, directory, find):
             if isinstance(one, Future):
                 found.futures.append((one, kind))
             elif getattr(one, "array_size", 0) and (base := re.fullmatch(r"(\d+)\[\d+\](.*)", one.id)):
@@ -163,14 +184,12 @@ def awaited(given: Any, directory: str = "") -> Awaited:
     return found
 
 
-def _each(jobs: Iterable[Any], kind: str, directory: str) -> Iterable[Any]:
+def _each(jobs: Iterable[Any], kind: str, directory: str, find: Find) -> Iterable[Any]:
     """The same, with our own jobs in place of the id of an array of PBS."""
     for one in jobs:
         if not isinstance(one, str) or not re.fullmatch(r"\d+\[\d*\](\.\S+)?", one):
             yield one
             continue
-        from clusterfutures.jobs.job import find
-
         ours = find([one], directory, "pbs") if directory else [one]
         if kind != "any" and one in ours:
             log.warning(
@@ -180,7 +199,7 @@ def _each(jobs: Iterable[Any], kind: str, directory: str) -> Iterable[Any]:
         yield from ours
 
 
-def _add_array_of_pbs(found: Awaited, kind: str, array: str, members: Sequence[Job]) -> None:
+def _add_array_of_pbs(found: Awaited, kind: str, array: str, members: Sequence[OurJob]) -> None:
     """Have PBS wait for the whole array, however it ends, and the job look how ``members`` have ended."""
     over = [_came_true(member, "ok") for member in members]
     if None in over or (kind == "any" and not all(_came_true(member, "any") for member in members)):
@@ -223,7 +242,7 @@ def _came_true(job: Any, kind: str) -> bool | None:
         return None
 
 
-def _is_forgotten(job: Job) -> bool:
+def _is_forgotten(job: OurJob) -> bool:
     """True for a job that has ended, when its scheduler would take it for one that has ended well."""
     if job.record.get("never"):
         return True

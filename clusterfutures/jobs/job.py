@@ -13,32 +13,26 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shlex
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from clusterfutures import config
 from clusterfutures.errors import JobFailed, OptionError, SchedulerUnavailable, StoreError
+from clusterfutures.jobs.directories import job_directories, jobs_directory
 from clusterfutures.jobs.files import ID_FIELD, JobFiles
-from clusterfutures.jobs.request import DIRECTORY, NO_PLACE, Command, Request, label, spec_of
-from clusterfutures.jobs.status import ONE_AT_A_TIME, Watch, adapter, pauses
+from clusterfutures.jobs.request import Command, Request, label, spec_of
+from clusterfutures.jobs.status import ONE_AT_A_TIME, Watch, adapter, pauses, plain_id
 from clusterfutures.jobs.submission import submitted
-from clusterfutures.options.places import absolute
-from clusterfutures.schedulers import by_name, find_scheduler
-from clusterfutures.schedulers.base import Dependency, JobState, JobStatus, split_id
+from clusterfutures.schedulers.base import Dependency, split_id
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 
 __all__ = [
     "Job",
     "Known",
     "cancel_all",
     "find",
-    "job_directories",
-    "jobs_directory",
     "jobs_in",
-    "plain_id",
-    "scheduler_name",
     "story",
     "submit",
     "with_id",
@@ -195,29 +189,6 @@ def _text_of(path: str, seen: int) -> tuple[str, int]:
     return content.decode("utf-8", "replace"), seen + len(content)
 
 
-def jobs_directory(directory: str | None = None, profile: str | None = None) -> str:
-    """The one that is named, else the configured one, else the usual one."""
-    found = directory or config.load().options(profile).get("jobs_directory") or DIRECTORY
-    return absolute(found, NO_PLACE)
-
-
-def scheduler_name(name: str | None = None, profile: str | None = None) -> str:
-    """The scheduler that is named, else the configured one, else the one that is here."""
-    return str(name or config.load().options(profile).get("scheduler") or find_scheduler().name)
-
-
-def job_directories(directory: str) -> Iterator[str]:
-    """The directories in ``directory`` that hold a ``job.json``, those of arrays among them, by name."""
-    entries = os.scandir(directory) if os.path.isdir(directory) else ()
-    for entry in sorted(entries, key=lambda one: (len(one.name) if one.name.isdigit() else 0, one.name)):
-        if not entry.is_dir(follow_symlinks=False):
-            continue
-        if os.path.isfile(os.path.join(entry.path, "job.json")):
-            yield entry.path
-        elif os.path.isfile(os.path.join(entry.path, "array.json")):
-            yield from job_directories(entry.path)
-
-
 def jobs_in(directory: str) -> Iterator[Job]:
     """Return the jobs that have directories; what cannot be read is left out, with a warning."""
     for path in job_directories(directory):
@@ -225,17 +196,6 @@ def jobs_in(directory: str) -> Iterator[Job]:
             yield Job.attach(path)
         except (StoreError, ValueError, KeyError, TypeError) as error:
             log.warning("%s is left alone: %s", path, error)
-
-
-def plain_id(text: str) -> str:
-    """An id as we have it, of one as qsub (``25[].server``) or sbatch (``25;cluster``) prints it."""
-    with_cluster = re.sub(r"^(\d+(?:_\d+)?);(.+)", r"\1@\2", text)
-    if re.fullmatch(r"\d+(?:\[\d*\])?\..*", with_cluster) is None:
-        return with_cluster
-    if not by_name("pbs").is_here():
-        return with_cluster.partition(".")[0]
-    with ONE_AT_A_TIME:
-        return adapter("pbs").usual_id(with_cluster)
 
 
 def find(words: Iterable[str], directory: str, scheduler: str) -> list[Job | str]:
@@ -349,7 +309,7 @@ class Job(Known):
         explicit = {"name": name or None, "scheduler": scheduler, "jobs_directory": directory}
         explicit["dependencies"] = dependencies
         given = options | {key: value for key, value in explicit.items() if value is not None}
-        self._request: Request | None = Request(command, args, kwargs, given, profile)
+        self._request: Request | None = Request(command, args, kwargs, given, profile, find)
         self._set(None, self._request.record())
 
     @classmethod

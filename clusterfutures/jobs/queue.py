@@ -21,13 +21,22 @@ from typing import Any
 
 from clusterfutures import config
 from clusterfutures.errors import OptionError, SchedulerUnavailable
-from clusterfutures.jobs.elsewhere import known_places
-from clusterfutures.jobs.job import Job, jobs_directory, plain_id
-from clusterfutures.jobs.status import ONE_AT_A_TIME, adapter, oldest, pauses, say_why_waiting, submitted_since
+from clusterfutures.jobs.dependencies import OurJob
+from clusterfutures.jobs.directories import jobs_directory, known_places
+from clusterfutures.jobs.status import (
+    ONE_AT_A_TIME,
+    adapter,
+    oldest,
+    pauses,
+    plain_id,
+    say_why_waiting,
+    submitted_since,
+)
 from clusterfutures.jobs.submission import PATIENCE_SECONDS
 from clusterfutures.schedulers import find_scheduler
-from clusterfutures.schedulers.base import JobState, JobStatus, QueuedJob, Scheduler, split_id
+from clusterfutures.schedulers.base import QueuedJob, Scheduler, split_id
 from clusterfutures.schedulers.inquiry import Inquiry
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 from clusterfutures.schedulers.local import user_here
 
 __all__ = ["Queue"]
@@ -105,7 +114,7 @@ class Queue:
             self.know_places_of(jobs_directory())
         self._silence = ""  # why there was no answer, as told already
         self._waits_for: set[tuple[str, str]] = set()  # jobs, and what never comes, as told already
-        self._over: dict[str, Job] = {}  # what has told its end itself; the scheduler's list may be older
+        self._over: dict[str, OurJob] = {}  # what has told its end itself; the scheduler's list may be older
 
     def know_places_of(self, directory: str) -> None:
         """List the jobs on clusters and servers that those of this directory of jobs were sent to by name."""
@@ -172,16 +181,16 @@ class Queue:
         return len(self.jobs)
 
     def __contains__(self, job: object) -> bool:
-        return isinstance(job, Job | str | int) and any(_id(job) in _names_of(one.id) for one in self.jobs)
+        return (_is_ours(job) or isinstance(job, str | int)) and any(_id(job) in _names_of(one.id) for one in self.jobs)
 
-    def __getitem__(self, job: Job | str | int) -> QueuedJob:
+    def __getitem__(self, job: OurJob | str | int) -> QueuedJob:
         """The job with this id.  Raises KeyError."""
         for one in self.jobs:
             if one.id == _id(job):
                 return one
         raise KeyError(f"job {_id(job)} is not in this queue: it was never there, or ended a while ago")
 
-    def ids_of(self, job: Job | str | int) -> list[str]:
+    def ids_of(self, job: OurJob | str | int) -> list[str]:
         """Return the listed ids, of any user, that this one names: a job, or an array with its elements."""
         return [one.id for one in self._listing.jobs() if _id(job) in _names_of(one.id)]
 
@@ -192,7 +201,7 @@ class Queue:
         Raises TimeoutError after ``timeout`` seconds.
         """
         left = {one.id for one in self.jobs if not one.state.is_final} if jobs is None else {*map(_id, _several(jobs))}
-        ours = {job.id: job for job in _several(jobs) if isinstance(job, Job)}
+        ours = {job.id: job for job in _several(jobs) if _is_ours(job)}
         begun, inquiry = time.monotonic(), Inquiry(self._explained)
         members: dict[str, set[str]] = {}  # what has been listed of each of the others: jobs, or elements of arrays
         for pause in pauses(timeout, f"{self!r}: not all of these jobs have ended"):
@@ -289,15 +298,19 @@ class Queue:
         return f"<Queue of {self.scheduler}: {whose}{f' in {self.partition}' if self.partition else ''}>"
 
 
+def _is_ours(job: object) -> bool:
+    return hasattr(job, "look")
+
+
 def _several(jobs: Any) -> list[Any]:
     if jobs is None:
         return []
-    return [jobs] if isinstance(jobs, Job | str | int) else list(jobs)
+    return [jobs] if _is_ours(jobs) or isinstance(jobs, str | int) else list(jobs)
 
 
 def _id(job: Any) -> str:
-    if isinstance(job, Job):
-        return job.id
+    if _is_ours(job):
+        return str(job.id)
     if isinstance(job, bool) or not isinstance(job, str | int):
         raise OptionError(f"{job!r} is no job: give a Job or the id of one")
     return plain_id(str(job))

@@ -15,7 +15,8 @@ from typing import Any
 
 from clusterfutures import config
 from clusterfutures.errors import OptionError
-from clusterfutures.jobs.dependencies import Awaited, awaited
+from clusterfutures.jobs.dependencies import Awaited, Find, awaited
+from clusterfutures.jobs.directories import DIRECTORY, NO_PLACE
 from clusterfutures.jobs.files import JobFiles
 from clusterfutures.jobs.template import filled, has_field, is_for_a_shell, joined, with_arguments, word
 from clusterfutures.options import table
@@ -24,12 +25,8 @@ from clusterfutures.schedulers import by_name, find_scheduler, options, variable
 from clusterfutures.schedulers import script as scripts
 from clusterfutures.schedulers.base import Dependency, JobSpec
 
-__all__ = ["DIRECTORY", "NO_PLACE", "Command", "Request", "label", "spec_of"]
+__all__ = ["Command", "Request", "label", "spec_of"]
 
-#: where the directories of jobs are made
-DIRECTORY = "~/.clusterfutures/jobs"
-#: what to do when that is no place
-NO_PLACE = "Give directory= (--directory) or set jobs_directory: an absolute path that the nodes see too."
 #: stands for the name of a job's directory until there is one
 _DIRECTORY_NAME = "\0"
 #: shell text, the words of a command, a program's path, or a function
@@ -42,7 +39,7 @@ class Request:
 
     def __init__(
         self, command: Command, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None,
-        given: Mapping[str, Any], profile: str | None,
+        given: Mapping[str, Any], profile: str | None, find: Find,
     ) -> None:  # fmt: skip
         self.command = _command(command)
         self.args = _arguments(args)
@@ -59,7 +56,7 @@ class Request:
                 )
         self._settings, self._resources = _layered(given, profile)
         self._python = self._settings.get("python") or (own_interpreter() if callable(self.command) else "")
-        self.awaited: Awaited = awaited(self._settings.get("dependencies", ()), self.directory)
+        self.awaited: Awaited = awaited(self._settings.get("dependencies", ()), self.directory, find)
 
     @property
     def directory(self) -> str:

@@ -15,7 +15,7 @@ from clusterfutures.errors import OptionError
 from clusterfutures.jobs import directives
 from clusterfutures.jobs.dependencies import awaited
 from clusterfutures.jobs.files import ID_FIELD
-from clusterfutures.jobs.job import Job
+from clusterfutures.jobs.job import Job, find
 from clusterfutures.jobs.request import Command
 from clusterfutures.jobs.status import ONE_AT_A_TIME, adapter
 from clusterfutures.schedulers import find_scheduler
@@ -84,7 +84,7 @@ def _written(directory: str, path: str, args: Sequence[Any] | None, options: dic
     if args or options:
         raise OptionError(f"{path} was written by make_job_file: give {', '.join(options) or 'arguments'} there")
     job = Job.attach(directory)
-    waits = awaited(after, os.path.dirname(directory))
+    waits = awaited(after, os.path.dirname(directory), find)
     with ONE_AT_A_TIME:
         waits.must_be_known(adapter(job.scheduler))
     if reason := waits.refusal():

@@ -19,6 +19,7 @@ import functools
 import logging
 import math
 import os
+import re
 import signal
 import threading
 import time
@@ -31,8 +32,9 @@ from clusterfutures.jobs.dependencies import EXIT_UNMET, unmet, unmet_of
 from clusterfutures.jobs.files import VISIBILITY_SECONDS, JobFiles
 from clusterfutures.schedulers import by_name
 from clusterfutures.schedulers.absence import UNKNOWN_SECONDS
-from clusterfutures.schedulers.base import Answer, Dependency, JobState, JobStatus, Scheduler
+from clusterfutures.schedulers.base import Dependency, Scheduler
 from clusterfutures.schedulers.inquiry import Inquiry
+from clusterfutures.schedulers.job_state import Answer, JobState, JobStatus
 from clusterfutures.schedulers.polling import smallest_spacing
 
 __all__ = [
@@ -420,3 +422,14 @@ def pauses(timeout: float | None, late: str, clock: Callable[[], float] = time.m
         if timeout is not None and waited >= timeout:
             raise TimeoutError(f"{late} after {timeout:g} s")
         pause = min(_PAUSES[1], 1.3 * pause)
+
+
+def plain_id(text: str) -> str:
+    """An id as we have it, of one as qsub (``25[].server``) or sbatch (``25;cluster``) prints it."""
+    with_cluster = re.sub(r"^(\d+(?:_\d+)?);(.+)", r"\1@\2", text)
+    if re.fullmatch(r"\d+(?:\[\d*\])?\..*", with_cluster) is None:
+        return with_cluster
+    if not by_name("pbs").is_here():
+        return with_cluster.partition(".")[0]
+    with ONE_AT_A_TIME:
+        return adapter("pbs").usual_id(with_cluster)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 
 from clusterfutures.errors import SchedulerUnavailable, SubmitError
-from clusterfutures.jobs.elsewhere import note_places
+from clusterfutures.jobs.directories import note_places
 from clusterfutures.jobs.files import JobFiles
 from clusterfutures.jobs.status import ONE_AT_A_TIME, note_submission
 from clusterfutures.schedulers.base import JobSpec, Scheduler

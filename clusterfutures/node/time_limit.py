@@ -30,13 +30,10 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import clusterfutures
 from clusterfutures.node.lazy_imports import late_imports
-
-if TYPE_CHECKING:
-    from clusterfutures.node.slot import Slot
 
 __all__ = ["FINISHING_SECONDS", "JOB_END", "NOTICE", "Notice", "Notices", "TimeBudget", "remaining_time"]
 
@@ -90,6 +87,12 @@ class TimeBudget:
 NOTICE = signal.SIGRTMAX - 2
 
 
+class Notified(Protocol):
+    """A slot."""
+
+    def notify(self) -> None: ...
+
+
 class Notices:
     """The supervisor's side: when to tell, and whom."""
 
@@ -97,7 +100,7 @@ class Notices:
         #: seconds before the end of the job; 0 when no notice is wanted
         self.reserve: float = context["timeout_notice"] if context["on_timeout"] is not None else 0.0
 
-    def give(self, slots: Iterable[Slot]) -> None:
+    def give(self, slots: Iterable[Notified]) -> None:
         """Tell the calls that are running, if it is time."""
         if self.reserve and remaining_time() < self.reserve:
             for slot in slots:

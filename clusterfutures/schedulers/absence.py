@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 
-from clusterfutures.schedulers.base import JobStatus
+from clusterfutures.schedulers.job_state import JobStatus
 
 __all__ = ["MOST_QUESTIONS", "Absences"]
 

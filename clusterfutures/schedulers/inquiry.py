@@ -17,7 +17,7 @@ from collections.abc import Callable
 from clusterfutures.errors import SchedulerUnavailable
 from clusterfutures.schedulers import absence
 from clusterfutures.schedulers.absence import MOST_QUESTIONS, Absences
-from clusterfutures.schedulers.base import JobStatus
+from clusterfutures.schedulers.job_state import JobStatus
 
 __all__ = ["Inquiry"]
 

@@ -28,8 +28,9 @@ from clusterfutures.errors import SubmitError
 from clusterfutures.options.places import current_directory
 from clusterfutures.schedulers import cgroups, local_jobs
 from clusterfutures.schedulers import script as scripts
-from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, QueuedJob, Scheduler
+from clusterfutures.schedulers.base import JobSpec, QueuedJob, Scheduler
 from clusterfutures.schedulers.command import Process, scrubbed_environment, why_not_started
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 
 __all__ = ["PROLOGUE", "LocalScheduler", "cores_here", "user_here"]
 

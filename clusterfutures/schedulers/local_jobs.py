@@ -12,7 +12,7 @@ import contextlib
 import os
 from collections.abc import Iterable, Mapping
 
-from clusterfutures.schedulers.base import JobState, JobStatus
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 
 __all__ = ["processes", "signal_all", "status"]
 

@@ -38,10 +38,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from clusterfutures.errors import SchedulerUnavailable
-from clusterfutures.schedulers.base import Answer, JobState, JobStatus, Scheduler
+from clusterfutures.schedulers.job_state import Answer, JobState, JobStatus
 from clusterfutures.schedulers.polling import Budget
 
 __all__ = ["STUCK_SECONDS", "recent_array_limit", "recent_states"]
@@ -62,6 +62,16 @@ LIMIT_SECONDS = 3600.0
 KEEP_SECONDS = 7 * 24 * 3600.0
 
 
+class Source(Protocol):
+    """What is asked: a scheduler."""
+
+    attempts: int
+
+    def question_key(self) -> str: ...
+    def states(self, job_ids: Iterable[str]) -> dict[str, JobStatus]: ...
+    def array_limit(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Record:
     """The file's content.  ``wanted``: id -> when somebody last wanted to know."""
@@ -76,7 +86,7 @@ class _Record:
 
 
 def recent_states(
-    scheduler: Scheduler,
+    scheduler: Source,
     job_ids: Iterable[str],
     max_age: float,
     clock: Callable[[], float] = time.monotonic,
@@ -104,7 +114,7 @@ def recent_states(
     return _reply(record, ids, clock() + record.budget.wait(urgent=False))
 
 
-def recent_array_limit(scheduler: Scheduler, clock: Callable[[], float] = time.monotonic) -> int:
+def recent_array_limit(scheduler: Source, clock: Callable[[], float] = time.monotonic) -> int:
     """``scheduler.array_limit()``, asked once an hour by all programs."""
     path = _path(scheduler.question_key())
     if path is None:
@@ -124,7 +134,7 @@ def _still_wanted(record: _Record, ids: Iterable[str], now: float) -> dict[str, 
     return recent | dict.fromkeys(ids, now)
 
 
-def _ask(scheduler: Scheduler, record: _Record, clock: Callable[[], float]) -> _Record:
+def _ask(scheduler: Source, record: _Record, clock: Callable[[], float]) -> _Record:
     """A question that failed is not repeated at once while the one before has failed too."""
     asked_at, tries = clock(), scheduler.attempts
     scheduler.attempts = 1 if record.error else tries

@@ -15,8 +15,8 @@ import time
 from . import pbs_commands, pbs_qstat, pbs_submit
 from . import processes as ps
 from .dialect import Call, Dialect, Launch, remove_places
-from .pbs_ids import element_id
-from .state import PLAIN, Job, Run, State, Store
+from .pbs_ids import destination, element_id
+from .state import Job, Run, State, Store
 
 #: a login shell's PATH, after the commands of the stand-in
 LOGIN_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -166,23 +166,6 @@ def job_environment(store: Store, job: Job, run: Run, name: str, passed: dict[st
         ps.MARK: store.directory,
         "CLUSTERFUTURES_STANDIN": store.directory,
     }
-
-
-def destination(store: Store, job: Job, run: Run, letter: str, wanted: str | None = None) -> str:
-    """Where the output of an element belongs."""
-    path = job.x["out" if letter == "o" else "err"] if wanted is None else wanted
-    torque = store.config["kind"] == "torque"
-    index = "" if run.index == PLAIN else f"-{run.index}" if torque else f".{run.index}"
-    if not path:
-        return os.path.join(job.x["directory"], f"{job.name}.{letter}{job.id}{index}")
-    if torque:
-        path = os.path.join(path, f"{job.name}.{letter}{job.id}") if os.path.isdir(path) else path
-        path = path.replace("$PBS_JOBID", element_id(store, job, run.index)).replace("$PBS_ARRAYID", str(run.index))
-        return path if path == os.devnull else path + index
-    if path.endswith("/") or os.path.isdir(path):
-        suffix = "OU" if letter == "o" else "ER"
-        return os.path.join(path, f"{element_id(store, job, run.index)}.{suffix}")
-    return str(path).replace("^array_index^", str(run.index)) if job.array else str(path)
 
 
 def _deliver(store: Store, spooled: str, wanted: str, umask: int) -> bool:

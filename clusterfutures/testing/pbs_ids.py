@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 
-from .state import PLAIN, Job, State, Store
+from .state import PLAIN, Job, Run, State, Store
 
 _ID = re.compile(r"(\d+)(\[(?:(\d+)(?:-(\d+))?)?\])?(?:\.[\w.-]+)?(?:@[\w.-]+)?")
 
@@ -73,3 +74,20 @@ def ranges(indices: list[int]) -> str:
         else:
             parts.append([index, index])
     return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in parts) or "-"
+
+
+def destination(store: Store, job: Job, run: Run, letter: str, wanted: str | None = None) -> str:
+    """Where the output of an element belongs."""
+    path = job.x["out" if letter == "o" else "err"] if wanted is None else wanted
+    torque = store.config["kind"] == "torque"
+    index = "" if run.index == PLAIN else f"-{run.index}" if torque else f".{run.index}"
+    if not path:
+        return os.path.join(job.x["directory"], f"{job.name}.{letter}{job.id}{index}")
+    if torque:
+        path = os.path.join(path, f"{job.name}.{letter}{job.id}") if os.path.isdir(path) else path
+        path = path.replace("$PBS_JOBID", element_id(store, job, run.index)).replace("$PBS_ARRAYID", str(run.index))
+        return path if path == os.devnull else path + index
+    if path.endswith("/") or os.path.isdir(path):
+        suffix = "OU" if letter == "o" else "ER"
+        return os.path.join(path, f"{element_id(store, job, run.index)}.{suffix}")
+    return str(path).replace("^array_index^", str(run.index)) if job.array else str(path)

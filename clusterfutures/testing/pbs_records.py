@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 
 from . import scheduling
-from .pbs_ids import element_id, job_id, ranges
+from .pbs_ids import destination, element_id, job_id, ranges
 from .state import DONE, ENDING, PENDING, PLAIN, RUNNING, Job, Run, State, Store
 
 TYPE_CHECKING = False
@@ -150,7 +150,6 @@ def _common(store: Store, state: State, job: Job) -> Record:
 
 
 def _path(store: Store, job: Job, letter: str) -> str:
-    from .pbs import destination  # the two modules need each other
 
     if job.x["out" if letter == "o" else "err"]:
         return str(job.x["out" if letter == "o" else "err"])

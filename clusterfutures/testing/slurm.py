@@ -17,6 +17,7 @@ import time
 from . import slurm_commands, slurm_sacct, slurm_squeue, slurm_submit
 from .dialect import Call, Dialect, Launch, remove_places
 from .processes import MARK
+from .slurm_words import fill
 from .state import Job, Run, State, Store
 
 _CONTACT = "Unable to contact slurm controller (connect failure)"
@@ -164,25 +165,6 @@ def output_path(store: Store, job: Job, run: Run, pattern: str) -> str:
         return os.devnull
     pattern = pattern or ("slurm-%A_%a.out" if job.array else "slurm-%j.out")
     return os.path.join(job.x["directory"], fill(store, job, run, pattern))
-
-
-def fill(store: Store, job: Job, run: Run, pattern: str) -> str:
-    """Replace %j %A %a %x ...; a backslash vanishes and switches that off."""
-    if "\\" in pattern:
-        return pattern.replace("\\", "", 1)
-    number = str(run.number or job.id)
-    values = {
-        "A": str(job.id), "a": str(max(run.index, 0)) if job.array else "4294967294", "j": number, "J": number,
-        "N": store.config["node"], "n": "0", "t": "0", "s": "batch", "u": job.x["user"], "x": job.name, "%": "%",
-    }  # fmt: skip
-
-    def one(match: re.Match[str]) -> str:
-        value: str | None = values.get(match[2])
-        if value is None:
-            return match[0]
-        return value.zfill(int(match[1] or 0)) if match[2] in "AajJnt" else value
-
-    return re.sub(r"%(\d{0,2})(.)", one, pattern, flags=re.DOTALL)
 
 
 def _can_open(path: str) -> bool:

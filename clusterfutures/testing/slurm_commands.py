@@ -13,8 +13,8 @@ import signal
 from . import control, processes, runner, scheduling
 from .dialect import Call, Refused
 from .slurm_squeue import fill_line, options_of
-from .slurm_words import Row, rows, stamp
-from .state import DONE, PENDING, Job, State, now
+from .slurm_words import Row, fill, rows, stamp
+from .state import DONE, PENDING, Job, Run, State, now
 
 _SCANCEL = {
     "name": "n", "jobname": "n", "user": "u", "me": "me", "state": "t", "signal": "s", "batch": "b", "full": "f",
@@ -203,8 +203,6 @@ def record(row: Row) -> str:
     array = f" ArrayJobId={job.id} ArrayTaskId={row.tasks}" if job.array else ""
     if job.array and job.limit:
         array += f" ArrayTaskThrottle={job.limit}"
-    from .slurm import fill  # the two modules need each other
-    from .state import Run
 
     run = row.run or Run()
     pattern = x["output"] or ("slurm-%A_%a.out" if job.array else "slurm-%j.out")

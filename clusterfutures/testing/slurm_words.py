@@ -8,12 +8,13 @@ a job, an element, or all elements of an array that have not started.
 
 from __future__ import annotations
 
+import re
 import time
 
 from . import scheduling
 from .dialect import Call
 from .pbs_ids import ranges
-from .state import DONE, ENDING, PENDING, PLAIN, RUNNING, Job, Run, State, now
+from .state import DONE, ENDING, PENDING, PLAIN, RUNNING, Job, Run, State, Store, now
 
 SHORT = {
     "PENDING": "PD", "RUNNING": "R", "SUSPENDED": "S", "COMPLETING": "CG", "COMPLETED": "CD", "FAILED": "F",
@@ -193,3 +194,22 @@ def span(seconds: float, short: bool = True) -> str:
     if short and not hours:
         return f"{minutes}:{rest:02}"
     return f"{hours}:{minutes:02}:{rest:02}" if short else f"{hours:02}:{minutes:02}:{rest:02}"
+
+
+def fill(store: Store, job: Job, run: Run, pattern: str) -> str:
+    """Replace %j %A %a %x ...; a backslash vanishes and switches that off."""
+    if "\\" in pattern:
+        return pattern.replace("\\", "", 1)
+    number = str(run.number or job.id)
+    values = {
+        "A": str(job.id), "a": str(max(run.index, 0)) if job.array else "4294967294", "j": number, "J": number,
+        "N": store.config["node"], "n": "0", "t": "0", "s": "batch", "u": job.x["user"], "x": job.name, "%": "%",
+    }  # fmt: skip
+
+    def one(match: re.Match[str]) -> str:
+        value: str | None = values.get(match[2])
+        if value is None:
+            return match[0]
+        return value.zfill(int(match[1] or 0)) if match[2] in "AajJnt" else value
+
+    return re.sub(r"%(\d{0,2})(.)", one, pattern, flags=re.DOTALL)

@@ -99,22 +99,10 @@ def qdel(call: Call) -> None:
     pbs_commands.each(call, ids, act)
 
 
-def server_attributes(call: Call) -> dict[str, str]:
-    """What qmgr and ``qstat -Bf`` tell of the server."""
-    return {
-        "server_state": "Active",
-        "server_host": call.config["server"],
-        "default_queue": call.config["queues"][0],
-        "keep_completed": str(int(call.config["keep_completed"])),
-        "max_job_array_size": str(call.config["max_job_array_size"]),
-        "pbs_version": call.config["version"],
-    }
-
-
 def qmgr(call: Call) -> None:
     """``-c 'list server [attribute]'`` and ``-c 'print server'``."""
     options, _ = pbs_commands.options_of(call, "c:aenz")
-    attributes = server_attributes(call)
+    attributes = torque_qstat.server_attributes(call)
     match options.get("c", "").split():
         case ["list" | "l", "server" | "s", *names]:
             call.out(f"Server {call.config['server']}")

@@ -12,8 +12,8 @@ import time
 
 from . import pbs_ids, pbs_qstat, scheduling
 from .dialect import Call, Refused
-from .pbs import destination
 from .pbs_commands import options_of
+from .pbs_ids import destination
 from .pbs_options import clock
 from .state import DONE, ENDING, PENDING, PLAIN, RUNNING, Job, Run, State, now
 
@@ -32,8 +32,6 @@ def qstat(call: Call) -> None:
     """The whole command."""
     options, ids = options_of(call, LETTERS)
     if "B" in options or "Q" in options:
-        from .torque import server_attributes
-
         lines = [f"    {name} = {value}" for name, value in server_attributes(call).items()]
         call.out("\n".join([f"Server: {call.config['server']}", *lines, ""]))
         return
@@ -187,3 +185,15 @@ def _human(name: str, value: object) -> object:
     if name in _TIMES and isinstance(value, int):
         return time.strftime("%a %b %e %H:%M:%S %Y", time.localtime(value))
     return value
+
+
+def server_attributes(call: Call) -> dict[str, str]:
+    """What qmgr and ``qstat -Bf`` tell of the server."""
+    return {
+        "server_state": "Active",
+        "server_host": call.config["server"],
+        "default_queue": call.config["queues"][0],
+        "keep_completed": str(int(call.config["keep_completed"])),
+        "max_job_array_size": str(call.config["max_job_array_size"]),
+        "pbs_version": call.config["version"],
+    }

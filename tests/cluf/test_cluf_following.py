@@ -14,7 +14,7 @@ from cluf_user import User
 from clusterfutures.cluf import dispatch
 from clusterfutures.cluf.outputs import records
 from clusterfutures.schedulers import absence
-from clusterfutures.schedulers.base import JobState, JobStatus
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 from clusterfutures.testing import FakePBS, FakeTorque
 
 

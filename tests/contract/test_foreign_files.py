@@ -67,7 +67,7 @@ def test_a_directory_is_refused(tmp_path: Path, part: str, spoil: Callable[[Path
 @SPOILT
 def test_a_file_is_refused_before_it_is_unpickled(tmp_path: Path, spoil: Callable[[Path], None], reason: str) -> None:
     run = RunDirectory.create(str(tmp_path / "run"))
-    run.open_pool("0")
+    run.open_worker_group("0")
     run.files.make_directory(run.check_in_path("0001-0-0"))
     mark = tmp_path / "mark"
     content = framed([pickle.dumps(Mark(mark))])

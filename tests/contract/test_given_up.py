@@ -16,7 +16,7 @@ from contract_tasks import wait_until
 from clusterfutures.errors import JobFailed
 from clusterfutures.executors import ClusterExecutor
 from clusterfutures.schedulers import local
-from clusterfutures.schedulers.base import JobState, JobStatus
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 
 CALLS = 60
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from clusterfutures.schedulers import by_name
-from clusterfutures.schedulers.base import Dependency, JobSpec, JobState, JobStatus, Scheduler
+from clusterfutures.schedulers.base import Dependency, JobSpec, Scheduler
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 from tests.conftest import Ground
 
 pytestmark = pytest.mark.steady("the adapter is asked without a scheduler thread, who would ask again")

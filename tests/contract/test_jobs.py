@@ -14,7 +14,7 @@ import pytest
 
 from clusterfutures.errors import JobFailed, OptionError, StoreError
 from clusterfutures.jobs.job import Job, submit
-from clusterfutures.schedulers.base import JobState
+from clusterfutures.schedulers.job_state import JobState
 from tests.conftest import Ground
 
 

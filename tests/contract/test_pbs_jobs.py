@@ -22,7 +22,7 @@ from clusterfutures.jobs import status as jobs_status
 from clusterfutures.jobs.array import submit_array
 from clusterfutures.jobs.job import Job, submit
 from clusterfutures.jobs.scripts import make_job_file, submit_file
-from clusterfutures.schedulers.base import JobState
+from clusterfutures.schedulers.job_state import JobState
 
 pytestmark = [pytest.mark.on("pbs"), pytest.mark.steady("it is about when something is told")]
 Start = Callable[..., Job]

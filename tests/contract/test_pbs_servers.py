@@ -17,7 +17,7 @@ from clusterfutures.jobs import status
 from clusterfutures.jobs.array import submit_array
 from clusterfutures.jobs.job import Job, find, submit, with_id
 from clusterfutures.jobs.queue import Queue
-from clusterfutures.schedulers.base import JobState
+from clusterfutures.schedulers.job_state import JobState
 from clusterfutures.testing import FakePBS
 
 pytestmark = [pytest.mark.on("pbs"), pytest.mark.steady("its servers have commands of their own")]

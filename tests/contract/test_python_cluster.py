@@ -31,7 +31,7 @@ from clusterfutures import (
 from clusterfutures import submit as submit_anywhere
 from clusterfutures.options.table import KEYWORDS
 from clusterfutures.schedulers import find_scheduler
-from clusterfutures.schedulers.base import JobState
+from clusterfutures.schedulers.job_state import JobState
 from tests.conftest import Ground, SlurmGround, StandInGround
 
 RUNS = pytest.mark.on("local", "slurm")

@@ -9,7 +9,7 @@ import pytest
 
 from clusterfutures.jobs.job import submit
 from clusterfutures.jobs.queue import Queue
-from clusterfutures.schedulers.base import JobState
+from clusterfutures.schedulers.job_state import JobState
 from tests.conftest import Ground
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from clusterfutures.errors import SchedulerUnavailable
 from clusterfutures.schedulers.absence import MOST_QUESTIONS, Absences
-from clusterfutures.schedulers.base import JobState, JobStatus
 from clusterfutures.schedulers.inquiry import Inquiry
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 
 RUNS = JobStatus("5", JobState.RUNNING, "R")
 MISSING = JobStatus("5", JobState.GONE)

@@ -13,7 +13,8 @@ from clusterfutures import clean, clean_dir, submit
 from clusterfutures.jobs import job, status
 from clusterfutures.jobs.files import JobFiles
 from clusterfutures.jobs.job import Job
-from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus
+from clusterfutures.schedulers.base import JobSpec
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 from clusterfutures.schedulers.local import LocalScheduler
 
 

@@ -21,7 +21,8 @@ from clusterfutures.jobs import array, function, job, submission
 from clusterfutures.jobs.array import write_array
 from clusterfutures.jobs.files import JobFiles
 from clusterfutures.jobs.request import spec_of
-from clusterfutures.schedulers.base import Dependency, JobSpec, JobState, JobStatus
+from clusterfutures.schedulers.base import Dependency, JobSpec
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 from clusterfutures.schedulers.local import LocalScheduler
 
 

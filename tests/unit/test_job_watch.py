@@ -16,7 +16,8 @@ from clusterfutures.jobs import job, submission
 from clusterfutures.jobs import status as jobs_status
 from clusterfutures.jobs.files import JobFiles
 from clusterfutures.schedulers import status_cache
-from clusterfutures.schedulers.base import Dependency, JobState, JobStatus
+from clusterfutures.schedulers.base import Dependency
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 from clusterfutures.schedulers.local import LocalScheduler
 
 GONE = JobState.GONE

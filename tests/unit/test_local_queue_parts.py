@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from clusterfutures.errors import SchedulerUnavailable, StoreError, SubmitError
-from clusterfutures.schedulers.base import Dependency, JobSpec, JobState, JobStatus
+from clusterfutures.schedulers.base import Dependency, JobSpec
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 from clusterfutures.schedulers.local_queue import adapter, keeper, minder, table
 from clusterfutures.schedulers.local_queue.adapter import LocalQueue
 from clusterfutures.schedulers.local_queue.keeper import Keeper

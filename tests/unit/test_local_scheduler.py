@@ -13,7 +13,8 @@ import pytest
 
 from clusterfutures.errors import SubmitError
 from clusterfutures.schedulers import local
-from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus
+from clusterfutures.schedulers.base import JobSpec
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 from clusterfutures.schedulers.local import LocalScheduler
 
 LIMIT = 30.0

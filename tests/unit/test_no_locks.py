@@ -13,7 +13,7 @@ import pytest
 
 from clusterfutures import LocalExecutor
 from clusterfutures.schedulers import status_cache
-from clusterfutures.schedulers.base import JobState, JobStatus
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 
 NUMBERS = [errno.ENOLCK, errno.ENOSPC, errno.EROFS, errno.ENOSYS]
 

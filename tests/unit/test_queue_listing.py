@@ -7,7 +7,8 @@ import time
 import pytest
 
 from clusterfutures.errors import OptionError
-from clusterfutures.schedulers.base import Dependency, JobSpec, JobState
+from clusterfutures.schedulers.base import Dependency, JobSpec
+from clusterfutures.schedulers.job_state import JobState
 from clusterfutures.schedulers.pbs import parse as pbs_parse
 from clusterfutures.schedulers.pbs import queue as pbs_queue
 from clusterfutures.schedulers.pbs.dialects import Pro, Torque

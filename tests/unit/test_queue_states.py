@@ -14,7 +14,8 @@ from clusterfutures.jobs import queue, status
 from clusterfutures.jobs.job import Job
 from clusterfutures.jobs.queue import Queue
 from clusterfutures.schedulers import absence
-from clusterfutures.schedulers.base import JobState, JobStatus, QueuedJob
+from clusterfutures.schedulers.base import QueuedJob
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 from clusterfutures.schedulers.local import LocalScheduler
 
 ME = getpass.getuser()

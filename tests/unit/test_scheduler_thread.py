@@ -14,7 +14,8 @@ from clusterfutures.client import scheduler_thread as scheduler_threads
 from clusterfutures.client.events import EventQueue, Phase
 from clusterfutures.client.scheduler_thread import Explained, Refused, SchedulerThread, Submitted, Unanswered
 from clusterfutures.errors import SchedulerUnavailable, SubmitLimitReached
-from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, QueuedJob, Scheduler
+from clusterfutures.schedulers.base import JobSpec, QueuedJob, Scheduler
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 from clusterfutures.schedulers.polling import Rhythm
 
 SPEC = JobSpec("name", ["true"], "/log", "/")

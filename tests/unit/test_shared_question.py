@@ -18,7 +18,8 @@ import pytest
 
 from clusterfutures.errors import OptionError, SchedulerUnavailable
 from clusterfutures.schedulers import status_cache
-from clusterfutures.schedulers.base import JobSpec, JobState, JobStatus, QueuedJob, Scheduler
+from clusterfutures.schedulers.base import JobSpec, QueuedJob, Scheduler
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 from clusterfutures.schedulers.polling import Rhythm, smallest_spacing
 
 # pytest and its plugins have threads, so Python warns; the children take no lock of theirs

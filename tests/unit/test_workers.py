@@ -12,7 +12,8 @@ from clusterfutures.client.failures import job_failed
 from clusterfutures.client.scheduler_thread import Explained, Submitted
 from clusterfutures.client.state import WorkerState
 from clusterfutures.client.workers import WorkerRegistry
-from clusterfutures.schedulers.base import EXIT_NO_LOG, NO_LOG, JobState, JobStatus
+from clusterfutures.schedulers.base import EXIT_NO_LOG, NO_LOG
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 from clusterfutures.store.bootstrap import EXIT_NO_CHECK_IN
 from clusterfutures.store.run_directory import RunDirectory
 

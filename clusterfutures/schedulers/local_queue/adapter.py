@@ -21,8 +21,9 @@ from typing import Any, ClassVar
 
 from clusterfutures.errors import SubmitError
 from clusterfutures.schedulers import script as scripts
-from clusterfutures.schedulers.base import Answer, JobSpec, JobState, JobStatus, QueuedJob, Scheduler
+from clusterfutures.schedulers.base import JobSpec, QueuedJob, Scheduler
 from clusterfutures.schedulers.command import scrubbed_environment
+from clusterfutures.schedulers.job_state import Answer, JobState, JobStatus
 from clusterfutures.schedulers.local import PROLOGUE, cores_here, user_here
 from clusterfutures.schedulers.local_queue.keeper import keeper_interpreter, summon
 from clusterfutures.schedulers.local_queue.place import state_directory

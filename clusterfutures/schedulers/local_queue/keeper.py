@@ -30,7 +30,7 @@ from collections.abc import Iterator
 from clusterfutures.errors import ClusterError, SchedulerUnavailable
 from clusterfutures.options.places import own_interpreter
 from clusterfutures.schedulers import command
-from clusterfutures.schedulers.base import JobState
+from clusterfutures.schedulers.job_state import JobState
 from clusterfutures.schedulers.local import cores_here
 from clusterfutures.schedulers.local_queue import minder
 from clusterfutures.schedulers.local_queue.minder import Minder

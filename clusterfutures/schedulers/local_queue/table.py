@@ -21,7 +21,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from clusterfutures.errors import SchedulerUnavailable, StoreError
-from clusterfutures.schedulers.base import Dependency, JobState
+from clusterfutures.schedulers.base import Dependency
+from clusterfutures.schedulers.job_state import JobState
 
 __all__ = ["KEEP_JOBS", "KEEP_SECONDS", "VERSION", "Ending", "Row", "Table"]
 

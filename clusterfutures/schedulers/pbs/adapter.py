@@ -34,18 +34,9 @@ from typing import ClassVar, NamedTuple
 
 from clusterfutures.errors import ClusterError, SchedulerUnavailable, SubmitError
 from clusterfutures.schedulers import script as scripts
-from clusterfutures.schedulers.base import (
-    EXIT_NO_LOG,
-    Dependency,
-    JobSpec,
-    JobState,
-    JobStatus,
-    QueuedJob,
-    Scheduler,
-    by_place,
-    split_id,
-)
+from clusterfutures.schedulers.base import EXIT_NO_LOG, Dependency, JobSpec, QueuedJob, Scheduler, by_place, split_id
 from clusterfutures.schedulers.command import CannotStart, Result, cluster_key, run, scrubbed_environment
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 from clusterfutures.schedulers.pbs import parse
 from clusterfutures.schedulers.pbs import queue as pbs_queue
 from clusterfutures.schedulers.pbs.dialects import Dialect, dialect_of, extra_has, in_directive

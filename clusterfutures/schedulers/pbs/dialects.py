@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 
 from clusterfutures.errors import OptionError, SubmitError
 from clusterfutures.schedulers import options
-from clusterfutures.schedulers.base import Dependency, JobState, split_id
+from clusterfutures.schedulers.base import Dependency, split_id
+from clusterfutures.schedulers.job_state import JobState
 from clusterfutures.schedulers.pbs import parse
 
 __all__ = ["Dialect", "Pro", "Torque", "dialect_of", "extra_has", "in_directive"]

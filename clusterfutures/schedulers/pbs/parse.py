@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from clusterfutures.errors import ArrayTooLarge, ClusterError, SchedulerUnavailable, SubmitError, SubmitLimitReached
-from clusterfutures.schedulers.base import JobState, JobStatus
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 
 __all__ = [
     "HISTORY_IS_OFF", "PRO_EXITS", "TORQUE_EXITS", "TRANSIENT", "Record", "classify_refusal", "is_same_server",

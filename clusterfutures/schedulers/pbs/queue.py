@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import time
 
-from clusterfutures.schedulers.base import JobStatus, QueuedJob
+from clusterfutures.schedulers.base import QueuedJob
+from clusterfutures.schedulers.job_state import JobStatus
 from clusterfutures.schedulers.pbs.parse import Record
 
 __all__ = ["job_of", "seconds_since_epoch"]

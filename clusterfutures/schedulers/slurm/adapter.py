@@ -32,17 +32,9 @@ from typing import Any, ClassVar
 from clusterfutures.errors import OptionError, SchedulerUnavailable, SubmitError, SubmitLimitReached
 from clusterfutures.schedulers import options
 from clusterfutures.schedulers import script as scripts
-from clusterfutures.schedulers.base import (
-    Dependency,
-    JobSpec,
-    JobState,
-    JobStatus,
-    QueuedJob,
-    Scheduler,
-    by_place,
-    split_id,
-)  # fmt: skip
+from clusterfutures.schedulers.base import Dependency, JobSpec, QueuedJob, Scheduler, by_place, split_id
 from clusterfutures.schedulers.command import CannotStart, Result, cluster_key, run, scrubbed_environment
+from clusterfutures.schedulers.job_state import JobState, JobStatus  # fmt: skip
 from clusterfutures.schedulers.slurm import parse
 from clusterfutures.schedulers.slurm import queue as slurm_queue
 

@@ -20,7 +20,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from clusterfutures.errors import ArrayTooLarge, ClusterError, SchedulerUnavailable, SubmitError, SubmitLimitReached
-from clusterfutures.schedulers.base import NO_LOG, JobState, JobStatus
+from clusterfutures.schedulers.base import NO_LOG
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 
 __all__ = [
     "NAMES_FORMAT", "QUEUE_FORMAT", "TRANSIENT", "UNKNOWN_JOB", "accounting_is_off", "classify_refusal", "combine",

@@ -15,7 +15,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from clusterfutures.schedulers.base import JobState, JobStatus, QueuedJob
+from clusterfutures.schedulers.base import QueuedJob
+from clusterfutures.schedulers.job_state import JobState, JobStatus
 from clusterfutures.schedulers.slurm.parse import parse_queue
 
 __all__ = ["EXITS", "FORMAT", "expand", "parse_exits", "parse_jobs", "with_exits"]
