@@ -8,7 +8,7 @@
 what is to be run, ``submission`` its way to the scheduler, ``dependencies`` what it waits for,
 ``status`` how it is doing, ``files`` its directory, ``function`` what runs a function on the node.
 ``array`` makes one job for each of many inputs (``template`` puts them into the command),
-``scripts`` submits files (``directives`` reads what they ask for).  ``directories`` are where jobs are.  ``queue`` has everybody's jobs as
-the scheduler lists them, ``cleaning`` removes what jobs wrote.
+``scripts`` submits files (``directives`` reads what they ask for).  ``directories`` are where jobs are.
+``queue`` has everybody's jobs as the scheduler lists them, ``cleaning`` removes what jobs wrote.
 The directory holds all that another program needs: ``Job.attach(path)``.
 """
