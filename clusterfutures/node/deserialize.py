@@ -1,8 +1,10 @@
 """Functions and arguments, from what the client pickled.
 
 A function is read and unpickled once per process and kept, until many others, or large ones,
-have been used since; arguments are unpickled for every call.  What a function needs of its program is
-bound in the program's namespaces (``pickling/definitions.py``), again if another version was bound since.
+have been used since; arguments are unpickled for every call, and so are callables that may have a state (a bound
+method, a partial, an instance with ``__call__``): what a call changes in it is not there for the next.  What a
+function needs of its program is bound in the program's namespaces (``pickling/definitions.py``), again if another
+version was bound since.
 
 Large buffers are in files of their own and are mapped, privately and writable: each
 call gets fresh memory that it may change, and the page cache holds the bytes once for
@@ -11,11 +13,13 @@ all processes of a node.
 
 from __future__ import annotations
 
+import functools
 import os
 import pickle
 import sys
+import types
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from clusterfutures.node.disk_full import say
 from clusterfutures.node.lazy_imports import late_imports
@@ -51,14 +55,38 @@ class Loader:
     def function(self, key: str) -> Callable[..., Any]:
         """The function stored under ``key``; raises what its unpickling raises."""
         known = self._functions.pop(key, None)
-        if known is not None and key != self._last and not known.is_as_it_was():
+        if known is not None and known.may_change and known.was_used:
+            known = self._once_more(key, known)
+        elif known is not None and key != self._last and not known.is_as_it_was():
             self._bytes -= known.size
             known = None
         self._functions[key] = known = known or self._load(key)
+        known.was_used = True
         if key != self._last:
             self._enter(known.directory or self._begin)
             self._last = key
         return known.function
+
+    def anew(self, key: str) -> Callable[[], Callable[..., Any]] | None:
+        """For the function that was got last: what gets it as it was submitted, or None when no call can change it."""
+        if not self._functions[key].may_change:
+            return None
+        self._functions[key].was_used = False  # by its first call
+
+        def function() -> Callable[..., Any]:
+            return self.function(key)
+
+        return function
+
+    def _once_more(self, key: str, known: _Function) -> _Function:
+        if known.data is None:
+            self._bytes -= known.size
+            return self._load(key)
+        known.function = self._reaching(_loads(known.data))
+        return known
+
+    def _reaching(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return function if self._notice is None else self._notice.reaching(function)
 
     def _enter(self, directory: str) -> None:
         """Go where the program was when it submitted the call; not back from where a call has gone itself."""
@@ -73,12 +101,12 @@ class Loader:
     def _load(self, key: str) -> _Function:
         data, buffers, directory = self._frames(key)
         function = _loads(data, buffers)
-        if self._notice is not None:
-            function = self._notice.reaching(function)
+        may_change = not _is_constant(function)
+        kept = bytes(data) if may_change and not buffers else None
         self._bytes += len(data)
         while self._functions and (self._bytes > _MOST_BYTES or len(self._functions) >= _MOST_FUNCTIONS):
             self._bytes -= self._functions.pop(next(iter(self._functions))).size
-        return _Function(function, len(data), definitions.fields(data), directory)
+        return _Function(self._reaching(function), len(data), definitions.fields(data), directory, may_change, kept)
 
     def prepare(
         self,
@@ -148,13 +176,41 @@ def _loads(data: Bytes, buffers: Sequence[memoryview] = ()) -> Any:
         return pickle.loads(data, buffers=buffers)
 
 
-class _Function(NamedTuple):
-    """A function that was loaded, the size of its pickle, the definitions that it came with, and where it runs."""
+def _is_constant(function: Any) -> bool:
+    """True for what pickle keeps as a name, or what the program's functions are: a call changes nothing in it."""
+    kind = type(function)
+    if kind is types.BuiltinFunctionType:  # else a method of an object, as [].append
+        return function.__self__ is None or isinstance(function.__self__, types.ModuleType | type)
+    return kind in _CONSTANT or issubclass(kind, type)
 
-    function: Callable[..., Any]
-    size: int
-    needs: tuple[str, list[tuple[definitions.Key, bytes]]] | None
-    directory: str
+
+_CONSTANT = (
+    types.FunctionType,
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+    type(functools.lru_cache(int)),
+)
+
+
+class _Function:
+    """A function that was loaded, the size of its pickle, the definitions that it came with, and where it runs.
+
+    may_change: a call may change it, so each gets it anew, from ``data`` where that is all.
+    """
+
+    __slots__ = ("data", "directory", "function", "may_change", "needs", "size", "was_used")
+
+    def __init__(
+        self, function: Callable[..., Any], size: int, needs: tuple[str, list[tuple[definitions.Key, bytes]]] | None,
+        directory: str, may_change: bool, data: bytes | None,
+    ) -> None:  # fmt: skip
+        self.function = function
+        self.size = size
+        self.needs = needs
+        self.directory = directory
+        self.may_change = may_change
+        self.data = data
+        self.was_used = False
 
     def is_as_it_was(self) -> bool:
         """True while what it needs is what was bound last."""

@@ -102,6 +102,7 @@ class Process:
         self._capture.turn = lambda: (words[BIN], words[CURRENT])
         self._chunk: list[tuple[Any, ...]] = []
         self._chunk_function: Callable[..., Any] = print
+        self._chunk_anew: Callable[[], Callable[..., Any]] | None = None
         self._large = 0
         self._bin = 0
         self._sent = time.perf_counter()
@@ -265,6 +266,7 @@ class Process:
         failed: Worked | None = None
         try:
             self._chunk_function = self._loader.function(head.function)
+            self._chunk_anew = self._loader.anew(head.function)
             self._chunk = self._loader.arguments(head, blob)
         except BaseException as error:
             what = f"the function or the arguments of calls {first} to {stop - 1}"
@@ -284,6 +286,7 @@ class Process:
             self._shared_memory.write,
         )
         function, clock, forked = self._chunk_function, time.perf_counter, self._forked
+        anew = self._chunk_anew
         dumps, plain_dumps, plain_types = pickle.dumps, marshal.dumps, records.PLAIN_TYPES
         told_apart = definitions.told_apart
         chunk = self._chunk[first:stop]
@@ -292,6 +295,8 @@ class Process:
         at, row, plain = shared_memory.open_row(first), first, True
         for index, arguments in enumerate(chunk, first):
             try:
+                if anew is not None:
+                    function = anew()
                 value = function(*arguments)
             except BaseException as error:
                 context = self._context(arguments, index == first)

@@ -2,22 +2,11 @@
 
 Code keeps the name and the lines of its file (``pickling/code_objects.py``).
 
-Since 3.14 an annotation is evaluated on demand.  Three things follow, which
-cloudpickle (3.1.3) does not handle:
-
-- A name that is not known yet becomes a ``ForwardRef`` (a dataclass that names itself has
-  one in its fields).  It refers to all globals of its module, so these would travel along.
-- A name that exists for type checkers only raises NameError.  Then the annotations travel
-  with a ``ForwardRef`` for that name.
-- A class keeps a function that evaluates its annotations, which cannot travel.  The
-  annotations travel in its place.
-
 Used in the program and on the node, for everything that plain pickle cannot do.
 """
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import copyreg
 import enum
@@ -25,6 +14,7 @@ import functools
 import hashlib
 import importlib
 import io
+import itertools
 import logging
 import pickle
 import sys
@@ -38,7 +28,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import cloudpickle
 
-from clusterfutures.pickling import code_objects, definitions
+from clusterfutures.pickling import annotated, code_objects, definitions
 from clusterfutures.pickling.fingerprints import ATOMS, DESCRIPTORS, Part, is_note, looks_up, parts_of
 
 __all__ = ["Pickler", "StatePickler", "ask_for", "culprit", "dumps", "everything", "is_by_value"]
@@ -51,9 +41,6 @@ logger = logging.getLogger("clusterfutures")
 _MOST_ITEMS = 1000
 #: the same for text and bytes
 _MOST_BYTES = 65_536
-
-#: what a class of 3.14 keeps for its annotations, in the order in which it looks there
-_LAZY = ("__annotate_func__", "__annotate__", "__annotations_cache__")
 
 
 _REDUCERS: dict[Any, Callable[[Any], Any]] = {
@@ -77,7 +64,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     if sys.version_info >= (3, 14):
         from annotationlib import ForwardRef as _ForwardRef
 
-        dispatch_table = dispatch_table.new_child({_ForwardRef: lambda ref: _reduced(ref)})
+        dispatch_table = dispatch_table.new_child({_ForwardRef: annotated.reduced})
 
     #: the definition that is pickled: module and name
     _where: tuple[str, str] | None = None
@@ -179,6 +166,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if not importable:
             for name in names:
                 self._found.need(module, name)
+            self._annotated(function, module)
             if looks_up(function.__code__):
                 for name in vars(sys.modules[module]):
                     if not name.startswith("__"):
@@ -198,13 +186,15 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return *make, (setter, state, defaults, cells), None, None, definitions.set_function_state
 
     def _class(self, cls: type) -> Any:
-        reference = self._reference(cls, cls.__module__, cls.__qualname__)
+        reference = self._reference(cls, cls.__module__, cls.__qualname__) or _of_ctypes(cls) or _by_another_name(cls)
         if reference is not None:
             return reference
         reduced = self._by_cloudpickle(cls)
         if not isinstance(reduced, tuple) or len(reduced) < 6:
             return reduced
         make, arguments, (attributes, slots), items, pairs, setter = reduced
+        if isinstance(cls.__module__, str) and is_by_value(cls.__module__):
+            self._annotated(cls, cls.__module__)
         own = self._own_name(cls)
         where = (self._where[0], own) if self._where is not None and own else None
         *_, number, _ = arguments
@@ -221,8 +211,18 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             if "__slots__" in vars(cls):
                 first = {**first, "__slots__": _slots(cls)}
                 attributes = {n: v for n, v in attributes.items() if not isinstance(v, DESCRIPTORS)}
+            if "_ctypes" in sys.modules:
+                from clusterfutures.pickling import ctypes_types  # late: few programs have such types
+
+                fields = ctypes_types.without_fields(cls, first, attributes)
+                if fields is not None:
+                    attributes, setter = fields, functools.partial(ctypes_types.set_state, setter)
             made = (definitions.make_class, (kind, name, bases, first, number, where))
         return *made, (setter, (attributes, slots), shared), items, pairs, definitions.set_class_state
+
+    def _annotated(self, obj: Any, module: str) -> None:
+        for name in annotated.names(obj):
+            self._found.need(module, name, optional=True)
 
     def _module(self, module: types.ModuleType) -> Any:
         name = module.__name__
@@ -275,10 +275,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         try:
             reduced = super().reducer_override(obj)
         except Exception:
-            if not isinstance(obj, types.FunctionType) or _can_evaluate(obj):
+            if not isinstance(obj, types.FunctionType) or annotated.can_evaluate(obj):
                 raise
-            reduced = super().reducer_override(_evaluated(obj))
-        return _with_annotations(obj, reduced) if isinstance(obj, type) else reduced
+            reduced = super().reducer_override(annotated.evaluated(obj))
+        return annotated.with_annotations(obj, reduced) if isinstance(obj, type) else reduced
 
 
 class StatePickler(Pickler):
@@ -328,6 +328,36 @@ class _Reference:
         return definitions.find, self._place
 
 
+class _Registration:
+    """Pickled as a call of ``copyreg.pickle``."""
+
+    def __init__(self, cls: type, reduce: Any) -> None:
+        self._call = (cls, reduce)
+
+    def __reduce__(self) -> Any:
+        return copyreg.pickle, self._call
+
+
+class _Registered:
+    """What the program has registered with ``copyreg``: classes, and functions of its own."""
+
+    def __init__(self) -> None:
+        self._count = -1
+        self._own: list[tuple[type, Any]] = []
+
+    def all(self) -> list[tuple[type, Any]]:
+        """Look again when the table has grown."""
+        table: dict[type, Any] = copyreg.dispatch_table
+        if len(table) != self._count:
+            self._count = len(table)
+            functions = {cls: getattr(reduce, "__module__", None) for cls, reduce in table.items()}
+            self._own = [(cls, table[cls]) for cls, module in functions.items() if module and is_by_value(module)]
+        return self._own
+
+
+_registered = _Registered()
+
+
 class _Found:
     """The definitions that one pickle needs; found while it is written."""
 
@@ -367,7 +397,27 @@ class _Found:
 
     def bundle(self) -> definitions.Bundle:
         """All definitions, those that others need among them."""
-        for module, name in self._order:  # it grows
+        self._fill(0)
+        for cls, reduce in () if self._are_known else _registered.all():
+            self._register(cls, reduce)
+        return self._bundle
+
+    def _register(self, cls: type, reduce: Any) -> None:
+        """Have ``copyreg`` know there what the program has told it here, if the class can come there at all."""
+        module, own = reduce.__module__, is_by_value(cls.__module__)
+        if module not in self._bundle or (own and (cls.__module__, cls.__qualname__) not in self._needed):
+            return
+        begun, name = len(self._order), f"<copyreg {cls.__module__}.{cls.__qualname__}>"
+        try:
+            data = _DefinitionPickler(self, (module, name)).definition(_Registration(cls, reduce))
+        except Exception as error:
+            logger.debug("clusterfutures: copyreg.pickle(%s) does not travel: %s", cls, error)
+            return
+        self._fill(begun)
+        self._bundle[module][1].append((name, hashlib.blake2b(data, digest_size=8).digest(), data))
+
+    def _fill(self, begin: int) -> None:
+        for module, name in itertools.islice(self._order, begin, None):  # it grows
             try:
                 entry = self._entry(module, name)
             except Exception as error:
@@ -376,7 +426,6 @@ class _Found:
                 logger.debug("clusterfutures: %s.%s does not travel: %s", module, name, error)
                 continue
             self._bundle.setdefault(module, (_attributes(module), []))[1].append(entry)
-        return self._bundle
 
     def _entry(self, module: str, name: str) -> tuple[str, bytes, bytes]:
         value = vars(sys.modules[module])[name]
@@ -535,6 +584,26 @@ def _is_found(module: types.ModuleType) -> bool:
     return False
 
 
+def _by_another_name(cls: type) -> tuple[Any, ...] | None:
+    """How to pickle a class that its module has under another name than the class says, as ``_thread`` has its lock."""
+    module = sys.modules.get(cls.__module__) if isinstance(cls.__module__, str) else None
+    if module is None or is_by_value(cls.__module__) or "." in cls.__qualname__:
+        return None
+    if getattr(module, cls.__qualname__, None) is cls:
+        return None
+    name = next((name for name, value in list(vars(module).items()) if value is cls), "")
+    return (getattr, (module, name)) if name else None
+
+
+def _of_ctypes(cls: type) -> tuple[Any, ...] | None:
+    """How to pickle a type that ctypes has made of others; None for any other class."""
+    if "_ctypes" not in sys.modules:
+        return None
+    from clusterfutures.pickling import ctypes_types  # late: few programs have such types
+
+    return ctypes_types.made_again(cls)
+
+
 def _is_code(value: Any) -> bool:
     """True for what is referred to by its own name wherever it stands."""
     return type(value) in ATOMS or isinstance(value, types.FunctionType | type | types.ModuleType)
@@ -622,61 +691,3 @@ _NAMED: dict[type, Callable[[Any, str, str], Any]] = {
 }
 if sys.version_info >= (3, 12):
     _NAMED[typing.TypeAliasType] = _make_alias
-
-
-def _reduced(reference: Any) -> tuple[Any, ...]:
-    """A ForwardRef without the globals and the variables of closures in which it was made.
-
-    Its owner leads to the globals where it arrives.  It is set afterwards: it may hold the reference itself.
-    """
-    kind: Any = type(reference)
-    make = functools.partial(
-        kind,
-        module=reference.__forward_module__,
-        is_argument=reference.__forward_is_argument__,
-        is_class=reference.__forward_is_class__,
-    )
-    return make, (reference.__forward_arg__,), (None, {"__owner__": reference.__owner__})
-
-
-def _can_evaluate(obj: Any) -> bool:
-    try:
-        return obj.__annotations__ is not None
-    except Exception:  # not only NameError: an annotation is any expression
-        return False
-
-
-def _annotations(obj: Any) -> dict[str, Any]:
-    """The annotations, with a ForwardRef in the place of what cannot be evaluated."""
-    import annotationlib  # only 3.14 and later have it
-
-    for format in (annotationlib.Format.VALUE, annotationlib.Format.FORWARDREF):
-        with contextlib.suppress(Exception):  # an expression may be wrong in itself, as 1 / 0
-            found: dict[str, Any] = annotationlib.get_annotations(obj, format=format)
-            return found
-    return {}
-
-
-def _evaluated(function: types.FunctionType) -> types.FunctionType:
-    """The same function, with annotations that can be had."""
-    same = types.FunctionType(
-        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
-    )
-    same.__annotations__ = _annotations(function)
-    same.__kwdefaults__ = function.__kwdefaults__
-    same.__module__, same.__qualname__, same.__doc__ = function.__module__, function.__qualname__, function.__doc__
-    same.__dict__.update(function.__dict__)
-    return same
-
-
-def _with_annotations(kind: type, reduced: Any) -> Any:
-    """What cloudpickle says of a class by value, with the annotations in what is set afterwards."""
-    if not isinstance(reduced, tuple) or len(reduced) < 3 or not isinstance(reduced[2], tuple):
-        return reduced
-    attributes = reduced[2][0]
-    if not isinstance(attributes, dict) or not any(name in vars(kind) for name in _LAZY):
-        return reduced
-    for name in _LAZY:
-        attributes.pop(name, None)
-    attributes["__annotations__"] = _annotations(kind)
-    return reduced

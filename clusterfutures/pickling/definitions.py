@@ -162,7 +162,8 @@ class _Program:
             self.loading.discard(key)
             self.partial.pop(key, None)
             waiting = self.waiting.pop(key, ())
-        self.module(key[0]).__dict__[key[1]] = value
+        if not key[1].startswith("<"):  # what is done, and not bound
+            self.module(key[0]).__dict__[key[1]] = value
         self.versions[key] = version
         for put in waiting:
             put(value)

@@ -685,6 +685,7 @@ class Doomed:
             settle=lambda *_: None, position=lambda: 0, read=lambda _from, _to: b"", last_lines=lambda _from: ""
         )
         worker._send = lambda _flags, _upto=0, body=b"": self.sent.extend(body)
+        worker._chunk_anew = None
         worker._chunk, worker._chunk_first, worker._chunk_function = [(i,) for i in range(COUNT)], 0, self.call
         worker._loader = SimpleNamespace(
             function=lambda _key: self.call, arguments=lambda _head, data: ((data[0],), {})
@@ -745,6 +746,7 @@ def test_a_glance_after_a_death_in_the_middle_of_a_change(run: RunDirectory) -> 
         shared_memory, worker, glances = doomed.shared_memory, doomed.worker, []
         shared_memory.remains()
         shared_memory.clear()
+        worker._chunk_anew = None
         worker._chunk_function = lambda number, shared_memory=shared_memory, seen=glances: seen.append(
             shared_memory.glance()
         )
@@ -878,6 +880,7 @@ def test_results_that_fill_the_shared_memory(run: RunDirectory, monkeypatch: pyt
     around = records.HEADER.size + len(pickle.dumps(bytes(LARGE_BYTES), 5)) - LARGE_BYTES
     sizes = [LARGE_BYTES - 100, LARGE_BYTES - 100]
     sizes += [ARENA_BYTES - doomed.words[END] - left - sum(sizes) - 3 * around, 1]
+    doomed.worker._chunk_anew = None
     doomed.worker._chunk_function, doomed.worker._chunk = bytes, [(size,) for size in sizes]
     doomed.worker._run_range(0, len(sizes), True)
     assert [len(value) for _, _, value in decoded(bytes(doomed.sent), run)] == sizes
