@@ -72,6 +72,7 @@ class _Program:
         self.waiting: dict[Key, list[Callable[[Any], None]]] = {}
         self.rest = ""
         self.lazy: dict[Key, tuple[bytes, bytes]] | None = None
+        self.bound: dict[Key, tuple[bytes, bytes]] = {}  # what is not large, for processes that calls start
 
     def module(self, name: str, attributes: dict[str, Any] | None = None) -> types.ModuleType:
         """The module of that name, made when it is new."""
@@ -117,7 +118,9 @@ class _Program:
         if not name.startswith("__") and key not in self.versions and key in self._rest():
             self.pending[key] = self._rest()[key]
             with _lock:
-                return self._load(key)
+                value = self._load(key)
+                self.load_rest(module)  # its code names others
+            return value
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
     def _rest(self) -> dict[Key, tuple[bytes, bytes]]:
@@ -144,6 +147,18 @@ class _Program:
             for key in wanted:
                 self.pending.pop(key, None)
 
+    def load_rest(self, module: str) -> None:
+        """Bind what can be bound of a module; what cannot raises when it is asked for itself."""
+        for key, entry in self._rest().items():
+            if key[0] == module and key not in self.versions and key not in self.loading:
+                self.pending.setdefault(key, entry)
+                try:
+                    self._load(key)
+                except Exception as error:
+                    import logging  # late: most nodes need none
+
+                    logging.getLogger("clusterfutures").debug("%s.%s cannot be had here: %r", *key, error)
+
     def load_pending(self, module: str) -> None:
         """Bind all of a module: a function will look for it in its globals."""
         for key, entry in self._rest().items():
@@ -165,9 +180,24 @@ class _Program:
         if not key[1].startswith("<"):  # what is done, and not bound
             self.module(key[0]).__dict__[key[1]] = value
         self.versions[key] = version
+        if len(data) <= _MOST_BYTES:
+            self.bound[key] = version, data
         for put in waiting:
             put(value)
         return value
+
+    def content(self) -> bytes:
+        """What ``take_over`` needs of it."""
+        entries = self._rest() | self.bound
+        for key, version in self.versions.items():
+            if key not in entries:
+                with contextlib.suppress(Exception):  # it is large; and what plain pickle cannot do is missing there
+                    entries[key] = version, pickle.dumps(self.module(key[0]).__dict__[key[1]], 5)
+        attributes = {
+            name: {n: v for n, v in vars(module).items() if n in _SAID and type(v) in (str, list)}
+            for name, module in self.modules.items()
+        }
+        return pickle.dumps((self.token, attributes, entries), 5)
 
 
 def _each(bundle: Bundle) -> Iterator[tuple[str, dict[str, Any], str, bytes, bytes]]:
@@ -175,6 +205,11 @@ def _each(bundle: Bundle) -> Iterator[tuple[str, dict[str, Any], str, bytes, byt
         for name, version, data in entries:
             yield where, attributes, name, version, data
 
+
+#: what modules say of themselves
+_SAID = ("__name__", "__file__", "__package__", "__doc__", "__path__", "__argv__")
+#: larger definitions are not kept as bytes
+_MOST_BYTES = 1 << 20
 
 _programs: dict[str, _Program] = {}
 _current: _Program | None = None
@@ -198,8 +233,41 @@ def install(token: str, main: dict[str, Any]) -> None:
     """
     global _serves
     _serves = True
-    _program(token).module("__main__", main)
+    program = _program(token)
+    program.module("__main__", main).__dict__["__spec__"] = _Spec(program.content)
     activate(token)
+
+
+class _Spec:
+    """Stands for ``child_processes.MainSpec`` until somebody reads it."""
+
+    def __init__(self, content: Callable[[], bytes]) -> None:
+        self._content = content
+
+    def __getattr__(self, name: str) -> Any:
+        from clusterfutures.pickling.child_processes import MainSpec  # late: most calls start no process
+
+        self.__class__ = MainSpec  # type: ignore[assignment]
+        MainSpec.__init__(self, self._content)  # type: ignore[arg-type]
+        return getattr(self, name)
+
+
+def take_over(
+    token: str, attributes: dict[str, dict[str, Any]], entries: dict[Key, tuple[bytes, bytes]]
+) -> dict[str, Any]:
+    """Make this process, which a call has started, serve the call's program; what its ``__main__`` is to have.
+
+    attributes: of each of the program's modules.  entries: all definitions, loaded when they are asked for.
+    """
+    install(token, attributes.pop("__main__", {}))
+    program = _program(token)
+    program.lazy = entries
+    for name, said in attributes.items():
+        program.module(name, said)
+    for name in program.modules:
+        program.load_rest(name)
+    own = {"__name__": "__mp_main__", "__getattr__": functools.partial(program.find, "__main__")}
+    return vars(program.module("__main__")) | own
 
 
 def current_token() -> str:
