@@ -28,7 +28,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import cloudpickle
 
-from clusterfutures.pickling import annotated, code_objects, definitions
+from clusterfutures.pickling import annotated, code_objects, definitions, instances
 from clusterfutures.pickling.fingerprints import ATOMS, DESCRIPTORS, Part, is_note, looks_up, parts_of
 
 __all__ = ["Pickler", "StatePickler", "ask_for", "culprit", "dumps", "everything", "is_by_value"]
@@ -121,8 +121,11 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return self._module(obj)
         if kind in _NAMED:
             return self._named(obj, obj.__module__, getattr(obj, "__qualname__", "") or obj.__name__, _NAMED[kind])
-        if is_by_value(kind.__module__) and kind.__reduce__ is not _REDUCE:
-            return self._sentinel(obj)
+        if is_by_value(kind.__module__):
+            if kind.__reduce__ is not _REDUCE:
+                return self._sentinel(obj)
+            if type(kind.__new__) is types.FunctionType and self._may_be_in_its_class(kind):
+                return instances.reduced(obj)
         return NotImplemented
 
     # -- by name, or by value ---------------------------------------------------------
@@ -209,7 +212,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
                 bases = cls.__bases__
             first = {**first, "__qualname__": cls.__qualname__}
             if "__slots__" in vars(cls):
-                first = {**first, "__slots__": _slots(cls)}
+                first = {**first, "__slots__": instances.slots_of(cls)}
                 attributes = {n: v for n, v in attributes.items() if not isinstance(v, DESCRIPTORS)}
             if "_ctypes" in sys.modules:
                 from clusterfutures.pickling import ctypes_types  # late: few programs have such types
@@ -218,7 +221,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
                 if fields is not None:
                     attributes, setter = fields, functools.partial(ctypes_types.set_state, setter)
             made = (definitions.make_class, (kind, name, bases, first, number, where))
-        return *made, (setter, (attributes, slots), shared), items, pairs, definitions.set_class_state
+        early, state = instances.state(cls, setter, attributes, slots)
+        return *made, (early, setter, state, shared), items, pairs, definitions.set_class_state
 
     def _annotated(self, obj: Any, module: str) -> None:
         for name in annotated.names(obj):
@@ -245,12 +249,16 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         """Pickle an object by the name that its ``__reduce__`` returns."""
         reduced = obj.__reduce_ex__(5)
         if not isinstance(reduced, str):
-            return reduced
+            return instances.reduced(obj, reduced) if self._may_be_in_its_class(type(obj)) else reduced
         module = getattr(obj, "__module__", None)
         if isinstance(module, str) and not is_by_value(module):
             return reduced  # a function of Cython, say: only its class is of a module that cannot be imported
-        reference = self._reference(obj, module, reduced)
-        return reference or (copyreg.__newobj__, (type(obj),), getattr(obj, "__dict__", None))  # type: ignore[attr-defined]
+        return self._reference(obj, module, reduced) or instances.only(obj)
+
+    def _may_be_in_its_class(self, kind: type) -> bool:
+        """False where the class is whole before its instances are made: it came as a definition, they are arguments."""
+        inside = self._where is not None or "<locals>" in kind.__qualname__
+        return inside and not hasattr(kind, "_fields") and kind not in self.dispatch_table
 
     def _shared(self, values: Iterable[tuple[Any, Any]]) -> dict[Any, definitions.Later]:
         """Those of a definition's values that are globals as well: both are one object on the node, too."""
@@ -622,13 +630,6 @@ def _content(cell: types.CellType) -> Any:
         return cell.cell_contents
     except ValueError:  # empty
         return None
-
-
-def _slots(cls: type) -> Any:
-    slots = vars(cls)["__slots__"]
-    if isinstance(slots, str | tuple | list | dict):
-        return slots
-    return tuple(name for name, value in vars(cls).items() if isinstance(value, types.MemberDescriptorType))
 
 
 def _make_new_type(new: Any, module: str, name: str) -> Any:

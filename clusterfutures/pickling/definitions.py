@@ -35,9 +35,9 @@ from clusterfutures.store.frames import Bytes
 
 __all__ = [
     "Bundle", "Key", "Later", "activate", "apply", "current_token", "fields", "find", "find_module", "header",
-    "install", "is_applied", "is_known", "make_cached", "make_class", "make_enum", "make_function", "make_logger",
-    "make_reference",
-    "member", "module_names", "readers", "remember", "rest_of_program", "set_class_state", "set_function_state",
+    "install", "is_applied", "is_known", "make_cached", "make_class", "make_enum", "make_function", "make_instance",
+    "make_logger", "make_only", "make_reference", "member", "module_names", "readers", "remember", "rest_of_program",
+    "set_attributes", "set_class_state", "set_function_state",
 ]  # fmt: skip
 
 #: module -> its attributes (``__file__`` ...), and (name, version, pickle) of its definitions
@@ -492,14 +492,50 @@ def remember(number: str, known: type) -> str:
     return first
 
 
-def set_class_state(cls: type, state: tuple[Callable[[Any, Any], Any], Any, dict[str, Later]]) -> None:
-    """Set the attributes of a class, unless it has them; shared: those that are globals as well."""
+def set_attributes(cls: type, setter: Callable[[Any, Any], Any], attributes: Any) -> None:
+    """Set the attributes of a class that can hold no instances of it, unless it has them."""
     if id(cls) in _unfinished:
-        _unfinished.discard(id(cls))
-        setter, attributes, shared = state
         setter(cls, attributes)
+
+
+def set_class_state(cls: type, state: tuple[None, Callable[[Any, Any], Any], Any, dict[str, Later]]) -> None:
+    """Set the other attributes of a class, unless it has them; shared: those that are globals as well."""
+    if id(cls) in _unfinished:
+        _, setter, attributes, shared = state
+        setter(cls, attributes)
+        missing = set(shared)
         for name, later in shared.items():
-            later.put(functools.partial(setattr, cls, name))
+            later.put(functools.partial(_complete, cls, missing, name))
+        if not missing:
+            _unfinished.discard(id(cls))
+
+
+def _complete(cls: type, missing: set[str], name: str, value: Any) -> None:
+    setattr(cls, name, value)
+    missing.discard(name)
+    if not missing:
+        _unfinished.discard(id(cls))
+
+
+def make_instance(cls: type, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    """Make an instance as pickle does; of a class that is not whole yet, without the program's ``__new__``."""
+    if not any(id(base) in _unfinished for base in cls.__mro__):
+        return cls.__new__(cls, *arguments, **keywords)
+    new = _builtin_new(cls)
+    for given in ((),) if new is object.__new__ else (arguments, arguments[:1]):
+        with contextlib.suppress(TypeError, ValueError):
+            return new(cls, *given)
+    return cls.__new__(cls, *arguments, **keywords)
+
+
+def make_only(cls: type) -> Any:
+    """Make the one object that a name stands for.  The program's ``__new__`` may refuse to."""
+    return _builtin_new(cls)(cls)
+
+
+def _builtin_new(cls: type) -> Any:
+    """The first ``__new__`` that is not the program's."""
+    return next(base.__new__ for base in cls.__mro__ if type(base.__new__) is types.BuiltinFunctionType)
 
 
 def set_function_state(
