@@ -38,6 +38,7 @@ __all__ = [
     "QueuedJob",
     "Scheduler",
     "by_place",
+    "printable",
     "split_id",
 ]
 
@@ -46,6 +47,11 @@ __all__ = [
 NO_LOG = "the log file could not be opened"
 #: and with what such a job ends, where its script opens the log
 EXIT_NO_LOG = 73
+
+
+def printable(text: str) -> str:
+    r"""The text on one line, as a terminal may get it: ``\n``, ``\x1b`` and the like are written out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def split_id(job_id: str) -> tuple[str, str]:
@@ -86,6 +92,7 @@ class Dependency(NamedTuple):
 class QueuedJob:
     """One job of a scheduler's list, of any user.
 
+    name: printable, on one line: what somebody else has called a job may hold line ends and codes for terminals.
     owner, partition: user and partition (queue).  nodes: hosts, a name each.
     cores, memory: in all, and MiB as asked for; None where the scheduler does not tell.
     submitted, started, ended: seconds since the epoch, None when not yet or not known.
@@ -102,6 +109,10 @@ class QueuedJob:
     submitted: float | None = None
     started: float | None = None
     ended: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name.isprintable():
+            object.__setattr__(self, "name", printable(self.name))
 
     @property
     def id(self) -> str:

@@ -990,7 +990,7 @@ class CancelledLate(ClusterFuture[Any]):
 
 @pytest.mark.parametrize("late", [False, True])
 def test_a_held_call_that_is_cancelled_does_not_run(late: bool) -> None:
-    """And it does not stay in the table of claims: the next call gets its worker."""
+    """And it does not stay on the books: the next call gets its worker."""
     bench, future = Bench(), CancelledLate() if late else ClusterFuture[Any]()
     bench.submit(0)
     call: Any = NotedCall("f")

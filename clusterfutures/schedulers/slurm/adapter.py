@@ -22,6 +22,7 @@ import itertools
 import logging
 import os
 import re
+import secrets
 import shlex
 import shutil
 import time
@@ -149,7 +150,8 @@ class SlurmScheduler(Scheduler):
 
     def _found(self, name: str, count: int) -> list[str] | None:
         for cluster in self._clusters or [""]:
-            found = parse.parse_names(self._squeue(parse.NAMES_FORMAT, cluster).stdout, name)
+            mark = _new_mark()
+            found = parse.parse_names(self._squeue(mark + parse.NAMES_FORMAT, cluster).stdout, name, mark)
             if found is not None:
                 base, indexes = found
                 return _ids(base, max(count, max(indexes) + 1) if indexes else 1, cluster)
@@ -208,7 +210,8 @@ class SlurmScheduler(Scheduler):
         return jobs
 
     def _listed(self, cluster: str) -> list[QueuedJob]:
-        jobs = slurm_queue.parse_jobs(self._squeue(slurm_queue.FORMAT, cluster, everybody=True).stdout)
+        mark = _new_mark()
+        jobs = slurm_queue.parse_jobs(self._squeue(mark + slurm_queue.FORMAT, cluster, everybody=True).stdout, mark)
         exits: dict[str, tuple[int, int]] = {}
         if any(job.nodes and job.state.is_final and job.state is not JobState.COMPLETED for job in jobs):
             # where it cannot answer, there are none
@@ -458,3 +461,8 @@ def _prologue(spec: JobSpec, count: int) -> list[str]:
         'export CLUSTERFUTURES_CORES="${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-1}}"',
         f'export CLUSTERFUTURES_JOB_END="${{SLURM_JOB_END_TIME:-{scripts.job_end(spec)}}}"',
     ]
+
+
+def _new_mark() -> str:
+    """What begins the rows of one answer: nobody can have put it into the name of a job."""
+    return f"{secrets.token_hex(8)}:"

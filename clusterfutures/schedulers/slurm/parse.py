@@ -25,7 +25,7 @@ from clusterfutures.schedulers.job_state import JobState, JobStatus
 
 __all__ = [
     "NAMES_FORMAT", "QUEUE_FORMAT", "TRANSIENT", "UNKNOWN_JOB", "accounting_is_off", "classify_refusal", "combine",
-    "compress", "listed", "parse_accounting", "parse_array_limit", "parse_job", "parse_names", "parse_queue",
+    "compress", "listed", "parse_accounting", "parse_array_limit", "parse_job", "parse_names", "parse_queue", "rows_of",
     "parse_submitted",
 ]  # fmt: skip
 
@@ -172,10 +172,20 @@ def listed(jobs: Mapping[str, JobStatus], job_id: str) -> JobStatus | None:
     return jobs.get(job_id) or (array if array is not None and array.state is JobState.CANCELLED else None)
 
 
-def parse_names(stdout: str, name: str) -> tuple[str, set[int]] | None:
-    """Base id and indexes (none for a plain job) of the newest job called ``name``."""
+def rows_of(stdout: str, mark: str) -> list[str]:
+    """The rows of an answer, each of which begins with ``mark``; its lines where no row does.
+
+    A name may hold line ends, and then what looks like a row; it cannot hold a mark that is made for one question.
+    """
+    if not mark or mark not in stdout:
+        return stdout.split("\n")
+    return [row.removesuffix("\n") for row in stdout.split(mark)[1:]]
+
+
+def parse_names(stdout: str, name: str, mark: str = "") -> tuple[str, set[int]] | None:
+    """Base id and indexes (none for a plain job) of the newest job called ``name``; mark: as ``rows_of`` has it."""
     found: dict[str, set[int]] = {}
-    for line in stdout.split("\n"):
+    for line in rows_of(stdout, mark):
         fields = line.split("|", 4)
         if len(fields) == 5 and fields[0].isdigit() and fields[4] == name:
             indexes = found.setdefault(fields[0], set())
@@ -195,6 +205,7 @@ _JOB = (
     # the hosts come before NumNodes; the command line of sbatch (26.05), which may hold anything, comes after it
     r"(?: Restarts=(?P<restarts>\d+) .*?)? ExitCode=(?P<code>\d+):(?P<signal>\d+) (?P<rest>.*? NumNodes=|.*)"
 )
+_BEGIN = r"(?s) UserId=\S+ GroupId=.*? JobState="
 _HOST = r" (?:BatchHost|NodeList)=([^\s(][^\s]*)"
 
 #: the reason of 22.05, and that of 24.11 and later
@@ -207,7 +218,7 @@ _NO_LOG = 53
 def parse_job(stdout: str, job_id: str) -> JobStatus | None:
     """The post-mortem of one job, from ``scontrol -o show job``."""
     match = re.search(_JOB, stdout)
-    if match is None:
+    if match is None or len(re.findall(_BEGIN, stdout)) > 1:  # a name or a comment that looks like another record
         return None
     hosts = re.findall(_HOST, match["rest"])
     status = JobStatus(
@@ -293,7 +304,7 @@ def parse_accounting(stdout: str, job_id: str) -> JobStatus | None:
 
 
 def combine(known: JobStatus | None, booked: JobStatus | None) -> JobStatus | None:
-    """What scontrol knows, completed by what sacct has on the table of claims."""
+    """What scontrol knows, completed by what sacct has in its books."""
     if known is None or booked is None:
         return known or booked
     if not known.state.is_final or not booked.state.is_final:

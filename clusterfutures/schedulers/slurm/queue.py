@@ -4,7 +4,8 @@
     EXITS  --squeue--> columns --parse_exits()--> exit code and signal, where a job has failed
     "n[001-003,7]" --expand()--> n001 n002 n003 n7
 
-The name, which may contain anything, is asked for last.  Only the longer form of squeue has exit
+The name, which may contain anything, line ends among it, is asked for last, and each row begins with a mark that
+is made for the one question.  Only the longer form of squeue has exit
 codes, and only in columns that may cut off what is wider: a question of its own.
 """
 
@@ -17,7 +18,7 @@ from dataclasses import replace
 
 from clusterfutures.schedulers.base import QueuedJob
 from clusterfutures.schedulers.job_state import JobState, JobStatus
-from clusterfutures.schedulers.slurm.parse import parse_queue
+from clusterfutures.schedulers.slurm.parse import parse_queue, rows_of
 
 __all__ = ["EXITS", "FORMAT", "expand", "parse_exits", "parse_jobs", "with_exits"]
 
@@ -30,10 +31,10 @@ EXITS = ["-t", "FAILED,CANCELLED,TIMEOUT,OUT_OF_MEMORY", "-O", "ArrayJobID:20,Ar
 _MIB = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
 
 
-def parse_jobs(stdout: str) -> list[QueuedJob]:
-    """Every job of an answer in FORMAT."""
+def parse_jobs(stdout: str, mark: str = "") -> list[QueuedJob]:
+    """Every job of an answer in FORMAT, whose rows begin with ``mark``."""
     jobs = []
-    for line in stdout.split("\n"):
+    for line in rows_of(stdout, mark):
         fields = line.split("|", _FIELDS - 1)
         if len(fields) != _FIELDS or not fields[0].isdigit():
             continue  # a line of somebody's own
