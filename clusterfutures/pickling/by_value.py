@@ -28,7 +28,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import cloudpickle
 
-from clusterfutures.pickling import annotated, code_objects, definitions, instances
+from clusterfutures.pickling import annotated, code_objects, definitions, enums, instances
 from clusterfutures.pickling.fingerprints import ATOMS, DESCRIPTORS, Part, is_note, looks_up, parts_of
 
 __all__ = ["Pickler", "StatePickler", "ask_for", "culprit", "dumps", "everything", "is_by_value"]
@@ -124,6 +124,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if is_by_value(kind.__module__):
             if kind.__reduce__ is not _REDUCE:
                 return self._sentinel(obj)
+            if issubclass(kind, enum.Enum):
+                return enums.by_name(obj)
             if type(kind.__new__) is types.FunctionType and self._may_be_in_its_class(kind):
                 return instances.reduced(obj)
         return NotImplemented
@@ -202,6 +204,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         where = (self._where[0], own) if self._where is not None and own else None
         *_, number, _ = arguments
         number = definitions.remember(number, cls)
+        if issubclass(cls, enum.Enum):
+            make, arguments, attributes, setter = enums.reduced(cls, attributes, setter) or (
+                make, arguments, attributes, setter,
+            )  # fmt: skip
         shared = self._shared(attributes.items())
         attributes = {n: v for n, v in attributes.items() if n not in shared and not is_note(n, v)}
         if issubclass(cls, enum.Enum):
@@ -639,11 +645,9 @@ def _make_new_type(new: Any, module: str, name: str) -> Any:
 def _make_parameter(parameter: Any, module: str, name: str) -> Any:
     if isinstance(parameter, typing.TypeVar):
         return NotImplemented  # cloudpickle can
-    if isinstance(parameter, typing.ParamSpec):
-        keywords: dict[str, Any] = {"bound": parameter.__bound__, "covariant": parameter.__covariant__,
-                    "contravariant": parameter.__contravariant__}  # fmt: skip
-        return functools.partial(typing.ParamSpec, **keywords), (parameter.__name__,)
-    return type(parameter), (parameter.__name__,)
+    names = ("bound", "covariant", "contravariant") if isinstance(parameter, typing.ParamSpec) else ()
+    keywords = {key: getattr(parameter, f"__{key}__") for key in names}
+    return definitions.make_parameter, (type(parameter), parameter.__name__, keywords, module)
 
 
 def _make_alias(alias: Any, module: str, name: str) -> Any:

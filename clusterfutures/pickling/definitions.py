@@ -36,8 +36,8 @@ from clusterfutures.store.frames import Bytes
 __all__ = [
     "Bundle", "Key", "Later", "activate", "apply", "current_token", "fields", "find", "find_module", "header",
     "install", "is_applied", "is_known", "make_cached", "make_class", "make_enum", "make_function", "make_instance",
-    "make_logger", "make_only", "make_reference", "member", "module_names", "readers", "remember", "rest_of_program",
-    "set_attributes", "set_class_state", "set_function_state",
+    "make_logger", "make_only", "make_parameter", "make_reference", "member", "module_names", "readers", "remember",
+    "rest_of_program", "set_attributes", "set_class_state", "set_function_state",
 ]  # fmt: skip
 
 #: module -> its attributes (``__file__`` ...), and (name, version, pickle) of its definitions
@@ -473,10 +473,11 @@ def make_class(
 
 
 def make_enum(make: Callable[..., type], arguments: tuple[Any, ...], number: str, where: Key | None) -> type:
-    """As ``make_class``, by the function that cloudpickle has for enumerations."""
+    """As ``make_class``, by a function for enumerations."""
     known = _classes.get(number)
     if known is None:
-        known = make(*arguments)
+        with _without_init_subclass(tuple(base for given in arguments if type(given) is tuple for base in given)):
+            known = make(*arguments)
         remember(number, known)
         _made.add(known)
         _unfinished.add(id(known))
@@ -619,6 +620,13 @@ def make_cached(function: Any, parameters: dict[str, Any], module: str, name: st
     """Make what ``functools.lru_cache(**parameters)`` makes of a function; name: as for ``make_function``."""
     made = functools.lru_cache(**parameters)(function)
     _keep(module, name, made)
+    return made
+
+
+def make_parameter(kind: type, name: str, keywords: dict[str, Any], module: str) -> Any:
+    """Make a ``ParamSpec`` or ``TypeVarTuple`` of that module: it would be of the one that calls."""
+    made = kind(name, **keywords)
+    made.__module__ = module
     return made
 
 
