@@ -70,7 +70,7 @@ MAY_IMPORT = {
     "node": {"__init__", "errors", "node", "pickling", "store"},
     "pickling": {"errors", "pickling", "store.frames", "store.references"},
     "schedulers": {"errors", "options.places", "schedulers"},
-    "jobs": {"config", "errors", "jobs", "options", "pickling", "schedulers", "store.faults"},
+    "jobs": {"config", "errors", "jobs", "options", "pickling", "schedulers", "store.faults", "store.parents"},
     "commandline": {"commandline", "errors"},
     "cli": {"__init__", "cli", "commandline", "config", "errors", "jobs", "options", "schedulers"},
     "cluf": {"binning", "cluf", "commandline", "config", "errors", "options.config_file", "pickling", "schedulers"},
@@ -82,7 +82,7 @@ MAY_IMPORT = {
 MAY_START_PROCESSES = {"schedulers/command.py", "schedulers/local.py", "schedulers/local_queue/minder.py"}
 
 #: in store/, the only ones to touch files; run.py creates, removes and reads logs
-MAY_TOUCH_FILES = {"store/filesystem.py", "store/run_directory.py"}
+MAY_TOUCH_FILES = {"store/filesystem.py", "store/parents.py", "store/run_directory.py"}
 
 #: what a node has no use for, and would wait for at every start
 NOT_ON_A_NODE = [

@@ -127,7 +127,9 @@ class WorkerGroups:
         batch = f"{next(self._batches):04d}"
         spec = self._spec(self._run, worker_group, batch, self._resources[_KEPT + worker_group])
         History(self._run).note_submission(Submission(worker_group, batch, spec.name, count))
-        return batch, spec, self._run.write_script(batch, self._scheduler.script(spec, count))
+        path = self._run.write_script(batch, self._scheduler.script(spec, count))
+        self._run.check_place()
+        return batch, spec, path
 
     def answered(self, batch: str, job_ids: Sequence[str]) -> None:
         """Remember which jobs a submission became; called by the scheduler thread."""

@@ -27,6 +27,7 @@ from typing import Any
 
 from clusterfutures.errors import StoreError
 from clusterfutures.store.faults import again
+from clusterfutures.store.parents import Held, refuse_open
 
 __all__ = ["ID_FIELD", "VISIBILITY_SECONDS", "JobFiles"]
 
@@ -67,11 +68,13 @@ class JobFiles:
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
         self._kept: dict[str, bytes | None] | None = None
+        self._held: Held | None = None
 
     @classmethod
     def make(cls, base: str, name: str, suffix: str = "") -> JobFiles:
         """A new directory for a job called ``name``, ours alone; ``suffix`` ends its name.  Raises StoreError."""
         path = os.path.join(base, f"{name}-{secrets.token_hex(4)}" + (f".{suffix}" if suffix else ""))
+        refuse_open(path)
         try:
             os.makedirs(base, mode=0o700, exist_ok=True)
             os.mkdir(path, 0o700)
@@ -81,7 +84,18 @@ class JobFiles:
                 "directory= (--directory), or set jobs_directory",
                 path=path,
             ) from None
-        return cls(path)
+        made = cls(path)
+        made._held = Held(path)
+        return made
+
+    def check_place(self) -> None:
+        """Raise StoreError when something else has come in the place of a directory that was just made."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            try:
+                held.check()
+            finally:
+                held.release()
 
     def file(self, name: str) -> str:
         """The path of one of the files."""
@@ -156,7 +170,8 @@ class JobFiles:
         self.write("job.json", json.dumps(record).encode())
 
     def record(self) -> dict[str, Any]:
-        """What ``write_record`` wrote.  Raises StoreError where there is no job."""
+        """What ``write_record`` wrote.  Raises StoreError where there is no job, or where it is not safe."""
+        refuse_open(self.path)
         content = self.read("job.json") if os.path.isdir(self.path) else None
         if content is None:
             raise StoreError(message=f"{self.path} is no directory of a job: there is no job.json", path=self.path)

@@ -1,4 +1,4 @@
-"""A Job: submitted once, asked as often as one likes, by any program that can see its directory.
+"""A Job: submitted once, and looked at as often as one likes, by any program that can see its directory.
 
     Job(...) --write()--> directory --submit()--> scheduler --wait(), await--> ended --get()--> outcome
                                         ^------------- resubmit() ---------------'

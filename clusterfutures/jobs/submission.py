@@ -40,6 +40,7 @@ def submitted(
     SchedulerUnavailable when nobody knows.
     """
     files.write("script", scheduler.script(spec, count).encode("utf-8", "surrogateescape"))
+    files.check_place()
     deadline = time.monotonic() + PATIENCE_SECONDS
     found = _found(scheduler, spec.name, count, deadline) if perhaps_there else None
     ids = found or _answered(scheduler, spec, files.file("script"), count, deadline)

@@ -1,6 +1,6 @@
 """The program's definitions for processes that calls start by spawn or forkserver: where they are left, and found.
 
-    a call: multiprocessing asks __main__.__spec__ for its name --MainSpec--> the definitions, in a file in memory
+    a call: multiprocessing reads the name of __main__.__spec__ --MainSpec--> the definitions, in a file in memory
     the child: multiprocessing runs the module of that name, ``spawned_main.py`` <--parents_definitions--'
 
 A process that ``multiprocessing`` starts so has nothing of its parent.  Elsewhere it runs the program's script again,
@@ -30,7 +30,7 @@ _DIGEST = 16
 class MainSpec:
     """What stands as ``__spec__`` in the ``__main__`` of a node: who reads its name is about to start a process.
 
-    content: the definitions as bytes, when they are to be had.
+    content: returns the definitions as bytes.
     """
 
     parent = ""

@@ -165,11 +165,12 @@ def _path(key: str) -> str | None:
     )
     try:
         os.makedirs(directory, 0o700, exist_ok=True)
-        found = os.lstat(directory)
+        found, above = os.lstat(directory), os.stat(os.path.dirname(os.path.abspath(directory)))
     except OSError as error:
         log.info("%s cannot be used, this program asks the scheduler for itself: %s", directory, error)
         return None
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+    is_open = above.st_mode & stat.S_IWOTH and not above.st_mode & stat.S_ISVTX
+    if is_open or not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         log.info("%s is not ours alone: this program asks the scheduler for itself", directory)
         return None
     with open("/proc/sys/kernel/random/boot_id") as boot:

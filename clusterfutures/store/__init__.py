@@ -11,6 +11,7 @@
     run_directory.py  the run directory: the protocol of client and workers
     gathered.py       what has been read, in few files
     history.py        what earlier programs left in it
+    parents.py        directories above it: who could put another in its place
     ownership.py      which program may change it; runs with a name
 
 ``client/`` and ``node/`` both import this package and never each other: what they have

@@ -19,6 +19,7 @@ import time
 from clusterfutures.errors import StoreError
 from clusterfutures.store import names
 from clusterfutures.store.frames import cannot_make
+from clusterfutures.store.parents import refuse_open
 from clusterfutures.store.run_directory import DIRECTORIES, RunDirectory
 
 __all__ = ["Ownership", "furnish", "lasting_run"]
@@ -60,6 +61,7 @@ class Ownership:
                 path=path,
             ) from error
         self._lock = lock
+        self._run.hold()
 
     def acquire_new(self) -> None:
         """Become the owner of a run that was just made: without locks it goes on, and says so."""
@@ -67,9 +69,11 @@ class Ownership:
             self.acquire()
         except StoreError as error:
             logger.warning("clusterfutures: %s; runs() cannot tell whether this program lives", error)
+            self._run.hold()
 
     def release(self) -> None:
         """Own it no longer; nothing when it was not owned."""
+        self._run.let_go()
         if self._lock is not None:
             self._run.files.unlock(self._lock)
             self._lock = None
@@ -105,6 +109,7 @@ def lasting_run(path: str, patience: float) -> RunDirectory:
     run = RunDirectory(path)
     run.lasting = True
     run.be_patient(patience)
+    refuse_open(path)
     try:
         run.files.make_parents(path)
         if not run.files.make_directory(path):

@@ -51,6 +51,7 @@ from clusterfutures.store.bins import Bin, pack_bin, unpack_bin
 from clusterfutures.store.faults import TRANSIENT, again, explained
 from clusterfutures.store.filesystem import Files
 from clusterfutures.store.frames import Bytes, cannot_make, framed, store_error, unframed
+from clusterfutures.store.parents import Held, refuse_open
 
 __all__ = ["DIRECTORIES", "LARGE_BYTES", "GivenUp", "RunDirectory"]
 
@@ -88,6 +89,7 @@ class RunDirectory:
         self.files = files or Files()
         self.wait = self.files.patience
         self._spare: list[int] = []
+        self._held: Held | None = None
         self._whole_by: float | None = None
         self.lasting = False  # another program may come back to it: large results stay when they have been read
 
@@ -101,6 +103,22 @@ class RunDirectory:
         """Close the descriptors that were kept for the removal."""
         self.files.release(self._spare)
 
+    def hold(self) -> None:
+        """Keep the directory open where others could put another in its place; ``check_place`` compares it."""
+        self.let_go()
+        self._held = Held(self.path)
+
+    def check_place(self) -> None:
+        """Raise StoreError when something else is in the directory's place: what is there is not used."""
+        if self._held is not None:
+            self._held.check()
+
+    def let_go(self) -> None:
+        """End ``hold``."""
+        if self._held is not None:
+            self._held.release()
+            self._held = None
+
     @classmethod
     def create(cls, path: str, files: Files | None = None, patience: float | None = None) -> RunDirectory:
         """Make a new run directory and its parents.  patience: see ``be_patient``.
@@ -113,6 +131,7 @@ class RunDirectory:
             run.be_patient(patience)
         try:
             run.files.reserve(run._spare, SPARE_DESCRIPTORS)
+            refuse_open(path)
             run.files.make_parents(path)
             if not run.files.make_directory(path, alone=True):
                 raise store_error(f"the run directory {path} exists already: choose another name", path)
@@ -127,6 +146,7 @@ class RunDirectory:
     def open(cls, path: str, files: Files | None = None) -> RunDirectory:
         """Open a run directory that exists.  Raises StoreError when it is not safe."""
         run = cls(path, files)
+        refuse_open(path)
         try:
             run.files.check_directory(path)
         except FileNotFoundError:

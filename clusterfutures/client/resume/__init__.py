@@ -1,1 +1,1 @@
-"""A run that is gone on with: what earlier programs did, and which of their calls come again."""
+"""A run that is resumed: what earlier programs did, and which of their calls come again."""
