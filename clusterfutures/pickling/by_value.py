@@ -29,7 +29,10 @@ from typing import Any, ClassVar, NamedTuple
 import cloudpickle
 
 from clusterfutures.pickling import annotated, code_objects, definitions, enums, instances
+from clusterfutures.pickling.calls import Call
 from clusterfutures.pickling.fingerprints import ATOMS, DESCRIPTORS, Part, is_note, looks_up, parts_of
+from clusterfutures.pickling.named import NAMED
+from clusterfutures.pickling.reaching import may_be_named
 
 __all__ = ["Pickler", "StatePickler", "ask_for", "culprit", "dumps", "everything", "is_by_value"]
 
@@ -119,8 +122,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return self._class(obj)
         if kind is types.ModuleType:
             return self._module(obj)
-        if kind in _NAMED:
-            return self._named(obj, obj.__module__, getattr(obj, "__qualname__", "") or obj.__name__, _NAMED[kind])
+        if kind in NAMED:
+            return self._named(obj, obj.__module__, getattr(obj, "__qualname__", "") or obj.__name__, NAMED[kind])
         if is_by_value(kind.__module__):
             if kind.__reduce__ is not _REDUCE:
                 return self._sentinel(obj)
@@ -178,10 +181,12 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
                         self._found.need(module, name, optional=True)
         own = self._own_name(function)
         make = definitions.make_function, (arguments[0], module, importable, arguments[4], own)
-        defaults = self._shared(enumerate(slots["__defaults__"] or ()))
+        by_keyword = slots["__kwdefaults__"] or {}
+        defaults = self._shared([*enumerate(slots["__defaults__"] or ()), *by_keyword.items()])
         cells = self._shared(enumerate(map(_content, slots["__closure__"] or ())))
         if not defaults and not cells:
             return *make, state, *more
+        slots["__kwdefaults__"] = {n: None if n in defaults else v for n, v in by_keyword.items()} or None
         slots["__defaults__"] = tuple(None if n in defaults else v for n, v in enumerate(slots["__defaults__"] or ()))
         if cells:
             slots["__closure__"] = tuple(
@@ -320,36 +325,41 @@ class _DefinitionPickler(StatePickler):
     def __init__(self, found: _Found, where: tuple[str, str]) -> None:
         super().__init__(io.BytesIO(), 5, found=found)
         self._where = where
+        #: versions of other globals that the value refers to: with them, this one has to be made anew
+        self.refers: list[bytes] = []
+
+    def reducer_override(self, obj: Any) -> Any:
+        """As documented for pickle: another global that stands somewhere in the value is that one on the node, too."""
+        name = self._other_global(obj)
+        return self._find(name) if name else super().reducer_override(obj)
+
+    def _other_global(self, obj: Any) -> str:
+        module, own = self._where or ("", "")
+        name = "" if _is_code(obj) or type(obj) in NAMED else self._found.name_of(module, obj)
+        if not name or name == own or type(obj) is object:
+            return name if name != own else ""
+        if not may_be_named(obj, vars(sys.modules[module]).get(own, self), self._found.names(module), is_by_value):
+            return ""
+        try:
+            self.refers.append(self._found.pickled(module, name, obj)[0])
+        except Exception:  # the error is to name the way to it
+            return ""
+        return name
+
+    def _find(self, name: str) -> Any:
+        module, _ = self._where or ("", "")
+        self._found.need(module, name)
+        return definitions.find, (module, name)
 
     def definition(self, value: Any) -> bytes:
         """The pickle of ``value`` alone; when another global is the same object, a reference to that."""
         module, own = self._where or ("", "")
         name = "" if _is_code(value) else self._found.name_of(module, value)
         if name and name != own:
-            self._found.need(module, name)
-            value = _Reference(module, name)
+            find, place = self._find(name)
+            value = Call(find, *place)
         super(Pickler, self).dump(value)
         return self._body.getvalue()
-
-
-class _Reference:
-    """Pickled as the value of a global."""
-
-    def __init__(self, module: str, name: str) -> None:
-        self._place = (module, name)
-
-    def __reduce__(self) -> Any:
-        return definitions.find, self._place
-
-
-class _Registration:
-    """Pickled as a call of ``copyreg.pickle``."""
-
-    def __init__(self, cls: type, reduce: Any) -> None:
-        self._call = (cls, reduce)
-
-    def __reduce__(self) -> Any:
-        return copyreg.pickle, self._call
 
 
 class _Registered:
@@ -387,6 +397,7 @@ class _Found:
         self._asked: list[tuple[str, str]] = []  # by the definition that is pickled now
         self._bundle: definitions.Bundle = {}
         self._names: dict[str, dict[int, str]] = {}
+        self._pickled: dict[tuple[str, str], tuple[bytes, bytes]] = {}
 
     def need(self, module: str, name: str, optional: bool = False) -> None:
         """A definition is needed; optional: it is left out when it cannot be pickled."""
@@ -401,13 +412,17 @@ class _Found:
 
     def name_of(self, module: str, value: Any) -> str:
         """The first global of a module that has this very value; "" when there is none."""
+        return self.names(module).get(id(value), "")
+
+    def names(self, module: str) -> dict[int, str]:
+        """The globals of a module by the identity of their values."""
         names = self._names.get(module)
         if names is None:
             names = self._names[module] = {}
             for name, other in reversed(vars(sys.modules[module]).items()):
                 if type(other) not in ATOMS and not name.startswith("__"):
                     names[id(other)] = name
-        return names.get(id(value), "")
+        return names
 
     def bundle(self) -> definitions.Bundle:
         """All definitions, those that others need among them."""
@@ -423,7 +438,7 @@ class _Found:
             return
         begun, name = len(self._order), f"<copyreg {cls.__module__}.{cls.__qualname__}>"
         try:
-            data = _DefinitionPickler(self, (module, name)).definition(_Registration(cls, reduce))
+            data = _DefinitionPickler(self, (module, name)).definition(Call(copyreg.pickle, cls, reduce))
         except Exception as error:
             logger.debug("clusterfutures: copyreg.pickle(%s) does not travel: %s", cls, error)
             return
@@ -441,6 +456,16 @@ class _Found:
                 continue
             self._bundle.setdefault(module, (_attributes(module), []))[1].append(entry)
 
+    def pickled(self, module: str, name: str, value: Any) -> tuple[bytes, bytes]:
+        """The version and the pickle of a definition."""
+        made = self._pickled.get((module, name))
+        if made is None:
+            pickler = _DefinitionPickler(self, (module, name))
+            data = pickler.definition(value)
+            version = hashlib.blake2b(b"".join((data, *pickler.refers)), digest_size=8).digest()
+            made = self._pickled[module, name] = version, data
+        return made
+
     def _entry(self, module: str, name: str) -> tuple[str, bytes, bytes]:
         value = vars(sys.modules[module])[name]
         known = _known.get(value) if isinstance(value, types.FunctionType | type) else None
@@ -449,8 +474,7 @@ class _Found:
                 self.need(*place)
             return name, known.version, known.data
         self._asked = []
-        data = _DefinitionPickler(self, (module, name)).definition(value)
-        version = hashlib.blake2b(data, digest_size=8).digest()
+        version, data = self.pickled(module, name, value)
         parts = parts_of(value)
         if parts is not None:
             # what is not defined yet may be, before the definition is needed again
@@ -468,7 +492,7 @@ def everything(module: str) -> bytes:
     for name, value in list(vars(sys.modules[module]).items()):
         if type(value) in (str, bytes) and len(value) > _MOST_BYTES:
             continue
-        if not name.startswith("__") and (_is_code(value) or type(value) in _NAMED or _is_small(value)):
+        if not name.startswith("__") and (_is_code(value) or type(value) in NAMED or _is_small(value)):
             found.need(module, name)
     return pickle.dumps(found.bundle(), 5)
 
@@ -582,8 +606,8 @@ def _is_found(module: types.ModuleType) -> bool:
     """True when the import system finds this very module by its name, were it not loaded yet."""
     name = module.__name__
     spec = getattr(module, "__spec__", None)
-    if name in sys.builtin_module_names or name in sys.stdlib_module_names:
-        return True
+    if name.partition(".")[0] in {*sys.builtin_module_names, *sys.stdlib_module_names}:
+        return True  # collections.abc of Python 3.13 is where no finder looks
     parent = name.rpartition(".")[0]
     path = getattr(sys.modules.get(parent), "__path__", None) if parent else None
     if parent and path is None:
@@ -638,28 +662,6 @@ def _content(cell: types.CellType) -> Any:
         return None
 
 
-def _make_new_type(new: Any, module: str, name: str) -> Any:
-    return typing.NewType, (new.__name__, new.__supertype__), {"__module__": module, **vars(new)}
-
-
-def _make_parameter(parameter: Any, module: str, name: str) -> Any:
-    if isinstance(parameter, typing.TypeVar):
-        return NotImplemented  # cloudpickle can
-    names = ("bound", "covariant", "contravariant") if isinstance(parameter, typing.ParamSpec) else ()
-    keywords = {key: getattr(parameter, f"__{key}__") for key in names}
-    return definitions.make_parameter, (type(parameter), parameter.__name__, keywords, module)
-
-
-def _make_alias(alias: Any, module: str, name: str) -> Any:
-    kind: Any = type(alias)
-    return functools.partial(kind, type_params=alias.__type_params__), (alias.__name__, alias.__value__)
-
-
-def _make_cached(cached: Any, module: str, name: str) -> Any:
-    state = {key: value for key, value in vars(cached).items() if key != "__wrapped__"}
-    return definitions.make_cached, (cached.__wrapped__, cached.cache_parameters(), module, name), state
-
-
 def _cached_property(prop: functools.cached_property[Any]) -> Any:
     return functools.cached_property, (prop.func,), {"attrname": prop.attrname, "__doc__": prop.__doc__}
 
@@ -684,15 +686,3 @@ def _context_variable(variable: contextvars.ContextVar[Any]) -> Any:
     except LookupError:
         return contextvars.ContextVar, (variable.name,)
     return functools.partial(contextvars.ContextVar, default=default), (variable.name,)
-
-
-#: what pickle refers to by its name, and how it is made where that name is not known
-_NAMED: dict[type, Callable[[Any, str, str], Any]] = {
-    type(functools.lru_cache(int)): _make_cached,
-    typing.NewType: _make_new_type,
-    typing.TypeVar: _make_parameter,
-    typing.TypeVarTuple: _make_parameter,
-    typing.ParamSpec: _make_parameter,
-}
-if sys.version_info >= (3, 12):
-    _NAMED[typing.TypeAliasType] = _make_alias

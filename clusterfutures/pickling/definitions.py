@@ -540,7 +540,7 @@ def _builtin_new(cls: type) -> Any:
 
 
 def set_function_state(
-    function: types.FunctionType, state: tuple[Callable[[Any, Any], Any], Any, dict[int, Later], dict[int, Later]]
+    function: types.FunctionType, state: tuple[Callable[[Any, Any], Any], Any, dict[int | str, Later], dict[int, Later]]
 ) -> None:
     """Set the attributes of a function; defaults, cells: those of its defaults and cells that are globals as well."""
     setter, attributes, defaults, cells = state
@@ -551,7 +551,10 @@ def set_function_state(
         later.put(functools.partial(setattr, (function.__closure__ or ())[number], "cell_contents"))
 
 
-def _set_default(function: types.FunctionType, number: int, value: Any) -> None:
+def _set_default(function: types.FunctionType, number: int | str, value: Any) -> None:
+    if isinstance(number, str):
+        function.__kwdefaults__ = {**(function.__kwdefaults__ or {}), number: value}
+        return
     values = list(function.__defaults__ or ())
     values[number] = value
     function.__defaults__ = tuple(values)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from clusterfutures.pickling import definitions
+from clusterfutures.pickling.calls import Call
 from clusterfutures.pickling.fingerprints import ATOMS
 
 __all__ = ["only", "reduced", "slots_of", "state"]
@@ -29,23 +30,13 @@ _CODE = (
 )
 
 
-class _First:
-    """Pickled as a call that sets some attributes of a class; its value is None."""
-
-    def __init__(self, *call: Any) -> None:
-        self._call = call
-
-    def __reduce__(self) -> Any:
-        return definitions.set_attributes, self._call
-
-
 def state(cls: type, setter: Callable[[Any, Any], Any], attributes: dict[str, Any], slots: Any) -> Any:
     """What ``setter`` takes: the attributes that may hold instances.  In front of it, the pickle sets the others."""
     data = {name: value for name, value in attributes.items() if not _is_first(name, value)}
     if not data:
         return None, (attributes, slots)
     first = {name: value for name, value in attributes.items() if name not in data}
-    return _First(cls, setter, (first, {})), (data, slots)
+    return Call(definitions.set_attributes, cls, setter, (first, {})), (data, slots)
 
 
 def _is_first(name: str, value: Any) -> bool:

@@ -182,3 +182,36 @@ with LocalExecutor(max_workers=1, directory=sys.argv[1]) as ex:
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) <= 4  # the function, and what the program defines besides, perhaps twice
+
+
+@pytest.mark.on("local")
+def test_what_the_program_changes_in_an_object_is_seen_wherever_it_stands(ground: Ground, tmp_path: Path) -> None:
+    script = tmp_path / "changed.py"
+    script.write_text("""
+import sys
+from clusterfutures import LocalExecutor
+class Config:
+    def __init__(self, size):
+        self.size = size
+config = Config(1)
+everywhere = [config]
+deep = {"a": [config]}
+def look(_):
+    return config.size, everywhere[0].size, deep["a"][0].size, everywhere[0] is config
+def grow(_):
+    config.size += 1
+def only(_):
+    return everywhere[0].size
+with LocalExecutor(max_workers=1, directory=sys.argv[1]) as ex:
+    for step in (look, grow, look):
+        print(ex.submit(step, 0).result(60))
+    config.size = 50
+    print(ex.submit(only, 0).result(60), ex.submit(look, 0).result(60))
+    everywhere[0] = Config(7)
+    print(ex.submit(look, 0).result(60))
+""")
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path / "runs")], capture_output=True, text=True, cwd=tmp_path, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "(1, 1, 1, True)\nNone\n(2, 2, 2, True)\n50 (50, 50, 50, True)\n(50, 7, 50, False)\n"
