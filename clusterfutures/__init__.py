@@ -6,12 +6,15 @@
         results = list(ex.map(f, args))
 
 The public names are imported when they are first used, because a node imports this
-package too, and must start fast.
+package too, and must start fast.  Modules that are imported late are of the version that the program began
+with, or are not imported (``_OneVersion``).
 """
 
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 __version__ = "1.0.0.dev0"
@@ -140,3 +143,33 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *_HOME])
+
+
+class _OneVersion:
+    """The first finder of modules: refuses those of this package when it was replaced since the program began.
+
+    In a shared environment somebody may install another version while programs and jobs run; half of each would
+    fail in ways that nobody understands.
+    """
+
+    def __init__(self) -> None:
+        self._began = _stamp()
+
+    def find_spec(self, name: str, _path: object = None, _target: object = None) -> None:
+        if name.startswith(f"{__name__}.") and _stamp() != self._began:
+            raise ImportError(
+                f"clusterfutures was replaced or removed in {os.path.dirname(__file__)} while this program ran, which "
+                f"began with version {__version__}: start the program again, so that all of it is of one version",
+                name=name,
+            )
+
+
+def _stamp() -> tuple[int, int] | None:
+    try:
+        found = os.stat(__file__)
+    except OSError:  # in an archive, or removed
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+sys.meta_path.insert(0, _OneVersion())

@@ -18,6 +18,8 @@ run; one line of the log then names the rest, and the command to type (``Pending
 
 from __future__ import annotations
 
+import importlib
+import itertools
 import logging
 import math
 import queue
@@ -234,12 +236,14 @@ class SchedulerThread:
 
     def _run(self) -> None:
         try:
-            while True:
+            for number in itertools.count():
                 task = self._next_task()
                 if task is None:
                     self._carry_out(self._settle_pending_commands)
                     return
                 self._carry_out(task)
+                if not number:
+                    self._carry_out(_import_late)
         finally:
             self._scheduler.close()
 
@@ -480,3 +484,16 @@ class SchedulerThread:
         """Before the next attempt; when somebody has said to hurry, not for long."""
         if self._hurried.wait(seconds):
             time.sleep(min(seconds, FIRST_RETRY_SECONDS))
+
+
+#: what a program imports when it needs it, and could not any more after somebody has replaced this package
+_LATE = (
+    "schedulers.status_cache", "schedulers.misspelt", "pickling.unpicklable", "pickling.locks",
+    "pickling.child_processes",
+)  # fmt: skip
+
+
+def _import_late() -> None:
+    """A run that has begun goes on: after the first submission there is time to import the rest."""
+    for name in _LATE:
+        importlib.import_module(f"clusterfutures.{name}")

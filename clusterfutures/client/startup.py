@@ -70,6 +70,7 @@ def context(settings: Settings, pickler: Pickler) -> dict[str, Any]:
         "program": program(),
         "python": sys.version_info[:2],
         "cloudpickle": cloudpickle.__version__,
+        "clusterfutures": clusterfutures.__version__,
         "sys_path": [os.path.abspath(entry) for entry in sys.path if directory or os.path.isabs(entry)],
         "prefixes": [sys.prefix, sys.base_prefix],
         "cwd": directory,

@@ -20,6 +20,7 @@ import time
 from importlib.util import find_spec
 from typing import Any
 
+import clusterfutures
 from clusterfutures.node import signals
 from clusterfutures.node.claims import ExitReason, last_words
 from clusterfutures.node.disk_full import FULL_SECONDS, may_pass, say
@@ -106,6 +107,13 @@ def _compare_versions(context: dict[str, Any]) -> None:
             f"Python {here[0]}.{here[1]} on {os.uname().nodename} ({sys.executable}), "
             f"but {there[0]}.{there[1]} where the program runs: they must be the same; "
             "name the right interpreter with python="
+        )
+    ours, theirs = clusterfutures.__version__, context.get("clusterfutures", "")  # earlier versions do not say it
+    if theirs and ours != theirs:
+        raise RuntimeError(
+            f"clusterfutures {ours} on {os.uname().nodename} ({os.path.dirname(clusterfutures.__file__)}), "
+            f"but {theirs} where the program runs: install the same version on both, or, where it was replaced since "
+            "the program began, start the program again"
         )
     mine = _cloudpickle_version()
     if mine.split(".")[:2] != context["cloudpickle"].split(".")[:2]:

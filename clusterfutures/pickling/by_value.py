@@ -169,6 +169,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if not isinstance(module, str) or namespace is not function.__globals__:
             return reduced  # its globals are those of no module: they travel with it
         slots = state[1]
+        if getattr(function, "__type_params__", ()):
+            slots["__type_params__"] = function.__type_params__  # type: ignore[attr-defined]
         names, slots["__globals__"] = slots["__globals__"], {}
         importable = not is_by_value(module)
         if not importable:

@@ -35,9 +35,10 @@ from clusterfutures.store.frames import Bytes
 
 __all__ = [
     "Bundle", "Key", "Later", "activate", "apply", "current_token", "fields", "find", "find_module", "header",
-    "install", "is_applied", "is_known", "make_cached", "make_class", "make_enum", "make_function", "make_instance",
+    "install", "is_applied", "is_known", "make_alias", "make_cached", "make_class", "make_enum", "make_function",
+    "make_instance",
     "make_logger", "make_only", "make_parameter", "make_reference", "member", "module_names", "readers", "remember",
-    "rest_of_program", "set_attributes", "set_class_state", "set_function_state",
+    "rest_of_program", "set_attributes", "set_alias_value", "set_class_state", "set_function_state",
 ]  # fmt: skip
 
 #: module -> its attributes (``__file__`` ...), and (name, version, pickle) of its definitions
@@ -631,6 +632,26 @@ def make_parameter(kind: type, name: str, keywords: dict[str, Any], module: str)
     made = kind(name, **keywords)
     made.__module__ = module
     return made
+
+
+def make_alias(name: str, module: str, own: str) -> Any:
+    """Make what ``type name = ...`` makes, without its value; own: as for ``make_function``."""
+    namespace: dict[str, Any] = {"__name__": module}
+    assert name.isidentifier(), name
+    exec(f"type {name} = _value()", namespace)  # a statement of Python 3.12
+    alias = namespace[name]
+    _values[id(alias)] = namespace
+    _keep(module, own, alias)
+    return alias
+
+
+def set_alias_value(alias: Any, value: Any) -> None:
+    """Give an alias its value."""
+    _values.pop(id(alias))["_value"] = lambda: value
+
+
+#: aliases that have no value yet, by their ids: what that will be looked up in
+_values: dict[int, dict[str, Any]] = {}
 
 
 def make_logger(name: str, level: int, propagate: bool, disabled: bool) -> Any:

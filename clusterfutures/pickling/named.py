@@ -27,7 +27,11 @@ def _make_parameter(parameter: Any, module: str, name: str) -> Any:
 
 def _make_alias(alias: Any, module: str, name: str) -> Any:
     kind: Any = type(alias)
-    return functools.partial(kind, type_params=alias.__type_params__), (alias.__name__, alias.__value__)
+    if alias.__type_params__:
+        return functools.partial(kind, type_params=alias.__type_params__), (alias.__name__, alias.__value__)
+    # its value may name it: it is made first, and gets its value afterwards
+    make = definitions.make_alias, (alias.__name__, module, name)
+    return *make, alias.__value__, None, None, definitions.set_alias_value
 
 
 def _make_cached(cached: Any, module: str, name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import traceback
 from collections.abc import Callable, Iterator
@@ -57,7 +58,7 @@ def test_the_notes_of_an_exception(ground: Ground) -> None:
         future = ex.submit(invert, 1)
         future.result()
         job, host = future.job_id, future.host
-    with ProcessPoolExecutor(1) as pool:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
         standard = pool.submit(invert, 0).exception()
     assert (str(caught.value), caught.value.args) == (str(standard), standard.args if standard else ())
     call, output = caught.value.__notes__

@@ -81,11 +81,14 @@ def test_a_lock_of_all_processes(ground: Ground, tmp_path: Path, kind: str) -> N
     count.write_text("0")
     given = getattr(multiprocessing, kind)()
     with ground.executor(max_workers=2, processes=2, initializer=keep, initargs=(given,)) as ex:
-        ran = set(ex.map(add_one, [count] * 16, chunksize=1))
+        ran, calls = set(), 0
+        while len(ran) < 2:  # one process may have been faster than the start of all others
+            assert calls < 100_000, "no other process took part"
+            ran.update(ex.map(add_one, [count] * 16, chunksize=1))
+            calls += 16
         assert ex.submit(compare, given, given).result()
         assert ex.submit(same, given).result() is given
-    assert count.read_text() == "16"
-    assert len(ran) > 1
+    assert count.read_text() == str(calls)
 
 
 @pytest.mark.on("local")

@@ -94,7 +94,7 @@ def test_time_memory_and_node_run_out(own_slurm: OwnSlurm, tmp_path: Path) -> No
     """Four deaths at once, with a call in each that fails, and one that its ``retries`` bring back."""
     ground = own_slurm(nodes=5, extra_conf=WATCHFUL + PREEMPTING)
     timed = ground.executor(max_workers=2, time="10m", memory="300MB", extra=["--nodelist=c1"])
-    greedy = ground.executor(max_workers=2, memory="60MB", extra=["--nodelist=c2"])
+    greedy = ground.executor(max_workers=2, memory="60MB", extra=["--nodelist=c2", "--no-requeue"])
     pushed = ground.executor(max_workers=1, processes=2, partition="low", extra=["--nodelist=c5"])
     unlucky = ground.executor(max_workers=1, processes=2, extra=["--no-requeue", "--exclude=c1,c2,c5"])
 
