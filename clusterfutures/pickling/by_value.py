@@ -50,6 +50,10 @@ _REDUCERS: dict[Any, Callable[[Any], Any]] = {
     types.CodeType: code_objects.reduced,
     io.TextIOWrapper: lambda file: _file(file),
     functools.cached_property: lambda prop: _cached_property(prop),
+    functools.partialmethod: lambda method: (
+        functools.partial(functools.partialmethod, **method.keywords),
+        (method.func, *method.args),
+    ),
     weakref.ReferenceType: lambda ref: (definitions.make_reference, (ref(),)),
     weakref.WeakKeyDictionary: lambda weak: (weakref.WeakKeyDictionary, (dict(weak.items()),)),
     weakref.WeakValueDictionary: lambda weak: (weakref.WeakValueDictionary, (dict(weak.items()),)),
