@@ -69,7 +69,9 @@ class _Program:
         self.versions: dict[Key, bytes] = {}
         self.pending: dict[Key, tuple[bytes, bytes]] = {}
         self.partial: dict[Key, Any] = {}
-        self.loading: set[Key] = set()
+        self.loading: dict[Key, bytes] = {}
+        #: values that were needed while they were loaded
+        self.early: dict[Key, Any] = {}
         self.waiting: dict[Key, list[Callable[[Any], None]]] = {}
         self.rest = ""
         self.lazy: dict[Key, tuple[bytes, bytes]] | None = None
@@ -110,6 +112,8 @@ class _Program:
             return self.partial[key]
         if key in self.pending:
             return self._load(key)
+        if key in self.loading:
+            return self._early(key)
         found = self.module(module).__dict__.get(name, _MISSING)
         return self._later(module, name) if found is _MISSING else found
 
@@ -171,13 +175,14 @@ class _Program:
 
     def _load(self, key: Key) -> Any:
         version, data = self.pending.pop(key)
-        self.loading.add(key)
+        self.loading[key] = data
         try:
             value = pickle.loads(data)
         finally:
-            self.loading.discard(key)
+            del self.loading[key]
             self.partial.pop(key, None)
             waiting = self.waiting.pop(key, ())
+        value = self.early.pop(key, value)
         if not key[1].startswith("<"):  # what is done, and not bound
             self.module(key[0]).__dict__[key[1]] = value
         self.versions[key] = version
@@ -199,6 +204,19 @@ class _Program:
             for name, module in self.modules.items()
         }
         return pickle.dumps((self.token, attributes, entries), 5)
+
+    def _early(self, key: Key) -> Any:
+        """The value of an instance that its own class, whose attributes are loaded now, holds.
+
+        Loaded a second time: now the class is there.  The first one is dropped.
+        """
+        if key not in self.early:
+            data, self.loading[key] = self.loading[key], b""
+            try:
+                self.early[key] = pickle.loads(data)
+            finally:
+                self.loading[key] = data
+        return self.early[key]
 
 
 def _each(bundle: Bundle) -> Iterator[tuple[str, dict[str, Any], str, bytes, bytes]]:

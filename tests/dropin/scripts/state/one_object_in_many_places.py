@@ -33,6 +33,22 @@ class Guarded:
 
 
 guarded = Guarded()
+
+
+class Entry:
+    registry = {}
+
+    def __init__(self, name):
+        self.name = name
+        Entry.registry[name] = self
+
+    def is_entered(self):
+        return self.registry[self.name] is self
+
+
+entry, second = Entry("a"), Entry("b")
+entry.friends = [second]
+entries = [second, entry]
 one, two = Loop(), Loop()
 one.other, two.other = two, one
 loops = [one, two]
@@ -76,11 +92,34 @@ def cyclic(_):
     return one.other.other is one, loops[0].other is loops[1]
 
 
+def entered(_):
+    return entry.is_entered(), entry.friends[0].is_entered(), entry.registry["b"] is second, entries[0] is second
+
+
+def entered_by_class(_):
+    return Entry.registry["a"] is entry, Entry.registry["b"].is_entered(), entries[1].friends[0] is second
+
+
 def name(_):
     return default.name, ALL[0].name, BY_NAME["nested"]["again"][0].name, guarded.config.name
 
 
 if __name__ == "__main__":
     with Executor(max_workers=1) as ex:
-        for function in (by_keyword, by_position, missing, shared, shared, weak, locked, cyclic, name):
+        for function in (
+            entered,
+            entered_by_class,
+            by_keyword,
+            by_position,
+            missing,
+            shared,
+            shared,
+            weak,
+            locked,
+            cyclic,
+            name,
+        ):
             print(function.__name__, ex.submit(function, 0).result())
+    for function in (entered_by_class, entered):
+        with Executor(max_workers=1) as ex:
+            print(function.__name__, ex.submit(function, 0).result(), ex.submit(entered_by_class, 0).result())
