@@ -388,6 +388,8 @@ def _settings(
     adapter: type[Scheduler], given: Mapping[str, Any], initializer: Callable[..., Any] | None, initargs: Iterable[Any]
 ) -> Settings:
     processes = given.get("processes", 1)
+    if not isinstance(initargs, Iterable):
+        raise TypeError(f"initargs must be a tuple, not {type(initargs).__name__}: write initargs=({initargs!r},)")
     return Settings(
         max_workers=given["max_workers"] if "max_workers" in given else _default_workers(adapter, processes),
         processes=processes,

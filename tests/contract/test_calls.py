@@ -289,6 +289,8 @@ def test_numbers_that_make_no_sense(ground: Ground) -> None:
         ground.executor(max_tasks_per_child=0)
     with pytest.raises(TypeError, match="initializer must be a callable"):
         ground.executor(initializer=5)
+    with pytest.raises(TypeError, match=r"initargs must be a tuple, not int: write initargs=\(5,\)"):
+        ground.executor(initializer=len, initargs=5)
     assert ground.executor(max_workers=3, processes=2)._max_workers == 6
 
 
