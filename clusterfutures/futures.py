@@ -206,9 +206,9 @@ class ClusterFuture(Future[T], Generic[T]):
             with self._condition:
                 pending = self._state == "PENDING"
             if pending:
-                self._begin()
+                self.begin()
             return False
-        return self._cancelled()
+        return self.withdrawn()
 
     def kill(self) -> bool:
         """End the call, whether it has begun or not, and nothing else.
@@ -234,7 +234,17 @@ class ClusterFuture(Future[T], Generic[T]):
             return False
         return owner.kill(call)
 
-    def _cancelled(self) -> bool:
+    # -- for the client only, as ``set_result`` is for executors only -----------------
+
+    def belongs_to(self, owner: Owner | None, call: Any) -> None:
+        """Know who can withdraw the call; None when nobody can any more."""
+        self._owner, self._call = owner, call
+
+    def set_output(self, output: bytes | Callable[[], bytes]) -> None:
+        """Know what the call has printed, or what reads that."""
+        self._output = output
+
+    def withdrawn(self) -> bool:
         """Cancel, and tell those who ``wait`` for it: no worker will.
 
         Callbacks run without the condition, as in the standard library: they may wait for a thread that needs
@@ -264,7 +274,7 @@ class ClusterFuture(Future[T], Generic[T]):
         with self._condition:
             return self._state == "PENDING"
 
-    def _begin(self) -> bool:
+    def begin(self) -> bool:
         """Turn RUNNING, if not so already; False when it was cancelled."""
         with self._condition:
             if self._state == "CANCELLED_AND_NOTIFIED":
@@ -272,25 +282,25 @@ class ClusterFuture(Future[T], Generic[T]):
             # Under the condition, which is re-entrant: cancel() and the manager may both be here.
             return self._state in ("RUNNING", "FINISHED") or self.set_running_or_notify_cancel()
 
-    def _wait_again(self) -> None:
+    def requeue(self) -> None:
         """The call is to be run again: it can be cancelled until it begins."""
         with self._condition:
             if self._state == "RUNNING":
                 self._state = "PENDING"
 
-    def _follow(self, other: Future[T]) -> None:
+    def follow(self, other: Future[T]) -> None:
         """Take over the outcome of a call that an earlier program made, and what is known of it."""
         assert isinstance(other, ClusterFuture)
         self.job_id, self.host, self.started, self.usage = other.job_id, other.host, other.started, other.usage
         self.attempts, self._output = other.attempts, other._output
         if other.cancelled():
-            self._complete(None, CancelledError())
+            self.resolve(None, CancelledError())
         else:  # in the thread that needs it: unpickling may run a user's code
-            self._complete_later(lambda: _outcome_of(other), other._exception is not None)
+            self.resolve_later(lambda: _outcome_of(other), other._exception is not None)
 
-    def _complete(self, value: Any, error: BaseException | None) -> None:
+    def resolve(self, value: Any, error: BaseException | None) -> None:
         """Set the outcome, through RUNNING; a cancelled future stays cancelled."""
-        self._owner = self._call = None
+        self.belongs_to(None, None)
         with self._condition:
             if self._state == "PENDING":
                 self.set_running_or_notify_cancel()
@@ -304,10 +314,10 @@ class ClusterFuture(Future[T], Generic[T]):
         except InvalidStateError:  # another thread was faster: a release beside the manager
             return
 
-    def _complete_later(self, decode: Callable[[], tuple[Any, BaseException | None]], failed: bool) -> None:
+    def resolve_later(self, decode: Callable[[], tuple[Any, BaseException | None]], failed: bool) -> None:
         """Complete with what ``decode`` gives when it is asked for; ``failed``: that is an exception."""
         with self._condition:
             if self.done():
                 return
             self._undecoded = Undecoded(decode)
-        self._complete(None, _NotDecoded() if failed else None)
+        self.resolve(None, _NotDecoded() if failed else None)

@@ -161,7 +161,7 @@ class Client:
         except Exception as error:
             if isinstance(error, StoreError):
                 self._check_open()  # as in map
-            future._complete(None, error)
+            future.resolve(None, error)
             return future
         call = Call(self._provision.real(target.worker_group), future, function, key, pickled.data, pickled.extras)
         call.retries = target.retries
@@ -222,12 +222,12 @@ class Client:
             raise
 
     def _send(self, call: Call) -> bool:
-        call.future._owner, call.future._call = self, call
+        call.future.belongs_to(self, call)
         return self.events.submit(call)
 
     def _hold(self, call: Call, pickled: Pickled) -> bool:
         """Accept a call that needs the results of others, and let it go when they are there."""
-        call.future._owner, call.future._call = self, call  # who cancels it now withdraws it: it is not let go
+        call.future.belongs_to(self, call)  # who cancels it now withdraws it: it is not let go
         if not self.events.submit(Held(call.future)):
             return False
         missing = itertools.count(len(pickled.futures) - 1, -1)
@@ -270,7 +270,7 @@ class Client:
                 earlier = self._recall.call_with(call.identity, call.order, values)
                 call.order, call.identity = earlier.order, earlier.identity
                 if earlier.future is not None:
-                    earlier.future.add_done_callback(call.future._follow)
+                    earlier.future.add_done_callback(call.future.follow)
                     self.events.post(Ready(call.future, None))
                     return
             results = tuple(self._pickler.result(value, call.callable) for value in values)
@@ -283,7 +283,7 @@ class Client:
 
     def _give_up_call(self, call: Call, error: BaseException) -> None:
         """A held call will not be made."""
-        call.future._complete(None, error)
+        call.future.resolve(None, error)
         self.events.post(Ready(call.future, None))
 
     def take_back(self, call: Call | Chunk) -> bool:

@@ -217,7 +217,7 @@ class ManagerThread:
     ) -> None:
         self._dispatcher.fail_everything(error, of_worker)
         for future in self._held:
-            future._complete(None, error("a call that waits for others"))
+            future.resolve(None, error("a call that waits for others"))
         self._dispatcher.unsettled -= len(self._held)
         self._held.clear()
 
@@ -253,7 +253,7 @@ class ManagerThread:
         if self._left_at is not None and cause is None:
             error = failures.left(self._run.path)
             for future in list(self._held):  # first: they would take over what those have that they wait for
-                future._complete(None, failures.not_made(self._run.path))
+                future.resolve(None, failures.not_made(self._run.path))
             self._dispatcher.let_go(error)
         items = [*self._items, *self._events.take(0)]
         self._items.clear()  # what could not be handled is not tried again
@@ -261,7 +261,7 @@ class ManagerThread:
             if isinstance(item, Call | Chunk):
                 item.fail(0, item.count, error)
             elif isinstance(item, Held):
-                item.future._complete(None, error)
+                item.future.resolve(None, error)
             elif isinstance(item, Submitted) and cause is not None:
                 self._scheduler_thread.cancel(item.job_ids)
         if self._dispatcher.unsettled or cause is not None:

@@ -130,7 +130,7 @@ class Call:
     def wait_again(self, worker_group: str) -> None:
         """Run it again, in this worker group."""
         self.worker_group = worker_group
-        self.future._wait_again()
+        self.future.requeue()
 
     @property
     def name(self) -> str:
@@ -149,7 +149,7 @@ class Call:
         """Its job took it."""
         self.future.host, self.future.job_id = place.host, place.job_id
         self.future.attempts = len(self._history) + 1
-        self.future._begin()
+        self.future.begin()
 
     def settle(self, record: Record, run: RunDirectory, place: Place, slot_log: str, wait: float) -> CallInfo | None:
         """Complete the future; what is known of the call besides its outcome."""
@@ -162,10 +162,10 @@ class Call:
                 future.started = info.started
                 future.usage = Usage(info.wall, info.cpu, info.memory)
             if info.output:
-                future._output = info.output
+                future.set_output(info.output)
             elif info.out_stop > info.out_start:
                 log = f"{slot_log}.{info.slot}"
-                future._output = lambda: run.read_log(log, info.out_start, info.out_stop)
+                future.set_output(lambda: run.read_log(log, info.out_start, info.out_stop))
         self._settle(record, run, place, wait)
         return info if info is not None and info.wall >= 0 else None
 
@@ -178,12 +178,12 @@ class Call:
         future, name, history = self.future, self.name, self._history
         if plain:
             value, error, *_ = results.decode(record, run, place, name, wait)
-            future._complete(value, error if error is None else results.tried(error, told(history)))
+            future.resolve(value, error if error is None else results.tried(error, told(history)))
             return
         try:
             parts = results.fetch(record, run, wait) if record.kind in results.IN_FILES else None
         except StoreError as reason:
-            future._complete(None, results.tried(reason, told(history)))
+            future.resolve(None, results.tried(reason, told(history)))
             return
         kept = record._replace(body=memoryview(bytes(record.body)))
 
@@ -191,7 +191,7 @@ class Call:
             value, error, *_ = results.decode(kept, run, place, name, wait, parts)
             return value, error if error is None else results.tried(error, told(history))
 
-        future._complete_later(decoded, record.kind in records.FAILURES)
+        future.resolve_later(decoded, record.kind in records.FAILURES)
 
     def _take(self, record: Record) -> bool:
         """Complete the future with a plain value; False when it cannot be unpickled; another method reports that."""
@@ -199,24 +199,24 @@ class Call:
             value = pickle.loads(record.body)
         except Exception:
             return False
-        self.future._complete(value, None)
+        self.future.resolve(value, None)
         return True
 
     def fail(self, _first: int, _count: int, error: BaseException) -> None:
         """It will have no result."""
         if self.doomed:
             error = self._killed(str(error).partition("\n")[0])
-        self.future._complete(None, results.tried(error, told(self._history)))
+        self.future.resolve(None, results.tried(error, told(self._history)))
 
     def _killed(self, reason: str) -> CallKilled:
         return CallKilled(call=self.name, host=self.future.host, job_id=self.future.job_id, reason=reason)
 
     def cancel(self) -> None:
         """It has been taken out of the queue for good."""
-        self.future._owner = self.future._call = None
-        if not self.future._cancelled():  # begun before, and waiting to run again
+        self.future.belongs_to(None, None)
+        if not self.future.withdrawn():  # begun before, and waiting to run again
             tries = told(self._history)
-            self.future._complete(None, self._killed(tries) if self.doomed else CancelledError(tries))
+            self.future.resolve(None, self._killed(tries) if self.doomed else CancelledError(tries))
 
 
 class Sink(Protocol):

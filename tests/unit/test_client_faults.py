@@ -113,7 +113,7 @@ class EndsMeanwhile(ClusterFuture[int]):
         if name in ("_owner", "_call") and found is not None:
             self.looks += 1
             if self.looks == 1:
-                self._complete(3, None)
+                self.resolve(3, None)
         return found
 
 
@@ -122,7 +122,7 @@ def test_a_call_that_ends_while_its_end_is_asked_for(end: Callable[[Any], bool])
     asked = list[Any]()
     owner: Any = SimpleNamespace(take_back=lambda call: asked.append(call), kill=lambda call: asked.append(call))
     future = EndsMeanwhile()
-    future._owner, future._call = owner, "call"
+    future.belongs_to(owner, "call")
     assert not end(future)
     assert asked in ([], ["call"])
     assert future.result(0) == 3
@@ -136,7 +136,7 @@ def test_a_thread_that_unpickles_for_long_does_not_hold_up_a_limit() -> None:
         go_on.wait(LIMIT)
         return 1, None
 
-    future._complete_later(decode, False)
+    future.resolve_later(decode, False)
     first = threading.Thread(target=future.result)
     first.start()
     assert begun.wait(LIMIT)
@@ -156,11 +156,11 @@ def test_two_threads_complete_a_future(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def later(error: BaseException) -> None:
         monkeypatch.undo()
-        future._complete(1, None)
+        future.resolve(1, None)
         original(error)
 
     monkeypatch.setattr(future, "set_exception", later)
-    future._complete(None, RuntimeError("too late"))
+    future.resolve(None, RuntimeError("too late"))
     assert future.result(0) == 1
 
 

@@ -660,7 +660,7 @@ def test_a_length_decides_how_arguments_are_divided_and_nothing_else(length: int
 def test_calls_that_fail_beside_those_of_an_earlier_program(ordered: bool) -> None:
     """Of a chunk, the first call was made before: the others fail, and nobody waits for them."""
     sent, known = Sent(), ClusterFuture[int]()
-    known._complete(10, None)
+    known.resolve(10, None)
     mapping = mapped(sent, range(3))
     mapping.borrow(0, 0, known)
     chunk = Chunk(POOL, mapping, 0, print, "f", b"", None, 3)
@@ -861,7 +861,7 @@ class Owner:
 
 def owned(owner: Owner) -> ClusterFuture[Any]:
     future: ClusterFuture[Any] = ClusterFuture()
-    future._owner, future._call = owner, "call"
+    future.belongs_to(owner, "call")
     return future
 
 
@@ -884,18 +884,18 @@ def test_a_call_that_a_worker_was_first_to_take_is_running() -> None:
     assert not future.cancel()
     assert future.running()
     assert not future.cancel()
-    future._complete(3, None)
+    future.resolve(3, None)
     assert future.result(0) == 3
     assert not future.cancel()
 
 
 def test_a_call_that_begins_or_ends_while_it_is_being_cancelled() -> None:
     future = owned(Owner(False))
-    future._owner.meanwhile = future._begin  # type: ignore[union-attr]
+    future._owner.meanwhile = future.begin  # type: ignore[union-attr]
     assert not future.cancel()
     assert future.running()
     future = owned(Owner(True))
-    future._owner.meanwhile = lambda: future._complete(7, None)  # type: ignore[union-attr]
+    future._owner.meanwhile = lambda: future.resolve(7, None)  # type: ignore[union-attr]
     assert not future.cancel()
     assert future.result(0) == 7
 
@@ -909,16 +909,16 @@ def test_a_future_without_an_owner_is_the_standard_librarys() -> None:
 def test_an_outcome_does_not_undo_a_cancellation() -> None:
     future = owned(Owner(True))
     assert future.cancel()
-    assert not future._begin()
-    future._complete(3, None)
-    future._complete(None, RuntimeError())
+    assert not future.begin()
+    future.resolve(3, None)
+    future.resolve(None, RuntimeError())
     assert future.cancelled()
 
 
 def test_an_outcome_is_set_once() -> None:
     future = owned(Owner(True))
-    future._complete(None, None)
-    future._complete(None, RuntimeError())
+    future.resolve(None, None)
+    future.resolve(None, RuntimeError())
     assert future.result(0) is None
     assert future._owner is None, "nothing of the client is kept alive"
 
@@ -932,9 +932,9 @@ def test_a_snapshot_of_a_future_is_what_its_methods_say() -> None:
     ):
         future = owned(Owner(True))
         assert future._get_snapshot() == (False, False, None, None)
-        assert future._begin()
+        assert future.begin()
         assert future._get_snapshot() == (False, False, None, None)
-        future._complete_later(lambda outcome=outcome: outcome, outcome[1] is not None)  # type: ignore[misc]
+        future.resolve_later(lambda outcome=outcome: outcome, outcome[1] is not None)  # type: ignore[misc]
         assert "not unpickled yet" in repr(future)
         assert future._get_snapshot() == expected
         assert future._get_snapshot() == expected
@@ -968,7 +968,7 @@ def test_a_futures_condition_has_all_that_the_standard_librarys_has() -> None:
 def test_output_is_read_once() -> None:
     future, reads = owned(Owner(True)), list[int]()
     assert future.output() == ""
-    future._output = lambda: (reads.append(1), b"text \xff")[1]
+    future.set_output(lambda: (reads.append(1), b"text \xff")[1])
     assert future.output() == future.output() == "text \ufffd"
     assert len(reads) == 1
 
@@ -998,7 +998,7 @@ def test_a_held_call_that_is_cancelled_does_not_run(late: bool) -> None:
     client: Any = SimpleNamespace(events=bench.client.events, run=bench.client.run, _pickler=None, _recall=None)
     client.take_back = functools.partial(Client.take_back, client)
     client._give_up_call = functools.partial(Client._give_up_call, client)
-    future._owner, future._call = client, call
+    future.belongs_to(client, call)
     held, bench.dispatcher.unsettled = {future}, 1
     if not late:
         assert future.cancel()
@@ -1058,11 +1058,11 @@ def test_waiting_for_a_future() -> None:
     deadline = time.monotonic() + 10
     while len(future._condition._waiters) < 3 and time.monotonic() < deadline:  # type: ignore[attr-defined]
         time.sleep(0.001)
-    future._complete(7, None)
+    future.resolve(7, None)
     for thread in threads:
         thread.join(10)
     assert seen == [7, 7, 7]
-    assert not future._begin() or future.done()
+    assert not future.begin() or future.done()
 
 
 @pytest.mark.parametrize("arguments", [(), (1, "a", None, 2.5, b"b", True, 3j), ([1], {2: 3}), (len, int)])

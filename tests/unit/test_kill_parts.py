@@ -267,7 +267,7 @@ def test_a_doomed_call_that_is_given_back_does_not_go_to_the_queue(begun: bool) 
     call = Call("0", ClusterFuture(), print, "f", b"", None)
     call.file, call.doomed = QueueFile("0"), True
     if begun:
-        call.future._begin()
+        call.future.begin()
     assert not Effects.unplace(out, call)  # type: ignore[arg-type]
     assert call.withdrawn
     assert call.future.done()

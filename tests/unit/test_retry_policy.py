@@ -178,7 +178,7 @@ def test_of_a_lost_chunk_what_had_not_begun_costs_nothing() -> None:
 def test_a_call_that_waits_to_run_again_can_be_cancelled() -> None:
     bench, (call,) = bench_with(policy(1))
     (worker,) = bench.hire(1)
-    call.future._begin()
+    call.future.begin()
     bench.begin(worker)
     bench.dispatcher.lost(worker, [], error_of, LOST)
     assert not call.future.running()

@@ -106,7 +106,7 @@ class Earlier:
             if record.kind == records.VALUES:
                 found = self.bin.apart(record)[self.index - record.first]
             if record.kind == records.VALUES and record.flags & records.PLAIN:
-                future._complete(found, None)
+                future.resolve(found, None)
             else:
                 call = Call(self.bin.worker_group, future, Absent(self.name), "", b"", None)  # type: ignore[arg-type]
                 call.settle(found, run, self.place, self.worker, 0.0)

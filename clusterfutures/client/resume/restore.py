@@ -78,14 +78,14 @@ class Spread:
     def cancelled(self, _number: int) -> None:
         """The rest was cancelled."""
         for future in self.futures.values():
-            future._cancelled()
+            future.withdrawn()
 
     def fetch(self) -> None:
         """Nothing is read later."""
 
     def _complete(self, index: int, value: Any, error: BaseException | None, place: Place) -> None:
         if (future := self._placed(index, place)) is not None:
-            future._complete(value, error)
+            future.resolve(value, error)
 
     def _complete_later(self, record: Record, place: Place, tried: str, parts: list[memoryview] | None) -> None:
         kept = record._replace(body=memoryview(bytes(record.body)))
@@ -95,7 +95,7 @@ class Spread:
             return value, error and results.tried(error, tried)
 
         if (future := self._placed(record.first, place)) is not None:
-            future._complete_later(decoded, record.kind in records.FAILURES)
+            future.resolve_later(decoded, record.kind in records.FAILURES)
 
     def _placed(self, index: int, place: Place) -> ClusterFuture[Any] | None:
         future = self.futures.get(index)
@@ -219,7 +219,7 @@ class Adoption:
         for call in calls:
             call.future = ClusterFuture()
             text = f"what {call.name} was called with is not in {self._run.path} any more: the call cannot be made"
-            call.future._complete(None, StoreError(message=text, path=self._run.path))
+            call.future.resolve(None, StoreError(message=text, path=self._run.path))
 
     def _work(self, where: EarlierBin, calls: list[Earlier]) -> list[Work]:
         """The calls of a bin as work, in the order of the bin."""
@@ -262,7 +262,7 @@ class Adoption:
         assert isinstance(chunk.sink, Spread)
         for call in calls:
             call.future = chunk.sink.futures[call.index] = ClusterFuture()
-            call.future._owner = chunk.sink
+            call.future.belongs_to(chunk.sink, None)
         return chunk
 
     def _adopt_slice(self, state: BinState, live: LiveSlice) -> None:
