@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import pickle
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from typing import Any, Protocol
 
@@ -304,6 +304,10 @@ class Chunk:
     def history(self, index: int) -> list[Attempt]:
         """The attempts of one call that were followed by another."""
         return self._histories.setdefault(index, [])
+
+    def remember(self, histories: Mapping[int, list[Attempt]]) -> None:
+        """Take over what an earlier program knew of calls that have failed."""
+        self._histories.update(histories)
 
     def wait_again(self, worker_group: str) -> None:
         """Some of its calls are to run again: a ``map`` ignores that."""

@@ -119,7 +119,7 @@ def _written(above: JobFiles, request: Request, item: Any, number: int) -> Job:
         files.remove()
         raise
     job = Job.attach(files.path)
-    job._request = one
+    job.requested(one)
     return job
 
 

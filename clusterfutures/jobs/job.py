@@ -347,6 +347,10 @@ class Job(Known):
         assert self._request is not None
         return self._request
 
+    def requested(self, request: Request) -> None:
+        """It is this program's: know what was requested."""
+        self._request = request
+
     # -------------------------------------------------------------------- submitting
 
     def write(self) -> Job:

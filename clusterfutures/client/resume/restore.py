@@ -237,7 +237,7 @@ class Adoption:
             call.retries, call.resumed = row.retries, self._resumed
             if row.history:
                 call.history(0).extend(row.history)
-            call.future._owner, call.future._call = self._owner, call
+            call.future.belongs_to(self._owner, call)
             work.append(call)
         for earlier in calls:
             one = work[earlier.index]
@@ -258,7 +258,7 @@ class Adoption:
             )  # fmt: skip
             chunk.orders, chunk.identities, chunk.skip = row.orders, row.identities, row.skip
             chunk.retries, chunk.resumed = row.retries, self._resumed
-            chunk._histories.update(row.history or {})
+            chunk.remember(row.history or {})
         assert isinstance(chunk.sink, Spread)
         for call in calls:
             call.future = chunk.sink.futures[call.index] = ClusterFuture()
