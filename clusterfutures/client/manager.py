@@ -100,6 +100,7 @@ class ManagerThread:
         except BaseException as error:
             logger.exception("clusterfutures: the thread that collects results failed")
             cause = failures.executor_failed(error, self._run.path)
+            self._run.be_patient(0.0)  # what lasts was waited for already
         finally:
             self._events.advance(Phase.CLOSED, cause)
             for step in (functools.partial(self._settle_all, cause), self._close, self._farewell):

@@ -323,3 +323,28 @@ def test_a_segment_that_is_not_whole_yet_is_waited_for(
     monkeypatch.setattr(run.files, "read", short)
     assert executor.submit(abs, -3).result(60) == 3
     assert time.monotonic() >= whole_at
+
+
+def test_what_lasts_in_the_program_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of the run looks into the directory several times, and each look fails."""
+    listdir = os.listdir
+    fails = threading.Event()
+
+    def failing(path: Any = ".") -> Any:
+        if fails.is_set() and str(path).startswith(str(tmp_path)):
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), path)
+        return listdir(path)
+
+    with LocalExecutor(max_workers=1, directory=tmp_path / "runs") as executor:
+        calls = [executor.submit(time.sleep, 0.2) for _ in range(12)]
+        calls[0].result(60)
+        executor._client._manager._run.be_patient(5.0)
+        monkeypatch.setattr(os, "listdir", failing)
+        fails.set()
+        began = time.monotonic()
+        failed = calls[-1].exception(120)
+        executor.shutdown()
+        took = time.monotonic() - began
+        fails.clear()
+    assert took < 12
+    assert "Stale file handle" in str(failed)
