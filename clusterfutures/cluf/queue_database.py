@@ -107,7 +107,8 @@ class _Connection(sqlite3.Connection):
 
     def __del__(self) -> None:
         if self._opened_by == os.getpid():  # a forked child closes nothing of its parent's
-            self.close()
+            with _at_work:  # SQLite works here as well, in whichever thread drops the connection
+                self.close()
 
 
 class Database:

@@ -169,7 +169,7 @@ def test_children_that_are_forked_while_other_threads_use_queues() -> None:
         process.start()
         iq.close()
         stop.set()
-        process.join(20)
+        process.join(100)
         ended = process.exitcode
         process.kill()
         for one in (process, *threads):
