@@ -33,11 +33,12 @@ _MISSING = object()
 
 
 def is_note(name: str, value: Any) -> bool:
-    """True for what Python itself notes in a class: copyreg its slots, Python 3.11 that it has no annotations.
+    """True for what Python itself notes in a class: copyreg its slots, Python 3.11 that it has no annotations, 3.14
+    what they are.
 
     Pickling an instance makes such a note. The program has changed nothing, so it is neither compared nor sent.
     """
-    return name == "__slotnames__" or (name == "__annotations__" and not value)
+    return name in ("__slotnames__", "__annotations_cache__") or (name == "__annotations__" and not value)
 
 
 class FunctionPart:
