@@ -404,7 +404,9 @@ def test_find(programs: Programs) -> None:
     assert scheduler.find("run-3", 1) is None  # names are compared whole
     assert scheduler.find("run-4", 1) is None  # a newline in somebody's name
     assert scheduler.find("a|run-3", 1) == ["16"]
-    assert programs.calls("squeue")[0] == ["-h", "-a", "-r", "-t", "all", "-u", str(ME), "-o", "%F|%K|%A|%T|%j"]
+    *words, fields = programs.calls("squeue")[0]
+    assert words == ["-h", "-a", "-r", "-t", "all", "-u", str(ME), "-o"]
+    assert re.fullmatch(r"[0-9a-f]{16}:%F\|%K\|%A\|%T\|%j", fields)  # the mark of each row, then what was asked for
 
 
 def test_find_looks_twice(programs: Programs) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 #: longer than any test waits, short enough that a call which nobody releases ends
-CALL_LIMIT = 30.0
+CALL_LIMIT = 60.0
 #: tests wait so many times as long as they say (where the scheduler's commands fail: conftest.py)
 PATIENCE = 1
 
