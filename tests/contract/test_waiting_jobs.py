@@ -169,7 +169,7 @@ def _as_nobody(directory: Path) -> list[str]:
     for package in (clusterfutures, cloudpickle, filelock):
         source = Path(package.__file__ or "").parent
         shutil.copytree(source, directory / "packages" / source.name, ignore=shutil.ignore_patterns("__pycache__"))
-    subprocess.run(["chmod", "-R", "a+rwX", str(directory)], check=True)
+    subprocess.run(["chmod", "-R", "a+rwX,+t", str(directory)], check=True)
     user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     found = [f"/usr/bin/python3.{sys.version_info.minor}", sys.executable]
     usable = [path for path in found if subprocess.run([*user, path, "-c", ""], capture_output=True).returncode == 0]
